@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The road of an event: DECIDE, ENFORCE, RECORD. The order is the design: a blocked process gets
+ * its answer before anything is logged or written. The bus knows rules, enforcers and store only
+ * by these functions.
+ */
+#ifndef OKNEK_CORE_BUS_H
+#define OKNEK_CORE_BUS_H
+
+#include "core/enforcer.h"
+#include "core/event.h"
+
+/* What the record is told about one event; borrowed during the call. */
+struct verdict_note {
+	const struct event *ev;
+	const struct decision *d;
+	enum mode mode;
+	enum mechanism mechanism;
+	enum decided_by by;
+};
+
+/*
+ * Where verdicts are kept. Both calls are made on the deciding thread: they copy into
+ * preallocated memory and never block, allocate or make a system call.
+ */
+struct recorder {
+	/* Before the answer. Returns a ticket for answered(), 0 when there was no room (counted). */
+	uint64_t (*decided)(struct recorder *r, const struct verdict_note *note);
+	/* After the answer. err: errno the process got, 0 if none. */
+	void (*answered)(struct recorder *r, uint64_t ticket, enum outcome outcome, int err);
+};
+
+struct bus {
+	/* Pure: event + frozen rule set + clock in, decision out. Sets *mech to what the strongest
+	 * rule that fired is bound to. */
+	void (*decide)(void *arg, const struct event *ev, struct decision *ret, enum mechanism *mech);
+	void *decide_arg;
+	struct enforcer *enforcer; /* answers permissions; the permissive one when there is none */
+	struct recorder *recorder;
+	enum mode (*mode)(void *arg); /* now in force (pause counts as observe) */
+	void *mode_arg;
+	_Atomic uint64_t events, warned, blocked;
+};
+
+/* Decides, answers ev->perm if there is one, records what fired. Never blocks. Returns the
+ * verdict that took effect. */
+enum verdict bus_publish(struct bus *b, struct event *ev);
+
+/* Answers a permission whose deadline passed with its default, and records that. `d` holds what
+ * fired, if anything was decided yet. */
+void bus_expire(struct bus *b, struct event *ev, const struct decision *d, enum decided_by by);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /etc/oknek/oknek.yaml and oknek.yaml.d/: what the administrator wants. See oknek.yaml(5). */
+#ifndef OKNEK_CORE_CONFIG_H
+#define OKNEK_CORE_CONFIG_H
+
+#include "core/event.h"
+
+#define DEADLINE_DEFAULT_NS 1000000000ULL
+#define DEADLINE_MAX_NS 10000000000ULL
+
+struct config_override {
+	char *rule; /* "R3" or "R3/dotenv" */
+	enum verdict action;
+};
+
+/* One line of `readers:`: this executable may read what the rule protects. Shipped off (none). */
+struct config_reader {
+	char *rule; /* "R3/aws" */
+	char *exe;  /* absolute path; counts only if owned by root and not group- or world-writable */
+};
+
+struct config {
+	enum mode mode;          /* mode: observe | enforce; default observe */
+	char **sources;          /* source: [fanotify]; NULL-ended; empty: all that work */
+	bool recognise;          /* agents.recognise: true | false; default true */
+	uint64_t deadline_ns;    /* deadline: 1s; at most 10s */
+	enum verdict on_timeout; /* on_timeout: deny | allow; default deny (members only) */
+	char **mark_roots;       /* fanotify.only: [DIR…]; when given, nothing outside is marked */
+	char *group;             /* control.group: group that may change state; default "oknek" */
+	uint64_t retain_default_s; /* evidence.retain_for; default 90d */
+	uint64_t max_size_bytes;   /* evidence.max_size; default 1 GiB */
+	struct config_override *overrides;
+	size_t n_overrides;
+	struct config_reader *readers;
+	size_t n_readers;
+};
+
+/*
+ * Reads path, then path.d/ *.yaml in byte order of names, later values win. A missing default file
+ * is an empty one; a missing file that was asked for is -ENOENT. err (512 bytes) gets
+ * `file:line: what, and what is allowed`. *ret is freed with config_free().
+ */
+int config_load(const char *path, bool must_exist, struct config **ret, char err[512]);
+void config_free(struct config *c);
+
+#endif

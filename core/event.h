@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a watched tree did, the same whichever source saw it; and what was decided about it.
+ * Pointers in an event are borrowed from whoever published it, until bus_publish() returns.
+ */
+#ifndef OKNEK_CORE_EVENT_H
+#define OKNEK_CORE_EVENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct source;
+struct permission;
+struct tree;
+struct rule;
+
+/* The kinds of the published rule schema, in its order. */
+enum event_kind {
+	KIND_EXEC_OBSERVED,
+	KIND_FILE_OPENED,
+	KIND_SOCKET_CONNECT,
+	KIND_FILE_CHANGED,
+	KIND_BASELINE_DRIFT,
+	KIND_FILE_SCANNED,
+	KIND_MCP_ENDPOINT,
+	KIND_COUNT
+};
+
+/* Ordered: the stronger wins. */
+enum verdict { VERDICT_ALLOW, VERDICT_WARN, VERDICT_BLOCK };
+
+/* By which means a rule is held here; what a rule is bound to, and what a record names. */
+enum mechanism {
+	MECH_DETECT, /* seen and recorded, nothing is stopped */
+	MECH_FANOTIFY,
+	MECH_LSM,
+	MECH_CGROUP,
+	MECH_PRELOAD,
+	MECH_SIGNAL,
+	MECH_COUNT
+};
+
+enum mode { MODE_OBSERVE, MODE_ENFORCE };
+
+enum decided_by { BY_RULE, BY_OPERATOR, BY_DEADLINE, BY_GUARDIAN };
+
+/* What became of the system call. */
+enum outcome {
+	OUTCOME_UNKNOWN,  /* decided, then we died: nobody knows whether the answer was written */
+	OUTCOME_ALLOWED,
+	OUTCOME_DENIED,
+	OUTCOME_GONE,     /* the opener died while it was held */
+	OUTCOME_OBSERVED, /* no permission was asked for: it had happened already */
+};
+
+const char *event_kind_name(enum event_kind kind);
+const char *verdict_name(enum verdict v);       /* allow warn block */
+const char *mechanism_name(enum mechanism m);   /* detect fanotify lsm cgroup preload signal */
+const char *mode_name(enum mode m);             /* observe enforce */
+const char *decided_by_name(enum decided_by d); /* rule operator deadline guardian */
+const char *outcome_name(enum outcome o);       /* unknown allowed denied gone observed */
+
+/* The inverses: the value, or -EINVAL. */
+int event_kind_parse(const char *name);
+int verdict_parse(const char *name);
+int mode_parse(const char *name);
+
+#define HOMES_MAX 4 /* homes that `~` means for one subject */
+
+/* The home directories that `~` stands for: of the process's uid, of its tree's first uid, and
+ * $HOME of the tree where that is a directory of the same uid. Adding one only adds denials. */
+struct homes {
+	unsigned n;
+	const char *path[HOMES_MAX]; /* absolute, no trailing slash */
+};
+
+/* Who did it. Strings are never NULL ("" when not known). */
+struct subject {
+	pid_t tgid;
+	pid_t tid;  /* 0 when the source does not tell */
+	pid_t ppid; /* 0 when not known */
+	uint64_t start_time_ns; /* CLOCK_BOOTTIME at fork; 0 when not known */
+	uid_t uid;              /* effective, as of the last exec or feed record */
+	uid_t auid;             /* audit login uid, (uid_t)-1 when unset */
+	const char *comm;
+	const char *exe; /* path of the executable, as readlink of /proc/PID/exe gives it */
+	const char *cgroup;
+	const char *lineage;    /* "claude > bash > cat", oldest first */
+	const struct tree *tree; /* NULL: not a member of a watched tree */
+	struct homes homes;
+};
+
+enum open_mode { OPEN_MODE_UNKNOWN, OPEN_MODE_READ, OPEN_MODE_WRITE, OPEN_MODE_EXEC };
+
+#define FILE_NAMES_MAX 4
+
+/*
+ * One name under which an opened object is to be judged. names[0] is the path seen at the event;
+ * the others are the names under which the object is protected (objects, not names: a hard link
+ * has the verdict of what it links to). `home` is the home that `~` means for that name, NULL for
+ * the subject's own. Bytes are any but NUL.
+ */
+struct file_name {
+	const char *path;
+	const char *home;
+};
+
+struct file_object {
+	uint64_t dev, ino; /* as fstat tells */
+	struct file_name names[FILE_NAMES_MAX];
+	unsigned n_names; /* 0: the path could not be had */
+	enum open_mode mode;
+};
+
+struct exec_object {
+	const char *path;
+	const char *argv; /* arguments, NUL between them */
+	size_t argv_len_bytes;
+};
+
+struct dest_object {
+	uint8_t addr[16]; /* IPv6, or IPv4 mapped */
+	uint16_t port;
+	const char *host;
+	const char *protocol;
+};
+
+struct event {
+	uint64_t seq;
+	uint64_t time_ns; /* CLOCK_BOOTTIME when it was read; the wall clock is stamped in RECORD */
+	enum event_kind kind;
+	const struct source *source;
+	const char *source_name; /* for the record: "fanotify", "replay" … */
+	struct subject subj;
+	union {
+		struct file_object file;
+		struct exec_object exec;
+		struct dest_object dest;
+	};
+	struct permission *perm; /* NULL unless an answer is due */
+};
+
+#define FIRED_MAX 8 /* rules that one event may fire; more are counted in `n_fired_more` */
+
+struct fired {
+	const struct rule *rule;
+	enum verdict verdict;   /* the rule's own action after overrides */
+	unsigned name_index;    /* file_opened: which of names[] matched */
+};
+
+/* Outcome of rules_decide(): verdict is the strongest of what fired, ALLOW when nothing did. */
+struct decision {
+	enum verdict verdict;
+	unsigned n_fired;
+	unsigned n_fired_more;
+	struct fired fired[FIRED_MAX]; /* strongest first */
+};
+
+/* Wall clock as rules see it; computed by tables of our own, no time zone file is asked. */
+struct wall_clock {
+	int64_t unix_s;
+	int hour; /* 0–23 local */
+	int dow;  /* 0 = Sunday … 6 = Saturday, local */
+};
+
+#endif

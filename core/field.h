@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Access to the field table of core/fields.def, and to the fields every event carries. */
+#ifndef OKNEK_CORE_FIELD_H
+#define OKNEK_CORE_FIELD_H
+
+#include "core/event.h"
+
+enum field_id {
+#define FIELD(id, name, kinds, type, meaning) FIELD_##id,
+#include "core/fields.def"
+#undef FIELD
+	FIELD_COUNT
+};
+
+enum field_type {
+	FIELD_TYPE_STRING,
+	FIELD_TYPE_PATH,
+	FIELD_TYPE_NUMBER,
+	FIELD_TYPE_ADDRESS,
+	FIELD_TYPE_TIME,
+	FIELD_TYPE_OBJECT,
+};
+
+struct field_info {
+	const char *name;
+	unsigned kinds; /* bit per enum event_kind */
+	enum field_type type;
+	const char *meaning;
+};
+
+const struct field_info *field_info(enum field_id id);
+int field_by_name(const char *name); /* enum field_id or -ENOENT */
+
+/* A value borrowed from the event; null where the event does not have it. */
+struct field_value {
+	bool null;
+	bool is_number;
+	int64_t number;
+	const char *string;
+	char buf[64]; /* storage of formatted values; string may point here */
+};
+
+/*
+ * The plain fields, read straight from the event (those computed by detectors are null here).
+ * name_index: which of file.names[] PATH means. d (may be NULL) gives matched_category; clock
+ * (may be NULL: time fields are null) gives the time.
+ */
+void field_get(const struct event *ev, enum field_id id, unsigned name_index,
+	       const char *category, const struct wall_clock *clock, struct field_value *ret);
+
+#endif

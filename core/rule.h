@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The part of a compiled rule that others than the rule engine may know. Immutable. */
+#ifndef OKNEK_CORE_RULE_H
+#define OKNEK_CORE_RULE_H
+
+#include "core/event.h"
+#include "core/field.h"
+
+#define RULE_CAPTURE_MAX 24
+
+struct rule {
+	const char *id;   /* "R3" */
+	const char *part; /* "aws"; "" when the id has one document */
+	unsigned version;
+	const char *name; /* "credential read" */
+	const char *pack; /* pack name and version, or "local" */
+	enum event_kind kind;
+	enum verdict action;       /* after overrides */
+	enum mechanism mechanism;  /* what it is bound to on this host */
+	const char *bound_why;     /* why not stronger; "" when nothing to say */
+	enum verdict on_timeout;   /* ALLOW or BLOCK */
+	uint64_t deadline_ns;      /* 0: the configured default */
+	uint64_t retain_s;
+	unsigned n_capture;
+	enum field_id capture[RULE_CAPTURE_MAX];
+	const char *file; /* where it was read, and at which line */
+	unsigned line;
+};
+
+#endif

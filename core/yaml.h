@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A YAML document as a tree that remembers lines: what rules and oknek.yaml are read from. Bounded
+ * in size, depth and nodes; no aliases, no tags, no duplicate keys, UTF-8 only: a hostile file
+ * gets an error, not our memory.
+ */
+#ifndef OKNEK_CORE_YAML_H
+#define OKNEK_CORE_YAML_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define YAML_SIZE_MAX (1u << 20) /* bytes of one file */
+#define YAML_DEPTH_MAX 32
+#define YAML_NODES_MAX 65536
+
+enum yaml_type { YAML_SCALAR, YAML_LIST, YAML_MAP };
+
+struct yaml_node {
+	enum yaml_type type;
+	unsigned line; /* from 1 */
+	bool quoted;   /* scalar in quotes: a string whatever it looks like */
+	const char *scalar;
+	size_t n;                  /* children */
+	struct yaml_node **items;  /* list elements, or map values */
+	struct yaml_node **keys;   /* map keys (scalars) */
+};
+
+struct yaml_doc;
+
+/* All documents of a file (`---` between them). err gets `file:line: message`. -EINVAL, -EFBIG,
+ * -errno. One doc owns all its documents' nodes. */
+int yaml_load_file(const char *path, struct yaml_doc **ret, char err[512]);
+int yaml_load_buffer(const char *file, const void *data, size_t len_bytes, struct yaml_doc **ret,
+		     char err[512]);
+void yaml_doc_free(struct yaml_doc *d);
+size_t yaml_doc_count(const struct yaml_doc *d);
+const struct yaml_node *yaml_doc_root(const struct yaml_doc *d, size_t i);
+const char *yaml_doc_file(const struct yaml_doc *d);
+
+const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key); /* or NULL */
+/* -EINVAL when the scalar is not one. */
+int yaml_bool(const struct yaml_node *n, bool *ret);
+int yaml_int(const struct yaml_node *n, int64_t *ret);
+/* "90d" "12h" "2w" "1y" "10m" "30s" */
+int yaml_duration_s(const struct yaml_node *n, uint64_t *ret);
+
+#endif

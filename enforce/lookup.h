@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The helper that looks where a watched user can make one wait: paths in homes and projects, the
+ * password database, /proc of strangers. It runs in a process of its own (forked by a small zygote
+ * that exists before any fanotify group does, so that no helper ever holds one) and is killed at
+ * its deadline; the next request gets a new one. Paths are walked component by component with the
+ * user's fsuid and no override; nothing is opened but with O_PATH or as a directory on a
+ * filesystem of the allow list, so that a FUSE server, a dead NFS server or a lease can stall only
+ * the helper. One caller at a time per struct lookup; never the verdict thread.
+ */
+#ifndef OKNEK_ENFORCE_LOOKUP_H
+#define OKNEK_ENFORCE_LOOKUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/pathset.h"
+
+#define LOOKUP_HANDLE_MAX 128 /* MAX_HANDLE_SZ, linux/exportfs.h */
+
+struct lookup;
+
+/* Forks the zygote (call before threads and before any fanotify group). -errno. */
+int lookup_open(struct lookup **ret);
+void lookup_close(struct lookup *l); /* ends zygote and helper, waits for them */
+/* Pids of zygote and helper, which are never to be denied anything. */
+void lookup_pids(const struct lookup *l, pid_t pids[2]);
+
+/* Home directory of uid by getpwuid_r. -ENOENT, -ETIMEDOUT (helper killed), -errno. */
+int lookup_home(struct lookup *l, uid_t uid, int deadline_ms, char *buf, size_t size_bytes);
+/* Numeric gid of a group name; -ENOENT. */
+int lookup_group(struct lookup *l, const char *name, int deadline_ms, gid_t *ret);
+
+/* The patterns for what follows. */
+int lookup_patterns(struct lookup *l, const struct pathset *p);
+
+/* Only objects below these directories are found (config fanotify.only); NULL or empty: all. */
+int lookup_roots(struct lookup *l, char *const *roots);
+
+/* What stands where the patterns point. */
+struct lookup_found {
+	bool is_dir;
+	bool reach_here;  /* dir: names directly in it can match (ON_CHILD mark); file: it matches */
+	bool reach_below; /* dir: something deeper could match (notification mark) */
+	bool system;      /* below no home and no project: inode marks alone */
+	enum verdict verdict; /* strongest pattern that matches the file, or could match in the dir */
+	int fd;           /* O_PATH; owned by the callback's caller, closed after it returns */
+	uint64_t dev, ino; /* fstat */
+	uint64_t nlink;
+	uint64_t fsid;     /* f_fsid of statfs(2), both words: what fanotify reports */
+	int handle_type;
+	unsigned handle_len;
+	uint8_t handle[LOOKUP_HANDLE_MAX]; /* name_to_handle_at; len 0: none to be had */
+	const char *path;  /* logical path: how the pattern names it, symlinks not resolved */
+	const char *home;  /* home that was meant, "" for absolute patterns */
+	const char *fstype; /* "ext4" … from mountinfo by mount id */
+};
+
+/* What could not be watched: to be shown and recorded. */
+struct lookup_gap {
+	const char *path;
+	const char *why; /* "on nfs4, which cannot be marked safely" "more than 4096 directories" */
+};
+
+struct lookup_handler {
+	void (*found)(void *arg, const struct lookup_found *f);
+	void (*gap)(void *arg, const struct lookup_gap *g);
+	void *arg;
+};
+
+/*
+ * Finds all that exists for the patterns with `~` = home (walked as uid), or, with home NULL, for
+ * the absolute ones (walked as root), or, with project set, for the floating ones below it. Every
+ * directory that matters is reported before what is in it, so that its mark can stand first: the
+ * helper goes on only when found() has returned. 0, -ETIMEDOUT, -errno.
+ */
+int lookup_expand(struct lookup *l, uid_t uid, const char *home, const char *project,
+		  int deadline_ms, const struct lookup_handler *h);
+
+/*
+ * The same for one new name in a directory that is known: dir_fd O_PATH, dir_path its logical
+ * path; name as reported. Used when a notification says that `name` was created or moved there.
+ */
+int lookup_child(struct lookup *l, uid_t uid, const char *home, int dir_fd, const char *dir_path,
+		 const char *name, int deadline_ms, const struct lookup_handler *h);
+
+/* Opens a file handle: finds the filesystem with this fsid among the mounts, open_by_handle_at
+ * there, and reports it with the given logical path. -ESTALE: the object is gone. */
+int lookup_handle(struct lookup *l, uint64_t fsid, int handle_type, const void *handle,
+		  unsigned handle_len, const char *path, const char *home, int deadline_ms,
+		  const struct lookup_handler *h);
+
+struct lookup_process {
+	char exe[4096], cwd[4096];
+	char cmdline[4096], environ[16384]; /* NUL between; cut at the size */
+	size_t cmdline_len, environ_len;
+};
+/* /proc of one process. -ESRCH, -ETIMEDOUT. */
+int lookup_process(struct lookup *l, pid_t pid, int deadline_ms, struct lookup_process *ret);
+
+/* One descriptor of a process that is open on (dev, ino); for `watch`. Calls fn for each. */
+int lookup_descriptors(struct lookup *l, pid_t pid, int deadline_ms,
+		       void (*fn)(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path),
+		       void *arg);
+
+#endif

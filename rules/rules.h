@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rule sets: read from YAML, compiled, frozen, and decided against. A rule set is immutable once
+ * loaded and shared by reference count; reload builds a new one and swaps a pointer.
+ */
+#ifndef OKNEK_RULES_RULES_H
+#define OKNEK_RULES_RULES_H
+
+#include "core/pathset.h"
+#include "core/rule.h"
+
+struct ruleset;
+
+/* One clear line for the operator: `file:line: message`. */
+struct rules_error {
+	char text[512];
+};
+
+struct rules_override {
+	const char *rule; /* "R3" or "R3/dotenv" */
+	enum verdict action;
+};
+
+struct rules_config {
+	const char *const *dirs; /* folders of *.yaml, read in byte order of names; NULL-ended */
+	bool site_only_x;        /* ids in the last dir must begin with X */
+	const char *pack;        /* name for struct rule.pack */
+	unsigned mechanisms[KIND_COUNT]; /* bit per enum mechanism that works here, per kind */
+	const struct rules_override *overrides;
+	size_t n_overrides;
+};
+
+/* Loads all rules of all dirs or nothing. Errors: -EINVAL (err says where and what), -ENOENT,
+ * -errno. *ret has one reference. Allocates; any thread but the verdict thread. */
+int ruleset_load(const struct rules_config *c, struct ruleset **ret, struct rules_error *err);
+
+/* The same over one document in memory (for tests, lint and the fuzzer). file: for messages. */
+int ruleset_load_buffer(const char *file, const void *data, size_t len_bytes,
+			const struct rules_config *c, struct ruleset **ret,
+			struct rules_error *err);
+
+struct ruleset *ruleset_ref(struct ruleset *rs);
+void ruleset_unref(struct ruleset *rs); /* NULL is fine */
+
+size_t ruleset_count(const struct ruleset *rs);
+const struct rule *ruleset_rule(const struct ruleset *rs, size_t i); /* in id, part order */
+uint64_t ruleset_generation(const struct ruleset *rs); /* differs for each loaded set */
+
+/* The paths that file_opened rules of action warn or block name; never NULL. Borrowed. */
+struct pathset *ruleset_pathset(const struct ruleset *rs);
+
+/*
+ * Pure: event + rule set + clock in, decision out. Allocates nothing, makes no system call.
+ * file_opened is judged once per name and the strongest verdict wins: an added name can add a
+ * denial, never an exemption. category (may be NULL) gets the part of the R3 rule whose paths
+ * match, or NULL.
+ */
+void rules_decide(const struct ruleset *rs, const struct event *ev,
+		  const struct wall_clock *clock, struct decision *ret, const char **category);
+
+/* The YAML source of rule i as it was read, for `oknek rules show`; owned by the set. */
+const char *ruleset_source(const struct ruleset *rs, size_t i);
+
+#endif
