@@ -5,6 +5,11 @@
  * `~` or `~/…` at the start for a home directory, `\` quotes the next byte. Matching is over
  * bytes; a leading dot is not special; a pattern matches the whole path. A pattern that starts
  * neither with `/` nor `~` nor `**` is taken as one that starts with a double star component.
+ *
+ * A double star that ends a pattern stands for at least one component: it means all that is below
+ * a directory, not the directory itself. In patterns and paths `//`, `/./` and a trailing slash
+ * mean nothing; `..` is refused in patterns and is an ordinary name in paths. A `**` that does not
+ * stand alone is `*`.
  */
 #ifndef OKNEK_CORE_GLOB_H
 #define OKNEK_CORE_GLOB_H
@@ -14,12 +19,14 @@
 
 #define GLOB_COMPONENTS_MAX 64
 #define GLOB_ALTERNATIVES_MAX 256
+#define GLOB_BRACES_MAX 64        /* pairs of braces on the way to one alternative */
+#define GLOB_LENGTH_MAX_BYTES 4096 /* PATH_MAX of linux/limits.h */
 
 struct glob; /* one pattern with braces expanded: a list of alternatives of components */
 
-/* Compiles; on failure -EINVAL and *why is a static text ("unclosed bracket"). */
+/* Compiles; on failure -EINVAL (-ENOMEM) and *why is a static text ("unclosed bracket"). */
 int glob_compile(const char *pattern, struct glob **ret, const char **why);
-void glob_free(struct glob *g);
+void glob_free(struct glob *g); /* NULL is fine */
 const char *glob_source(const struct glob *g);
 
 /* Does the absolute path match? home: what `~` means, without trailing slash; NULL: `~` matches
@@ -36,11 +43,37 @@ enum glob_reach {
 /* Could the path, or something below it, match? For deciding which directories to mark. */
 unsigned glob_reach(const struct glob *g, const char *path, const char *home);
 
-/* Rooted patterns start at `/` or `~`; floating ones (`**` first) can match anywhere. */
+/* Rooted patterns start at `/` or `~`; floating ones (`**` first) can match anywhere. Of a pattern
+ * with braces: does any alternative? */
 bool glob_is_floating(const struct glob *g);
 bool glob_uses_home(const struct glob *g);
 
 /* Matches one component or a plain string, without slash rules: `*` crosses anything. */
 bool glob_match_string(const struct glob *g, const char *string);
+
+enum glob_root { GLOB_AT_ROOT, GLOB_AT_HOME, GLOB_FLOATING };
+
+/*
+ * For indexes over many patterns: the literal component that a path must have for alternative i
+ * to match it: the first one after the root or home, or the last one of a floating pattern.
+ * literal is NULL where that component is not literal, not NUL-terminated otherwise.
+ */
+struct glob_key {
+	enum glob_root root;
+	const char *literal;
+	size_t len_bytes;
+};
+
+size_t glob_alternatives(const struct glob *g);
+void glob_key(const struct glob *g, size_t i, struct glob_key *ret);
+/* As glob_match() and glob_reach(), for alternative i alone. */
+unsigned glob_reach_alternative(const struct glob *g, size_t i, const char *path,
+				const char *home);
+
+/* Components of a path as the matcher sees them: NULL at the end. *at moves past the component. */
+const char *glob_next_component(const char **at, size_t *len_bytes);
+/* What is left of path after the components of home: NULL when it is not home or below it. *above
+ * (may be NULL) says whether path is a directory above home. */
+const char *glob_below_home(const char *path, const char *home, bool *above);
 
 #endif

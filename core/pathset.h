@@ -13,6 +13,9 @@
 #include "core/event.h"
 #include "core/glob.h"
 
+#define PATHSET_PATTERNS_MAX 65536
+#define PATHSET_SIZE_MAX_BYTES (8u << 20) /* of the flat copy */
+
 struct path_pattern {
 	struct glob *glob;
 	enum verdict verdict; /* the strongest action of the rules that name it: WARN or BLOCK */
@@ -20,17 +23,30 @@ struct path_pattern {
 	unsigned group;       /* patterns and excludes of one rule share a group */
 };
 
+struct path_index; /* alternatives by the literal component that they need */
+
 struct pathset {
 	_Atomic unsigned refs;
 	unsigned n;
 	struct path_pattern *patterns;
+	struct path_index *index;
 };
+
+/* An empty set with one reference. -ENOMEM. */
+int pathset_new(struct pathset **ret);
+/* Compiles and adds, before the set is shared. -EINVAL as glob_compile(), -ENOMEM, -E2BIG. */
+int pathset_add(struct pathset *p, const char *pattern, enum verdict v, bool exclude,
+		unsigned group);
 
 struct pathset *pathset_ref(struct pathset *p);
 void pathset_unref(struct pathset *p); /* NULL is fine */
 
-/* As glob_reach(), over all patterns; *verdict is the strongest of the patterns that match HERE
- * and are not excluded within their group (ALLOW when none). verdict may be NULL. */
+/*
+ * As glob_reach(), over all patterns; *verdict is the strongest of the patterns that match HERE
+ * and are not excluded within their group (ALLOW when none; then HERE is not set either). verdict
+ * may be NULL. One floating pattern that is no exclude makes every path reach BELOW. Allocates
+ * nothing; the cost hardly grows with patterns that cannot match.
+ */
 unsigned pathset_reach(const struct pathset *p, const char *path, const char *home,
 		       enum verdict *verdict);
 

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Matching. Iterative, over the bytes as they are; glob_compile.c made what is matched. */
+#include "core/glob_impl.h"
+
+#include <stdint.h>
+#include <string.h>
+
+int glob_bracket_scan(const char *p, size_t len, size_t i, unsigned char c, size_t *end)
+{
+	bool negated = false, found = false, first = true;
+
+	i++;
+	if (i < len && (p[i] == '!' || p[i] == '^')) {
+		negated = true;
+		i++;
+	}
+	for (;; first = false) {
+		unsigned char low, high;
+
+		if (i >= len || p[i] == '/')
+			return -1;
+		if (p[i] == ']' && !first)
+			break;
+		if (p[i] == '\\' && (++i >= len || p[i] == '/'))
+			return -1;
+		low = high = (unsigned char)p[i++];
+		if (i + 1 < len && p[i] == '-' && p[i + 1] != ']') {
+			i++;
+			if (p[i] == '\\' && ++i >= len)
+				return -1;
+			if (p[i] == '/')
+				return -1;
+			high = (unsigned char)p[i++];
+			if (high < low)
+				return -1;
+		}
+		if (low <= c && c <= high)
+			found = true;
+	}
+	*end = i + 1;
+	return found != negated;
+}
+
+/* Does the element of the pattern at p[i] take the byte c? *next is the index after the element. */
+static bool element_match(const char *p, size_t len, size_t i, char c, size_t *next)
+{
+	switch (p[i]) {
+	case '?':
+		*next = i + 1;
+		return true;
+	case '[':
+		return glob_bracket_scan(p, len, i, (unsigned char)c, next) == 1;
+	case '\\':
+		*next = i + 2;
+		return p[i + 1] == c;
+	default:
+		*next = i + 1;
+		return p[i] == c;
+	}
+}
+
+/*
+ * Only the last star is ever retried: whatever an earlier one could take more, the last one can
+ * take as well. That keeps the worst case at len × n.
+ */
+static bool bytes_match(const char *p, size_t len, const char *s, size_t n)
+{
+	size_t pi = 0, si = 0, star = SIZE_MAX, retry = 0, next;
+
+	while (si < n) {
+		if (pi < len && p[pi] == '*') {
+			star = ++pi;
+			retry = si;
+		} else if (pi < len && element_match(p, len, pi, s[si], &next)) {
+			pi = next;
+			si++;
+		} else if (star != SIZE_MAX) {
+			pi = star;
+			si = ++retry;
+		} else {
+			return false;
+		}
+	}
+	while (pi < len && p[pi] == '*')
+		pi++;
+	return pi == len;
+}
+
+static bool component_match(const struct component *c, const char *s, size_t n)
+{
+	switch (c->kind) {
+	case ANY:
+		return true;
+	case LITERAL:
+		return n == c->len_bytes && !memcmp(s, c->text, n);
+	case PREFIX:
+		return n >= c->len_bytes && !memcmp(s, c->text, c->len_bytes);
+	case SUFFIX:
+		return n >= c->len_bytes && !memcmp(s + n - c->len_bytes, c->text, c->len_bytes);
+	case WILD:
+		return bytes_match(c->text, c->len_bytes, s, n);
+	case DOUBLE_STAR:
+		break;
+	}
+	return false;
+}
+
+const char *glob_next_component(const char **at, size_t *len_bytes)
+{
+	const char *s = *at;
+
+	for (;;) {
+		size_t n;
+
+		while (*s == '/')
+			s++;
+		if (!*s) {
+			*at = s;
+			return NULL;
+		}
+		n = strcspn(s, "/");
+		if (n == 1 && *s == '.') {
+			s++;
+			continue;
+		}
+		*at = s + n;
+		*len_bytes = n;
+		return s;
+	}
+}
+
+const char *glob_below_home(const char *path, const char *home, bool *above)
+{
+	const char *h, *s;
+	size_t hn, sn;
+
+	if (above)
+		*above = false;
+	if (!home || *home != '/' || *path != '/')
+		return NULL;
+	while ((h = glob_next_component(&home, &hn))) {
+		s = glob_next_component(&path, &sn);
+		if (!s) {
+			if (above)
+				*above = true;
+			return NULL;
+		}
+		if (sn != hn || memcmp(s, h, hn))
+			return NULL;
+	}
+	return path;
+}
+
+/* The same argument as in bytes_match(), over components and double stars. */
+static bool components_match(const struct alternative *a, const char *path)
+{
+	unsigned ci = 0, star = UINT32_MAX;
+	const char *retry = NULL, *at, *s;
+	size_t n;
+
+	for (;;) {
+		if (ci < a->n && a->components[ci].kind == DOUBLE_STAR) {
+			star = ++ci;
+			retry = path;
+			continue;
+		}
+		at = path;
+		s = glob_next_component(&at, &n);
+		if (!s)
+			return ci == a->n;
+		if (ci < a->n && component_match(&a->components[ci], s, n)) {
+			ci++;
+			path = at;
+		} else if (star != UINT32_MAX) {
+			glob_next_component(&retry, &n);
+			path = retry;
+			ci = star;
+		} else {
+			return false;
+		}
+	}
+}
+
+/*
+ * Up to the first double star components correspond one to one; from there on anything below may
+ * match, since the double star takes whatever is already there.
+ */
+static bool components_continue(const struct alternative *a, const char *path)
+{
+	unsigned ci = 0;
+	const char *s;
+	size_t n;
+
+	while ((s = glob_next_component(&path, &n))) {
+		if (ci == a->n)
+			return false;
+		if (a->components[ci].kind == DOUBLE_STAR)
+			return true;
+		if (!component_match(&a->components[ci++], s, n))
+			return false;
+	}
+	return ci < a->n;
+}
+
+static bool alternative_match(const struct alternative *a, const char *path, const char *home)
+{
+	if (*path != '/')
+		return false;
+	if (a->root == GLOB_AT_HOME) {
+		path = glob_below_home(path, home, NULL);
+		if (!path)
+			return false;
+	}
+	return components_match(a, path);
+}
+
+bool glob_match(const struct glob *g, const char *path, const char *home)
+{
+	for (size_t i = 0; i < g->n; i++)
+		if (alternative_match(&g->alternatives[i], path, home))
+			return true;
+	return false;
+}
+
+unsigned glob_reach_alternative(const struct glob *g, size_t i, const char *path,
+				const char *home)
+{
+	const struct alternative *a = &g->alternatives[i];
+	bool above = false;
+
+	if (*path != '/')
+		return GLOB_NONE;
+	if (a->root == GLOB_AT_HOME) {
+		path = glob_below_home(path, home, &above);
+		if (!path)
+			return above ? GLOB_BELOW : GLOB_NONE;
+	}
+	return (components_match(a, path) ? GLOB_HERE : 0) |
+	       (components_continue(a, path) ? GLOB_BELOW : 0);
+}
+
+unsigned glob_reach(const struct glob *g, const char *path, const char *home)
+{
+	unsigned reach = GLOB_NONE;
+
+	for (size_t i = 0; i < g->n && reach != (GLOB_HERE | GLOB_BELOW); i++)
+		reach |= glob_reach_alternative(g, i, path, home);
+	return reach;
+}
+
+static bool any_root(const struct glob *g, enum glob_root root)
+{
+	for (size_t i = 0; i < g->n; i++)
+		if (g->alternatives[i].root == root)
+			return true;
+	return false;
+}
+
+bool glob_is_floating(const struct glob *g)
+{
+	return any_root(g, GLOB_FLOATING);
+}
+
+bool glob_uses_home(const struct glob *g)
+{
+	return any_root(g, GLOB_AT_HOME);
+}
+
+bool glob_match_string(const struct glob *g, const char *string)
+{
+	size_t n = strlen(string);
+
+	for (size_t i = 0; i < g->n; i++) {
+		const char *text = g->alternatives[i].text;
+
+		if (bytes_match(text, strlen(text), string, n))
+			return true;
+	}
+	return false;
+}
+
+const char *glob_source(const struct glob *g)
+{
+	return g->source;
+}
+
+size_t glob_alternatives(const struct glob *g)
+{
+	return g->n;
+}
+
+void glob_key(const struct glob *g, size_t i, struct glob_key *ret)
+{
+	const struct alternative *a = &g->alternatives[i];
+	const struct component *c = NULL;
+
+	if (a->n)
+		c = &a->components[a->root == GLOB_FLOATING ? a->n - 1 : 0];
+	if (c && c->kind != LITERAL)
+		c = NULL;
+	*ret = (struct glob_key){
+		.root = a->root,
+		.literal = c ? c->text : NULL,
+		.len_bytes = c ? c->len_bytes : 0,
+	};
+}
