@@ -37,15 +37,21 @@ struct field_value {
 	bool is_number;
 	int64_t number;
 	const char *string;
-	char buf[64]; /* storage of formatted values; string may point here */
+	char buf[256]; /* storage of formatted values (NAME_MAX and a NUL); string may point here */
 };
 
 /*
- * The plain fields, read straight from the event (those computed by detectors are null here).
- * name_index: which of file.names[] PATH means. d (may be NULL) gives matched_category; clock
- * (may be NULL: time fields are null) gives the time.
+ * The plain fields, read straight from the event. Null here: what detectors compute, and `argv`,
+ * which needs a caller's buffer (field_argv()). name_index: which of file.names[] PATH means.
+ * category (may be NULL) is matched_category; clock (may be NULL: time fields are null) gives the
+ * time. wall_clock is given in UTC, because struct wall_clock does not say the minutes of the
+ * local offset; records have it in local time. Makes no system call, allocates nothing.
  */
 void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 	       const char *category, const struct wall_clock *clock, struct field_value *ret);
+
+/* Arguments joined by spaces into buf, NUL-terminated, cut at size_bytes; an argument's own bytes
+ * are kept as they are. Returns the length without the NUL. size_bytes > 0. */
+size_t field_argv(const struct exec_object *x, char *buf, size_t size_bytes);
 
 #endif
