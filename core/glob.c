@@ -304,3 +304,33 @@ void glob_key(const struct glob *g, size_t i, struct glob_key *ret)
 		.len_bytes = c ? c->len_bytes : 0,
 	};
 }
+
+bool glob_part(const struct glob *g, size_t i, unsigned k, struct glob_part *ret)
+{
+	const struct alternative *a = &g->alternatives[i];
+
+	if (k >= a->n)
+		return false;
+	*ret = (struct glob_part){
+		.kind = GLOB_PART_WILD,
+		.detail = a->components[k].kind,
+		.text = a->components[k].text,
+		.len_bytes = a->components[k].len_bytes,
+	};
+	if (a->components[k].kind == LITERAL)
+		ret->kind = GLOB_PART_LITERAL;
+	else if (a->components[k].kind == DOUBLE_STAR)
+		ret->kind = GLOB_PART_DOUBLE_STAR;
+	return true;
+}
+
+bool glob_part_match(const struct glob *g, size_t i, unsigned k, const char *name,
+		     size_t len_bytes)
+{
+	return component_match(&g->alternatives[i].components[k], name, len_bytes);
+}
+
+enum glob_root glob_root(const struct glob *g, size_t i)
+{
+	return g->alternatives[i].root;
+}

@@ -70,6 +70,25 @@ void glob_key(const struct glob *g, size_t i, struct glob_key *ret);
 unsigned glob_reach_alternative(const struct glob *g, size_t i, const char *path,
 				const char *home);
 
+/*
+ * For walking a directory tree beside a pattern: component k of alternative i, false past the
+ * last. A double star is never the last. Two parts of equal kind and text match the same names.
+ */
+enum glob_part_kind { GLOB_PART_LITERAL, GLOB_PART_WILD, GLOB_PART_DOUBLE_STAR };
+
+struct glob_part {
+	enum glob_part_kind kind;
+	unsigned detail;  /* more of the kind, for comparing */
+	const char *text; /* not NUL-terminated; the name itself for LITERAL */
+	size_t len_bytes;
+};
+
+bool glob_part(const struct glob *g, size_t i, unsigned k, struct glob_part *ret);
+/* Does it take this name? Never for a double star. */
+bool glob_part_match(const struct glob *g, size_t i, unsigned k, const char *name,
+		     size_t len_bytes);
+enum glob_root glob_root(const struct glob *g, size_t i);
+
 /* Components of a path as the matcher sees them: NULL at the end. *at moves past the component. */
 const char *glob_next_component(const char **at, size_t *len_bytes);
 /* What is left of path after the components of home: NULL when it is not home or below it. *above
