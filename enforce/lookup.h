@@ -24,7 +24,8 @@ struct lookup;
 /* Forks the zygote (call before threads and before any fanotify group). -errno. */
 int lookup_open(struct lookup **ret);
 void lookup_close(struct lookup *l); /* ends zygote and helper, waits for them */
-/* Pids of zygote and helper, which are never to be denied anything. */
+/* Pids of zygote and helper (0: none just now), which are never to be denied anything. The helper's
+ * changes when one was killed: ask again after a lookup that failed. Any thread. */
 void lookup_pids(const struct lookup *l, pid_t pids[2]);
 
 /* Home directory of uid by getpwuid_r. -ENOENT, -ETIMEDOUT (helper killed), -errno. */
@@ -40,10 +41,11 @@ int lookup_roots(struct lookup *l, char *const *roots);
 
 /* What stands where the patterns point. */
 struct lookup_found {
-	bool is_dir;
+	bool is_dir;      /* else a regular file or a FIFO */
 	bool reach_here;  /* dir: names directly in it can match (ON_CHILD mark); file: it matches */
 	bool reach_below; /* dir: something deeper could match (notification mark) */
-	bool system;      /* below no home and no project: inode marks alone */
+	bool system;      /* below no home and no project, or a link led to what is not the user's
+			   * own: inode marks alone */
 	enum verdict verdict; /* strongest pattern that matches the file, or could match in the dir */
 	int fd;           /* O_PATH; owned by the callback's caller, closed after it returns */
 	uint64_t dev, ino; /* fstat */
@@ -53,14 +55,22 @@ struct lookup_found {
 	unsigned handle_len;
 	uint8_t handle[LOOKUP_HANDLE_MAX]; /* name_to_handle_at; len 0: none to be had */
 	const char *path;  /* logical path: how the pattern names it, symlinks not resolved */
-	const char *home;  /* home that was meant, "" for absolute patterns */
+	/*
+	 * dir: when not "", a symbolic link on the way to `path` leads through this directory: the
+	 * name `via` in it stands for `path`. What is opened under that name is to be judged as
+	 * `path` (reach_here: it is the last name), and when something else comes to be there,
+	 * `path` leads elsewhere: look at it again by lookup_child() of its own directory.
+	 */
+	const char *via;
+	const char *home;    /* home that was meant, "" if none */
+	const char *project; /* project whose floating patterns were meant, "" if none */
 	const char *fstype; /* "ext4" … from mountinfo by mount id */
 };
 
 /* What could not be watched: to be shown and recorded. */
 struct lookup_gap {
 	const char *path;
-	const char *why; /* "on nfs4, which cannot be marked safely" "more than 4096 directories" */
+	const char *why; /* "on nfs4, which cannot be marked safely", "more than 4096 directories" */
 };
 
 struct lookup_handler {
@@ -69,11 +79,21 @@ struct lookup_handler {
 	void *arg;
 };
 
+/* Limits of one lookup; what lies beyond them is a gap. */
+#define LOOKUP_DIRECTORIES_MAX 4096
+#define LOOKUP_ENTRIES_MAX 16384 /* of one directory */
+#define LOOKUP_FILES_MAX 65536
+#define LOOKUP_DEPTH_MAX 24 /* directories below the first */
+#define LOOKUP_LINKS_MAX 40
+
 /*
  * Finds all that exists for the patterns with `~` = home (walked as uid), or, with home NULL, for
  * the absolute ones (walked as root), or, with project set, for the floating ones below it. Every
  * directory that matters is reported before what is in it, so that its mark can stand first: the
- * helper goes on only when found() has returned. 0, -ETIMEDOUT, -errno.
+ * helper goes on only when found() has returned. The handler must not call into the same lookup.
+ * 0; -ETIMEDOUT (the helper was killed), -ECONNRESET (it died), -EPIPE (the zygote is gone: no
+ * lookup will work any more), -EBADMSG (it answered nonsense and was killed), other -errno. In all
+ * cases what was reported by then stands.
  */
 int lookup_expand(struct lookup *l, uid_t uid, const char *home, const char *project,
 		  int deadline_ms, const struct lookup_handler *h);
@@ -81,15 +101,20 @@ int lookup_expand(struct lookup *l, uid_t uid, const char *home, const char *pro
 /*
  * The same for one new name in a directory that is known: dir_fd O_PATH, dir_path its logical
  * path; name as reported. Used when a notification says that `name` was created or moved there.
+ * home and project as the directory was found with (NULL or "": not; both given: both kinds of
+ * patterns).
  */
-int lookup_child(struct lookup *l, uid_t uid, const char *home, int dir_fd, const char *dir_path,
-		 const char *name, int deadline_ms, const struct lookup_handler *h);
+int lookup_child(struct lookup *l, uid_t uid, const char *home, const char *project, int dir_fd,
+		 const char *dir_path, const char *name, int deadline_ms,
+		 const struct lookup_handler *h);
 
 /* Opens a file handle: finds the filesystem with this fsid among the mounts, open_by_handle_at
- * there, and reports it with the given logical path. -ESTALE: the object is gone. */
+ * there, and reports it alone, with the given logical path, home and project. -ESTALE: the object
+ * is gone; -ENODEV: no such filesystem is mounted; -EOPNOTSUPP: it opens no handles (overlay).
+ * Outside of the roots, or no longer named by a pattern: 0, and nothing is reported. */
 int lookup_handle(struct lookup *l, uint64_t fsid, int handle_type, const void *handle,
-		  unsigned handle_len, const char *path, const char *home, int deadline_ms,
-		  const struct lookup_handler *h);
+		  unsigned handle_len, const char *path, const char *home, const char *project,
+		  int deadline_ms, const struct lookup_handler *h);
 
 struct lookup_process {
 	char exe[4096], cwd[4096];
@@ -99,7 +124,8 @@ struct lookup_process {
 /* /proc of one process. -ESRCH, -ETIMEDOUT. */
 int lookup_process(struct lookup *l, pid_t pid, int deadline_ms, struct lookup_process *ret);
 
-/* One descriptor of a process that is open on (dev, ino); for `watch`. Calls fn for each. */
+/* Calls fn for each descriptor of a process that is open (not O_PATH) on a regular file of a
+ * filesystem of the allow list; for `watch`. -ESRCH, -ETIMEDOUT. */
 int lookup_descriptors(struct lookup *l, pid_t pid, int deadline_ms,
 		       void (*fn)(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path),
 		       void *arg);
