@@ -311,7 +311,6 @@ start_daemon() {
 	*" --rules"*) ;;
 	*) set -- "$@" --rules "$RULES" ;;
 	esac
-	# A status of its own for what a sanitizer finds, and leaks count.
 	ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1} "$exe" "$@" </dev/null >>"$LOG" 2>&1 &
 	DAEMON_PID=$!
 	local end=$((SECONDS + 30))
