@@ -279,6 +279,53 @@ bool glob_match_string(const struct glob *g, const char *string)
 	return false;
 }
 
+static bool is_double_star(const char *c, size_t n)
+{
+	return n == 2 && c[0] == '*' && c[1] == '*';
+}
+
+/* components_match() without components: those of the pattern are found as they are needed. */
+static bool text_match(const char *pattern, const char *path)
+{
+	const char *star = NULL, *retry = NULL;
+
+	for (;;) {
+		const char *after_p = pattern, *after_s = path, *p, *s;
+		size_t pn, sn;
+
+		p = glob_next_component(&after_p, &pn);
+		s = glob_next_component(&after_s, &sn);
+		if (p && is_double_star(p, pn)) {
+			star = pattern = after_p;
+			retry = path;
+			if (!glob_next_component(&after_p, &pn))
+				return s != NULL;
+		} else if (!s) {
+			return !p;
+		} else if (p && bytes_match(p, pn, s, sn)) {
+			pattern = after_p;
+			path = after_s;
+		} else if (star) {
+			glob_next_component(&retry, &sn);
+			path = retry;
+			pattern = star;
+		} else {
+			return false;
+		}
+	}
+}
+
+bool glob_match_text(const char *pattern, const char *path, const char *home)
+{
+	if (*pattern == '~') {
+		path = glob_below_home(path, home, NULL);
+		return path && text_match(pattern + 1, path);
+	}
+	if (*path != '/' && !is_double_star(pattern, strcspn(pattern, "/")))
+		return false;
+	return text_match(pattern, path);
+}
+
 const char *glob_source(const struct glob *g)
 {
 	return g->source;

@@ -51,6 +51,13 @@ bool glob_uses_home(const struct glob *g);
 /* Matches one component or a plain string, without slash rules: `*` crosses anything. */
 bool glob_match_string(const struct glob *g, const char *string);
 
+/*
+ * One pattern as text, without braces and not compiled: for tables of constants. `~` as above; a
+ * path that is not absolute is matched, by patterns that start with a double star only, as if it
+ * stood at the root.
+ */
+bool glob_match_text(const char *pattern, const char *path, const char *home);
+
 enum glob_root { GLOB_AT_ROOT, GLOB_AT_HOME, GLOB_FLOATING };
 
 /*
