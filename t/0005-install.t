@@ -1,0 +1,43 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# make install puts everything where the manual says; make uninstall removes exactly that.
+. "$(dirname "$0")/lib.sh"
+need_build oknek oknekd
+dest=$SCRATCH/dest
+
+# The programs are taken as built, whatever they were built for.
+run_make() {
+	make --no-print-directory "$1" -o all B="$BUILD" DESTDIR="$dest" PREFIX=/usr \
+		OKNEK_VERSION="${2-0.1.0}"
+}
+have() { (cd "$dest" && find . -type f -o -type l) | sed 's|^\.||' | sort; }
+
+ok "install" run_make install
+for f in /usr/sbin/oknekd /usr/bin/oknek /usr/share/man/man8/oknekd.8 /usr/share/man/man8/oknek.8 \
+	/usr/share/man/man5/oknek.yaml.5 /usr/share/man/man5/oknek-rules.5 \
+	/usr/lib/systemd/system/oknekd.service /usr/lib/sysusers.d/oknek.conf \
+	/etc/oknek/oknek.yaml; do
+	ok "$f is there" test -s "$dest$f"
+done
+is "$(cd "$dest/usr/share/oknek/rules" && ls)" "$(cd rules/core && ls ./*.yaml | sed 's|^\./||')" \
+	"all rules are there"
+is "$(sed -n 's/^ExecStart=//p' "$dest/usr/lib/systemd/system/oknekd.service")" /usr/sbin/oknekd \
+	"the unit starts what was installed"
+is "$(find "$dest" -type f -perm /022)" "" "nothing can be written by others"
+is "$(have | grep -Ev '^/(usr/(s?bin|lib|share)|etc/oknek)/')" "" "nothing is anywhere else"
+
+echo '# edited' >>"$dest/etc/oknek/oknek.yaml"
+ok "install over it" run_make install
+ok "keeps an edited configuration" grep -q '^# edited' "$dest/etc/oknek/oknek.yaml"
+ok "uninstall" run_make uninstall
+like "$(cat "$SCRATCH/out")" 'kept .*oknek.yaml' "says what it keeps"
+is "$(have)" /etc/oknek/oknek.yaml "and keeps that alone"
+
+rm -rf "$dest"
+mkdir -p "$dest/usr/share/man/man8"
+echo other >"$dest/usr/share/man/man8/other.8"
+ok "install beside others" run_make install
+ok "uninstall again" run_make uninstall
+is "$(have)" /usr/share/man/man8/other.8 "leaves nothing of ours, and what is others'"
+is "$(find "$dest" -name 'oknek*')" "" "no folder of ours either"
+done_testing

@@ -1,0 +1,26 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The unit does not put the daemon into a mount namespace, and systemd understands it.
+. "$(dirname "$0")/lib.sh"
+unit=tools/packaging/oknekd.service
+
+# systemd.exec(5): each of these gives the service a mount namespace of its own, whose marks and
+# /proc are not everybody's.
+is "$(grep -E '^(Private(Mounts|Tmp|Devices|Users|IPC)|Protect(System|Home|Proc|KernelTunables|KernelModules|KernelLogs|ControlGroups|Hostname)|ProcSubset|(ReadWrite|ReadOnly|Inaccessible|Exec|NoExec)Paths|(Bind|BindReadOnly)Paths|TemporaryFileSystem|RootDirectory|RootImage|MountFlags|DynamicUser|LogNamespace)=' $unit)" \
+	"" "no setting makes a mount namespace"
+for line in Type=notify Restart=on-failure OOMScoreAdjust=-900 RuntimeDirectoryPreserve=yes \
+	NoNewPrivileges=yes StateDirectory=oknek; do
+	ok "$line" grep -qx "$line" $unit
+done
+for exit in 64 69 77 78; do
+	ok "exit $exit is not tried again" grep -Eq "^RestartPreventExitStatus=.*\b$exit\b" $unit
+done
+if command -v systemd-analyze >/dev/null; then
+	mkdir -p "$SCRATCH/unit"
+	sed 's|@SBINDIR@/oknekd|/bin/true|; /^Documentation=/d' $unit >"$SCRATCH/unit/oknekd.service"
+	systemd-analyze verify "$SCRATCH/unit/oknekd.service" >"$SCRATCH/said" 2>&1
+	is "$(grep oknekd.service "$SCRATCH/said")" "" "systemd has nothing to say"
+else
+	skip "systemd has nothing to say" "no systemd-analyze"
+fi
+done_testing
