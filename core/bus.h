@@ -7,6 +7,8 @@
 #ifndef OKNEK_CORE_BUS_H
 #define OKNEK_CORE_BUS_H
 
+#include <stdatomic.h>
+
 #include "core/enforcer.h"
 #include "core/event.h"
 
@@ -17,6 +19,7 @@ struct verdict_note {
 	enum mode mode;
 	enum mechanism mechanism;
 	enum decided_by by;
+	const char *category; /* matched_category; NULL when no category names the file */
 };
 
 /*
@@ -31,23 +34,31 @@ struct recorder {
 };
 
 struct bus {
-	/* Pure: event + frozen rule set + clock in, decision out. Sets *mech to what the strongest
-	 * rule that fired is bound to. */
-	void (*decide)(void *arg, const struct event *ev, struct decision *ret, enum mechanism *mech);
+	/* Event + frozen rule set + clock in, decision out. *category is borrowed from the rules. */
+	void (*decide)(void *arg, const struct event *ev, struct decision *ret,
+		       const char **category);
 	void *decide_arg;
 	struct enforcer *enforcer; /* answers permissions; the permissive one when there is none */
 	struct recorder *recorder;
 	enum mode (*mode)(void *arg); /* now in force (pause counts as observe) */
 	void *mode_arg;
-	_Atomic uint64_t events, warned, blocked;
+	_Atomic uint64_t events;
+	_Atomic uint64_t blocked; /* refused */
+	_Atomic uint64_t warned;  /* a rule fired and the call went on */
 };
 
 /* Decides, answers ev->perm if there is one, records what fired. Never blocks. Returns the
- * verdict that took effect. */
+ * verdict that took effect: BLOCK only if the system call was refused, WARN if a rule fired. */
 enum verdict bus_publish(struct bus *b, struct event *ev);
 
-/* Answers a permission whose deadline passed with its default, and records that. `d` holds what
- * fired, if anything was decided yet. */
-void bus_expire(struct bus *b, struct event *ev, const struct decision *d, enum decided_by by);
+/* Answers ev->perm with `verdict` because nothing could be decided in time, and records that with
+ * what the rules say of the event as it is known now. */
+void bus_expire(struct bus *b, struct event *ev, enum verdict verdict, enum decided_by by);
+
+/* Answers a permission that no rule is asked about (the opener is not watched): allow, no record. */
+void bus_allow(struct bus *b, struct event *ev);
+
+/* What a fired rule can do about this event here: BLOCK only where it holds a permission. */
+enum mechanism bus_mechanism(const struct event *ev, const struct decision *d);
 
 #endif

@@ -9,6 +9,7 @@
 #define OKNEK_CORE_PERMISSION_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -59,5 +60,8 @@ void permission_each_parked(struct permission_table *t, uint64_t now_ns,
 			    void (*fn)(struct permission *p, void *arg), void *arg);
 
 unsigned permission_parked(const struct permission_table *t);
+
+/* Position of a slot, 0 to PERMISSION_SLOTS - 1: for context that its owner keeps beside it. */
+unsigned permission_index(const struct permission_table *t, const struct permission *p);
 
 #endif

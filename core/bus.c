@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/bus.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/rule.h"
+
+enum mechanism bus_mechanism(const struct event *ev, const struct decision *d)
+{
+	enum mechanism best = MECH_DETECT;
+
+	/* Without a permission the act has happened: whatever a rule is bound to, this was seen
+	 * and not stopped. */
+	if (!ev->perm)
+		return MECH_DETECT;
+	for (unsigned i = 0; i < d->n_fired; i++) {
+		const struct fired *f = &d->fired[i];
+
+		if (f->verdict == VERDICT_BLOCK && f->rule->mechanism > best)
+			best = f->rule->mechanism;
+	}
+	return best;
+}
+
+static void count(struct bus *b, const struct decision *d, int outcome)
+{
+	if (outcome == OUTCOME_DENIED)
+		atomic_fetch_add_explicit(&b->blocked, 1, memory_order_relaxed);
+	else if (d->verdict != VERDICT_ALLOW)
+		atomic_fetch_add_explicit(&b->warned, 1, memory_order_relaxed);
+}
+
+static int answer(struct bus *b, const struct event *ev, enum verdict v)
+{
+	struct decision d = { .verdict = v };
+
+	if (!ev->perm)
+		return OUTCOME_OBSERVED;
+	return b->enforcer->ops->apply(b->enforcer, ev, &d);
+}
+
+/* The road itself: journal DECIDED, answer, journal ANSWERED. */
+static enum verdict settle(struct bus *b, struct event *ev, const struct decision *d,
+			   const char *category, enum verdict effect, enum mode mode,
+			   enum decided_by by)
+{
+	struct verdict_note note = {
+		.ev = ev,
+		.d = d,
+		.mode = mode,
+		.mechanism = bus_mechanism(ev, d),
+		.by = by,
+		.category = category,
+	};
+	uint64_t ticket = 0;
+	int outcome;
+
+	if (d->n_fired || by != BY_RULE)
+		ticket = b->recorder->decided(b->recorder, &note);
+	outcome = answer(b, ev, effect);
+	if (ticket)
+		b->recorder->answered(b->recorder, ticket,
+				      outcome < 0 ? OUTCOME_UNKNOWN : (enum outcome)outcome,
+				      outcome == OUTCOME_DENIED ? EPERM : 0);
+	count(b, d, outcome);
+	if (outcome == OUTCOME_DENIED)
+		return VERDICT_BLOCK;
+	return d->verdict == VERDICT_ALLOW ? VERDICT_ALLOW : VERDICT_WARN;
+}
+
+enum verdict bus_publish(struct bus *b, struct event *ev)
+{
+	struct decision d = { .verdict = VERDICT_ALLOW };
+	const char *category = NULL;
+	enum mode mode = b->mode(b->mode_arg);
+	enum verdict effect = VERDICT_ALLOW;
+
+	atomic_fetch_add_explicit(&b->events, 1, memory_order_relaxed);
+	b->decide(b->decide_arg, ev, &d, &category);
+	if (mode == MODE_ENFORCE && d.verdict == VERDICT_BLOCK &&
+	    bus_mechanism(ev, &d) != MECH_DETECT)
+		effect = VERDICT_BLOCK;
+	return settle(b, ev, &d, category, effect, mode, BY_RULE);
+}
+
+void bus_expire(struct bus *b, struct event *ev, enum verdict verdict, enum decided_by by)
+{
+	struct decision d = { .verdict = VERDICT_ALLOW };
+	const char *category = NULL;
+	enum mode mode = b->mode(b->mode_arg);
+
+	atomic_fetch_add_explicit(&b->events, 1, memory_order_relaxed);
+	b->decide(b->decide_arg, ev, &d, &category);
+	settle(b, ev, &d, category, mode == MODE_ENFORCE ? verdict : VERDICT_ALLOW, mode, by);
+}
+
+void bus_allow(struct bus *b, struct event *ev)
+{
+	answer(b, ev, VERDICT_ALLOW);
+}

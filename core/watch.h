@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the fanotify source (which reads) and the marks (which decide what is watched) share: the
+ * notification groups, and a queue from the verdict thread, which must not wait, to the mark
+ * thread, which may. One producer, one consumer.
+ */
+#ifndef OKNEK_CORE_WATCH_H
+#define OKNEK_CORE_WATCH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/objects.h"
+#include "core/permission.h"
+
+#define WATCH_FILESYSTEMS_MAX 16
+#define WATCH_NAME_MAX 256 /* NAME_MAX and its NUL */
+#define WATCH_CHANGES 2048 /* a power of two */
+
+/*
+ * Groups are opened while privileged, before it is known which filesystems there will be. One pair
+ * for each filesystem: the kernel takes marks of several btrfs subvolumes into one group only if
+ * the group watches nothing else.
+ */
+struct watch_groups {
+	int permission;
+	int notify[WATCH_FILESYSTEMS_MAX];  /* create, move, delete: unlimited queue */
+	int observe[WATCH_FILESYSTEMS_MAX]; /* open: limited queue, losses are counted */
+};
+
+enum change_type {
+	CHANGE_NAME, /* `name` came to be in directory `dir`: perhaps a protected name */
+	CHANGE_GONE, /* the object `target` was deleted */
+	CHANGE_EXE,  /* is the exe of `pid` the reader that the configuration trusts? */
+	CHANGE_UID,  /* a member runs as `uid`, whose home is not known yet */
+	CHANGE_LOST, /* the kernel's queue overflowed: look at everything again */
+};
+
+struct change {
+	enum change_type type;
+	struct object_handle dir;
+	struct object_handle target; /* len 0 when the kernel does not tell */
+	char name[WATCH_NAME_MAX];
+	pid_t pid;
+	uid_t uid;
+	unsigned slot; /* CHANGE_EXE: index of the permission that waits */
+};
+
+enum exe_trust { EXE_UNKNOWN, EXE_TRUSTED, EXE_STRANGER };
+
+struct watch_queue {
+	struct change *changes; /* WATCH_CHANGES of them, touched as needed */
+	_Atomic uint64_t head;  /* changes put, by the verdict thread */
+	_Atomic uint64_t done;  /* changes dealt with, by the mark thread: marks stand */
+	_Atomic bool overflow;  /* a change found no room: everything must be looked at again */
+	int wake_fd;            /* eventfd: the mark thread has work */
+	int done_fd;            /* eventfd: `done` advanced */
+	_Atomic uint8_t exe_trust[PERMISSION_SLOTS]; /* enum exe_trust */
+};
+
+int watch_queue_new(struct watch_queue **ret);
+void watch_queue_free(struct watch_queue *q);
+
+/* Verdict thread: queues a copy; returns the number that `done` will reach when it is dealt with.
+ * Without room it sets overflow and returns the number of the last one. */
+uint64_t watch_queue_put(struct watch_queue *q, const struct change *c);
+bool watch_queue_settled(const struct watch_queue *q, uint64_t seq);
+
+/* Mark thread: the next change, NULL if none; good until watch_queue_advance(). */
+const struct change *watch_queue_peek(struct watch_queue *q);
+void watch_queue_advance(struct watch_queue *q);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which objects are watched: finds, with the lookup helper, what the paths of the rules name in
+ * the homes and projects of the watched, marks it, keeps it marked as names come and go, and
+ * remembers it by file handle, so that a secret that was moved stays one after a restart. A thread
+ * of its own, because all of this can wait on a filesystem.
+ */
+#ifndef OKNEK_ENFORCE_MARKS_H
+#define OKNEK_ENFORCE_MARKS_H
+
+#include "core/config.h"
+#include "core/objects.h"
+#include "core/watch.h"
+#include "enforce/lookup.h"
+
+struct marks;
+
+struct marks_config {
+	struct lookup *lookup; /* the marks' own; nobody else may use it meanwhile */
+	struct objects *objects;
+	struct watch_queue *queue;
+	const struct watch_groups *groups;
+	const char *state_dir;
+	const struct config *config; /* readers, fanotify.only */
+	struct pathset *pathset;
+	enum mode mode;
+	/* A path that should be watched and is not; mark thread. */
+	void (*gap)(void *arg, const char *path, const char *why);
+	/* The home of a uid became known and its marks stand; mark thread. */
+	void (*home)(void *arg, uid_t uid, const char *home);
+	void *arg;
+};
+
+int marks_open(const struct marks_config *c, struct marks **ret);
+int marks_start(struct marks *m);
+/* Removes every mark, remembers the objects, ends the thread. The rest is freed by marks_free():
+ * between the two the permission group is drained. */
+void marks_stop(struct marks *m);
+void marks_free(struct marks *m);
+
+struct marks_watch {
+	uid_t uid;
+	const char *env_home; /* $HOME of the tree, NULL or "" unknown */
+	const char *project;  /* its working directory, NULL or "" unknown */
+	char homes[HOMES_MAX][1024]; /* result: what `~` means for it; "" unused */
+};
+
+/* Marks what the rules name for a new tree; returns when the marks stand. -ETIMEDOUT (it goes on in
+ * the background), -errno. Any thread but verdict. */
+int marks_watch(struct marks *m, struct marks_watch *w, int wait_ms);
+
+/* New mode or new paths: returns when the marks are as they should be. */
+int marks_set(struct marks *m, enum mode mode, struct pathset *pathset, int wait_ms);
+
+struct marks_stats {
+	unsigned files, directories;
+	uint64_t changes, rescans, lookups_failed;
+	char filesystems[256]; /* "ext4 xfs" */
+};
+void marks_stats(struct marks *m, struct marks_stats *ret);
+void marks_each_gap(struct marks *m, void (*fn)(void *arg, const char *path, const char *why),
+		    void *arg);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/fanotify.h>
+
+#include "enforce/marks_priv.h"
+
+/* Marks by descriptor: the magic link leads to the very object, nothing is looked up by name. */
+static int mark(int group, uint64_t mask, int fd)
+{
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	return fanotify_mark(group, FAN_MARK_ADD, mask, AT_FDCWD, link) < 0 ? -errno : 0;
+}
+
+static uint64_t notify_mask(const struct object *o)
+{
+	if (o->is_dir)
+		return FAN_CREATE | FAN_MOVED_TO | FAN_DELETE_SELF | FAN_ONDIR;
+	return FAN_DELETE_SELF;
+}
+
+/*
+ * The notification group of an object's filesystem. Subvolumes of one btrfs differ in st_dev and
+ * belong in one group; the kernel says EXDEV when a group is another filesystem's.
+ */
+static int notify(struct marks *m, struct object *o, int fd, const char *fstype)
+{
+	int err, spare = -1;
+
+	for (int i = 0; i < WATCH_FILESYSTEMS_MAX; i++) {
+		if (!m->fs[i].used) {
+			if (spare < 0)
+				spare = i;
+			continue;
+		}
+		if (m->fs[i].dev != o->dev && strcmp(m->fs[i].type, fstype))
+			continue;
+		err = mark(m->c.groups->notify[i], notify_mask(o), fd);
+		if (err != -EXDEV) {
+			o->group = i;
+			return err;
+		}
+	}
+	if (spare < 0)
+		return -ENOSPC;
+	err = mark(m->c.groups->notify[spare], notify_mask(o), fd);
+	if (err)
+		return err;
+	m->fs[spare].used = true;
+	m->fs[spare].dev = o->dev;
+	snprintf(m->fs[spare].type, sizeof(m->fs[spare].type), "%s", fstype);
+	o->group = spare;
+	return 0;
+}
+
+int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
+{
+	/* A directory of the system is looked at by everybody: inode marks on what is in it, and a
+	 * notification when that is replaced, but no event for each open beside it. */
+	bool open_mark = !o->is_dir || (o->on_child && !o->system);
+	uint64_t child = o->is_dir ? FAN_EVENT_ON_CHILD : 0;
+	char why[128];
+	int err = 0;
+
+	if (!o->notify_marked) {
+		err = notify(m, o, fd, fstype);
+		o->notify_marked = err == 0;
+		if (err) {
+			snprintf(why, sizeof(why), "changes cannot be followed on %s: %s", fstype,
+				 strerror(-err));
+			marks_gap(m, o->names[0].path, why);
+		}
+	}
+	if (!open_mark || o->verdict == VERDICT_ALLOW)
+		return err;
+	if (m->mode == MODE_ENFORCE && o->verdict == VERDICT_BLOCK) {
+		if (o->perm_marked)
+			return err;
+		err = mark(m->c.groups->permission, FAN_OPEN_PERM | child, fd);
+		if (!err)
+			o->perm_marked = true;
+	} else if (!o->observe_marked && o->group >= 0) {
+		err = mark(m->c.groups->observe[o->group], FAN_OPEN | child, fd);
+		o->observe_marked = err == 0;
+	}
+	if (err) {
+		snprintf(why, sizeof(why), "cannot be marked on %s: %s", fstype, strerror(-err));
+		marks_gap(m, o->names[0].path, why);
+	}
+	return err;
+}
+
+static void forget_marks(struct object *o, void *arg)
+{
+	const bool *what = arg;
+
+	if (what[0])
+		o->perm_marked = false;
+	if (what[1])
+		o->observe_marked = o->notify_marked = false;
+}
+
+void marks_flush(struct marks *m, bool permission, bool rest)
+{
+	bool what[2] = { permission, rest };
+
+	if (permission)
+		fanotify_mark(m->c.groups->permission, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
+	for (int i = 0; rest && i < WATCH_FILESYSTEMS_MAX; i++) {
+		fanotify_mark(m->c.groups->notify[i], FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
+		fanotify_mark(m->c.groups->observe[i], FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
+	}
+	objects_each(m->c.objects, forget_marks, what);
+}

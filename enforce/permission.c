@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "enforce/permission.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/fanotify.h>
+#include <unistd.h>
+
+struct permission_enforcer {
+	struct enforcer base;
+	struct permission_table *table;
+};
+
+static int answer(int group_fd, int event_fd, uint32_t response)
+{
+	struct fanotify_response r = { .fd = event_fd, .response = response };
+	ssize_t n;
+
+	do
+		n = write(group_fd, &r, sizeof(r));
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+static int permission_apply(struct enforcer *base, const struct event *ev, const struct decision *d)
+{
+	struct permission_enforcer *e = (struct permission_enforcer *)base;
+	struct permission *p = ev->perm;
+	int outcome = d->verdict == VERDICT_BLOCK ? OUTCOME_DENIED : OUTCOME_ALLOWED;
+	int err;
+
+	if (!permission_claim(p))
+		return -EALREADY;
+	err = answer(p->group_fd, p->event_fd,
+		     outcome == OUTCOME_DENIED ? FAN_DENY : FAN_ALLOW);
+	/* ENOENT: the opener was killed and the kernel has forgotten the question. */
+	if (err == -ENOENT)
+		outcome = OUTCOME_GONE;
+	else if (err)
+		outcome = err;
+	close(p->event_fd);
+	permission_release(e->table, p);
+	return outcome;
+}
+
+static void permission_close(struct enforcer *base)
+{
+	free(base);
+}
+
+static const struct enforcer_ops permission_ops = {
+	.name = "fanotify",
+	.mechanism = MECH_FANOTIFY,
+	.can = 1u << KIND_FILE_OPENED,
+	.apply = permission_apply,
+	.close = permission_close,
+};
+
+int permission_enforcer_open(struct permission_table *t, struct enforcer **ret)
+{
+	struct permission_enforcer *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
+	e->base.ops = &permission_ops;
+	e->table = t;
+	*ret = &e->base;
+	return 0;
+}

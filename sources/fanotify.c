@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sources/fanotify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/fanotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/loop.h"
+#include "sources/fanotify_priv.h"
+
+#define PERM_READS_MAX 16 /* reads of one dispatch, 341 events each at the most */
+#define UNDECIDED_TREE UINT32_MAX
+
+static const char deleted_suffix[] = " (deleted)"; /* appended by d_path(), fs/d_path.c */
+
+/* --- who ---------------------------------------------------------------------------------- */
+
+static void read_link(const char *link, char *buf, size_t size)
+{
+	ssize_t n = readlinkat(AT_FDCWD, link, buf, size - 1);
+
+	buf[n > 0 ? n : 0] = '\0';
+}
+
+static void add_home(struct homes *h, const char *home)
+{
+	if (!home || !home[0] || h->n == HOMES_MAX)
+		return;
+	for (unsigned i = 0; i < h->n; i++)
+		if (!strcmp(h->path[i], home))
+			return;
+	h->path[h->n++] = home;
+}
+
+void fanotify_subject(struct fanotify_source *s, const struct member *m, struct subject *ret)
+{
+	struct tree *tree = proctree_tree(s->c.tree, m->tree_id);
+	char link[32];
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", m->tgid);
+	read_link(link, s->exe, sizeof(s->exe));
+	proctree_lineage(s->c.tree, m->tgid, s->lineage, sizeof(s->lineage));
+	*ret = (struct subject){
+		.tgid = m->tgid,
+		.ppid = m->ppid,
+		.start_time_ns = m->start_time_ns,
+		.uid = m->uid,
+		.auid = tree ? tree->auid : (uid_t)-1,
+		.comm = m->comm,
+		.exe = s->exe,
+		.cgroup = "",
+		.lineage = s->lineage,
+		.tree = tree,
+	};
+	add_home(&ret->homes, s->c.home_of(s->c.arg, m->uid));
+	for (unsigned i = 0; tree && i < HOMES_MAX; i++)
+		add_home(&ret->homes, tree->homes[i]);
+}
+
+/* --- permission events -------------------------------------------------------------------- */
+
+static bool is_own(const struct fanotify_source *s, pid_t pid)
+{
+	/* pid 0: a process that our pid namespace cannot name is nobody's member. */
+	return pid <= 1 || pid == s->own_pid;
+}
+
+static void park(struct fanotify_source *s, struct event *ev, struct bus *b, uint32_t tree_id,
+		 enum verdict on_timeout)
+{
+	struct permission *p = ev->perm;
+
+	if (p->deadline_ns)
+		return; /* is parked already: it goes on waiting, for the same deadline */
+	if (permission_park(s->c.permissions, p, tree_id, ev->time_ns + s->c.deadline_ns,
+			    on_timeout) < 0) {
+		s->fig.parked_refused++;
+		bus_expire(b, ev, on_timeout, BY_DEADLINE);
+		return;
+	}
+	s->fig.parked_total++;
+}
+
+static void add_name(struct file_object *f, const char *path, const char *home)
+{
+	if (f->n_names < FILE_NAMES_MAX)
+		f->names[f->n_names++] =
+			(struct file_name){ path, home && home[0] ? home : NULL };
+}
+
+/* The names to judge by: what the descriptor says now, then what the object is protected as. */
+static void collect_names(struct fanotify_source *s, struct event *ev, const struct parked *ctx,
+			  const struct object *obj)
+{
+	char link[40];
+	size_t len;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", ev->perm->event_fd);
+	read_link(link, s->path, sizeof(s->path));
+	len = strlen(s->path);
+	if (ctx->unlinked && len >= sizeof(deleted_suffix) &&
+	    !strcmp(s->path + len - (sizeof(deleted_suffix) - 1), deleted_suffix))
+		s->path[len - (sizeof(deleted_suffix) - 1)] = '\0';
+	if (s->path[0] == '/')
+		add_name(&ev->file, s->path, NULL);
+	for (unsigned i = 0; obj && i < obj->n_names; i++)
+		add_name(&ev->file, obj->names[i].path, obj->names[i].home);
+	/* A file that is gone cannot be looked up again by the mark process. If a protected name
+	 * was given to something while it was around, it is judged as that. */
+	if (!obj && ctx->unlinked && s->change_path[0])
+		add_name(&ev->file, s->change_path, NULL);
+}
+
+/*
+ * What nobody can say yet. Returns true when the event now waits (or has got its default).
+ * A change of names that was queued before this event may have made the file a protected one.
+ */
+static bool must_wait(struct fanotify_source *s, struct event *ev, struct bus *b,
+		      struct parked *ctx, const struct object *obj, const struct member *m)
+{
+	struct change c = { .type = CHANGE_EXE, .pid = m->tgid };
+
+	if (!obj || obj->verdict < VERDICT_BLOCK) {
+		if (!ctx->drained) {
+			ctx->drained = fanotify_drain_changes(s);
+			ctx->wait_seq = s->change_seq;
+		}
+		if (!ctx->drained || !watch_queue_settled(s->c.queue, ctx->wait_seq)) {
+			park(s, ev, b, m->tree_id, s->c.on_timeout);
+			return true;
+		}
+	}
+	if (!ctx->wants_exe && s->c.reader_candidate(s->c.arg, s->exe)) {
+		ctx->wants_exe = true;
+		c.slot = permission_index(s->c.permissions, ev->perm);
+		atomic_store(&s->c.queue->exe_trust[c.slot], EXE_UNKNOWN);
+		watch_queue_put(s->c.queue, &c);
+	}
+	if (ctx->wants_exe) {
+		unsigned slot = permission_index(s->c.permissions, ev->perm);
+		uint8_t trust = atomic_load(&s->c.queue->exe_trust[slot]);
+
+		if (trust == EXE_UNKNOWN) {
+			park(s, ev, b, m->tree_id, s->c.on_timeout);
+			return true;
+		}
+		ev->subj.exe_verified = trust == EXE_TRUSTED;
+	}
+	return false;
+}
+
+/* Decides one permission, anew if it was parked. The slot is free afterwards, or parked. */
+static void decide(struct fanotify_source *s, struct permission *p, struct bus *b, bool expired)
+{
+	struct parked *ctx = &s->parked[permission_index(s->c.permissions, p)];
+	struct event ev = {
+		.seq = ++s->seq,
+		.time_ns = clock_boottime_ns(),
+		.kind = KIND_FILE_OPENED,
+		.source = &s->base,
+		.source_name = "fanotify",
+		.perm = p,
+		.subj = { .tgid = p->tgid, .comm = "", .exe = "", .cgroup = "", .lineage = "" },
+	};
+	const struct member *m = proctree_find(s->c.tree, p->tgid);
+	const struct object *obj;
+	enum verdict on_timeout = p->on_timeout;
+
+	if (!m) {
+		if (s->feed_gap && !ctx->undecided && !expired) {
+			ctx->undecided = true;
+			park(s, &ev, b, UNDECIDED_TREE, VERDICT_ALLOW);
+			return;
+		}
+		if (s->feed_gap && ctx->undecided && !expired)
+			return;
+		s->fig.strangers++;
+		bus_allow(b, &ev);
+		return;
+	}
+	fanotify_subject(s, m, &ev.subj);
+	ev.file.dev = ctx->dev;
+	ev.file.ino = ctx->ino;
+	if (!expired) {
+		obj = objects_find(s->c.objects, ctx->dev, ctx->ino);
+		if (must_wait(s, &ev, b, ctx, obj, m))
+			return;
+	}
+	obj = objects_find(s->c.objects, ctx->dev, ctx->ino);
+	collect_names(s, &ev, ctx, obj);
+	if (expired) {
+		s->fig.by_deadline++;
+		bus_expire(b, &ev, on_timeout, BY_DEADLINE);
+		return;
+	}
+	if (bus_publish(b, &ev) == VERDICT_BLOCK)
+		s->fig.denied++;
+}
+
+static void refuse_nobody(int group_fd, int event_fd)
+{
+	struct fanotify_response r = { .fd = event_fd, .response = FAN_ALLOW };
+
+	/* No slot, which more slots than parked permissions rules out: never hold the opener. */
+	if (write(group_fd, &r, sizeof(r)) < 0)
+		abort();
+	close(event_fd);
+}
+
+static void handle_permission(struct fanotify_source *s, struct bus *b,
+			      const struct fanotify_event_metadata *md)
+{
+	struct permission *p;
+	struct parked *ctx;
+	struct stat st;
+
+	s->read++;
+	s->fig.answered++;
+	p = permission_take(s->c.permissions, s->groups.permission, md->fd, md->pid);
+	if (!p) {
+		refuse_nobody(s->groups.permission, md->fd);
+		return;
+	}
+	ctx = &s->parked[permission_index(s->c.permissions, p)];
+	*ctx = (struct parked){ 0 };
+	if (is_own(s, md->pid)) {
+		struct event ev = { .perm = p };
+
+		bus_allow(b, &ev);
+		return;
+	}
+	if (process_feed_drain(s->c.feed) == -EOVERFLOW && !s->feed_gap) {
+		s->feed_gap = true;
+		s->lost++;
+		s->c.feed_lost(s->c.arg);
+	}
+	if (proctree_find(s->c.tree, md->pid) && fstat(md->fd, &st) == 0) {
+		ctx->dev = st.st_dev;
+		ctx->ino = st.st_ino;
+		ctx->unlinked = st.st_nlink == 0;
+	}
+	decide(s, p, b, false);
+}
+
+/* One bounded batch. Returns events handled. */
+static int read_permissions(struct fanotify_source *s, struct bus *b)
+{
+	int handled = 0;
+
+	for (int i = 0; i < PERM_READS_MAX; i++) {
+		ssize_t n = read(s->groups.permission, s->buf, sizeof(s->buf));
+		const struct fanotify_event_metadata *md = (void *)s->buf;
+
+		/* EMFILE and the like are the kernel's own denial of that one opener; EAGAIN with
+		 * non-blocking event descriptors may mean a lease, not an empty queue: epoll
+		 * tells whether there is more. */
+		if (n <= 0) {
+			if (n < 0 && errno != EAGAIN && errno != EINTR)
+				s->lost++;
+			break;
+		}
+		for (; FAN_EVENT_OK(md, n); md = FAN_EVENT_NEXT(md, n)) {
+			if (md->vers != FANOTIFY_METADATA_VERSION || md->fd < 0) {
+				s->malformed++;
+				continue;
+			}
+			handle_permission(s, b, md);
+			handled++;
+		}
+	}
+	return handled;
+}
+
+/* --- parked ------------------------------------------------------------------------------- */
+
+struct recheck {
+	struct fanotify_source *s;
+	struct bus *b;
+	bool expired;
+};
+
+static void recheck_one(struct permission *p, void *arg)
+{
+	struct recheck *r = arg;
+
+	decide(r->s, p, r->b, r->expired);
+}
+
+static void recheck_parked(struct fanotify_source *s, struct bus *b)
+{
+	struct recheck r = { s, b, false };
+
+	permission_each_parked(s->c.permissions, UINT64_MAX, recheck_one, &r);
+}
+
+void fanotify_expire(struct source *base, struct bus *b, uint64_t now_ns)
+{
+	struct recheck r = { (struct fanotify_source *)base, b, true };
+
+	permission_each_parked(r.s->c.permissions, now_ns, recheck_one, &r);
+}
+
+uint64_t fanotify_next_deadline(const struct source *base)
+{
+	const struct fanotify_source *s = (const void *)base;
+
+	return permission_next_deadline(s->c.permissions);
+}
+
+void fanotify_feed_restored(struct source *base)
+{
+	((struct fanotify_source *)base)->feed_gap = false;
+}
+
+void fanotify_finish(struct source *base, struct bus *b)
+{
+	struct fanotify_source *s = (void *)base;
+
+	while (read_permissions(s, b) > 0)
+		;
+	fanotify_expire(base, b, UINT64_MAX);
+}
+
+struct each {
+	void (*fn)(void *arg, const struct permission *p);
+	void *arg;
+};
+
+static void each_one(struct permission *p, void *arg)
+{
+	struct each *e = arg;
+
+	e->fn(e->arg, p);
+}
+
+void fanotify_each_parked(struct source *base,
+			  void (*fn)(void *arg, const struct permission *p), void *arg)
+{
+	struct each e = { fn, arg };
+
+	permission_each_parked(((struct fanotify_source *)base)->c.permissions, UINT64_MAX,
+			       each_one, &e);
+}
+
+/* --- the source --------------------------------------------------------------------------- */
+
+static int fanotify_source_dispatch(struct source *base, struct bus *b)
+{
+	struct fanotify_source *s = (void *)base;
+	uint64_t n;
+	int handled;
+
+	s->bus = b;
+	objects_quiescent(s->c.objects);
+	if (process_feed_drain(s->c.feed) == -EOVERFLOW && !s->feed_gap) {
+		s->feed_gap = true;
+		s->lost++;
+		s->c.feed_lost(s->c.arg);
+	}
+	handled = read_permissions(s, b);
+	fanotify_drain_changes(s);
+	if (read(s->c.queue->done_fd, &n, sizeof(n)) > 0 || permission_parked(s->c.permissions))
+		recheck_parked(s, b);
+	fanotify_drain_opens(s, b);
+	objects_quiescent(s->c.objects);
+	return handled ? handled : -EAGAIN;
+}
+
+static int fanotify_source_start(struct source *base)
+{
+	(void)base; /* events flow as soon as there are marks */
+	return 0;
+}
+
+static int fanotify_source_fd(const struct source *base)
+{
+	return ((const struct fanotify_source *)base)->epoll_fd;
+}
+
+static void fanotify_source_stats(const struct source *base, struct source_stats *ret)
+{
+	const struct fanotify_source *s = (const void *)base;
+
+	*ret = (struct source_stats){ s->read, s->lost, s->malformed };
+}
+
+void fanotify_figures(const struct source *base, struct fanotify_figures *ret)
+{
+	const struct fanotify_source *s = (const void *)base;
+
+	*ret = s->fig;
+	ret->parked = permission_parked(s->c.permissions);
+}
+
+static void fanotify_source_close(struct source *base)
+{
+	struct fanotify_source *s = (void *)base;
+
+	for (int i = 0; i < WATCH_FILESYSTEMS_MAX; i++) {
+		cleanup_close(&s->groups.notify[i]);
+		cleanup_close(&s->groups.observe[i]);
+	}
+	/* Last: closing it lets go of everybody who still waits. */
+	cleanup_close(&s->groups.permission);
+	cleanup_close(&s->epoll_fd);
+	free(s);
+}
+
+static const struct source_ops fanotify_ops = {
+	.name = "fanotify",
+	/* Marks below the paths of others need CAP_DAC_READ_SEARCH; the event descriptors of files
+	 * of others need nothing, the kernel opens them with our credentials unchecked. */
+	.caps = 1ULL << CAP_DAC_READ_SEARCH | 1ULL << CAP_SYS_PTRACE,
+	.start = fanotify_source_start,
+	.fd = fanotify_source_fd,
+	.dispatch = fanotify_source_dispatch,
+	.stats = fanotify_source_stats,
+	.close = fanotify_source_close,
+};
+
+static int watch_fd(struct fanotify_source *s, int fd)
+{
+	struct epoll_event ee = { .events = EPOLLIN };
+
+	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ee) < 0 ? -errno : 0;
+}
+
+/* Names and targets where the kernel has them (5.17), names alone before (5.9). */
+static int notify_group(unsigned extra)
+{
+	unsigned flags = FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_MARKS | extra;
+	int fd = fanotify_init(flags | FAN_REPORT_DFID_NAME_TARGET, O_RDONLY);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = fanotify_init(flags | FAN_REPORT_DFID_NAME, O_RDONLY);
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_groups(struct fanotify_source *s)
+{
+	struct watch_groups *g = &s->groups;
+	int err;
+
+	g->permission = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
+					      FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
+				      O_RDONLY | O_LARGEFILE | O_CLOEXEC | O_NONBLOCK | O_NOATIME);
+	if (g->permission < 0)
+		return -errno;
+	err = watch_fd(s, g->permission);
+	for (int i = 0; i < WATCH_FILESYSTEMS_MAX && !err; i++) {
+		int fd = notify_group(FAN_UNLIMITED_QUEUE);
+
+		if (fd < 0)
+			return fd;
+		g->notify[i] = fd;
+		err = watch_fd(s, fd);
+		if (err)
+			break;
+		fd = notify_group(0);
+		if (fd < 0)
+			return fd;
+		g->observe[i] = fd;
+		err = watch_fd(s, fd);
+	}
+	return err;
+}
+
+int fanotify_open(const struct fanotify_config *c, struct source **ret, struct watch_groups *groups)
+{
+	struct fanotify_source *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	s->base.ops = &fanotify_ops;
+	s->c = *c;
+	s->own_pid = getpid();
+	s->groups.permission = -1;
+	for (int i = 0; i < WATCH_FILESYSTEMS_MAX; i++)
+		s->groups.notify[i] = s->groups.observe[i] = -1;
+	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (s->epoll_fd < 0)
+		err = -errno;
+	else
+		err = open_groups(s);
+	if (!err)
+		err = watch_fd(s, c->queue->done_fd);
+	if (err) {
+		fanotify_source_close(&s->base);
+		return err;
+	}
+	*groups = s->groups;
+	*ret = &s->base;
+	return 0;
+}

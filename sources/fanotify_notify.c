@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/fanotify.h>
+#include <unistd.h>
+
+#include "core/loop.h"
+#include "sources/fanotify_priv.h"
+
+#define DRAIN_READS_MAX 64 /* of 8 KiB: some 5,000 changes before we call it a flood */
+
+/* The identities one notification carries. */
+struct notice {
+	struct object_handle dir;    /* len 0: not told */
+	struct object_handle target;
+	const char *name; /* "" not told */
+};
+
+static int parse_fid(const struct fanotify_event_info_header *h, struct object_handle *ret,
+		     const char **name)
+{
+	const struct fanotify_event_info_fid *fid = (const void *)h;
+	const struct file_handle *fh = (const void *)fid->handle;
+	size_t fixed = sizeof(*fid) + sizeof(*fh);
+	uint32_t val[2];
+	const char *at;
+	size_t room;
+
+	if (h->len < fixed || fh->handle_bytes > OBJECT_HANDLE_MAX ||
+	    fh->handle_bytes > h->len - fixed)
+		return -EBADMSG;
+	memcpy(val, &fid->fsid, sizeof(val));
+	ret->fsid = (uint64_t)val[1] << 32 | val[0];
+	ret->type = fh->handle_type;
+	ret->len = fh->handle_bytes;
+	memcpy(ret->bytes, fh->f_handle, fh->handle_bytes);
+	at = (const char *)fh->f_handle + fh->handle_bytes;
+	room = h->len - fixed - fh->handle_bytes;
+	if (h->info_type == FAN_EVENT_INFO_TYPE_DFID_NAME && memchr(at, 0, room))
+		*name = at;
+	return 0;
+}
+
+static int parse_notice(const struct fanotify_event_metadata *md, struct notice *ret)
+{
+	const char *at = (const char *)md + md->metadata_len;
+	const char *end = (const char *)md + md->event_len;
+
+	ret->dir.len = 0;
+	ret->target.len = 0;
+	ret->name = "";
+	while ((size_t)(end - at) >= sizeof(struct fanotify_event_info_header)) {
+		const struct fanotify_event_info_header *h = (const void *)at;
+		int err = 0;
+
+		if (h->len < sizeof(*h) || h->len > end - at)
+			return -EBADMSG;
+		if (h->info_type == FAN_EVENT_INFO_TYPE_DFID_NAME ||
+		    h->info_type == FAN_EVENT_INFO_TYPE_DFID)
+			err = parse_fid(h, &ret->dir, &ret->name);
+		else if (h->info_type == FAN_EVENT_INFO_TYPE_FID)
+			err = parse_fid(h, &ret->target, &ret->name);
+		if (err)
+			return err;
+		at += h->len;
+	}
+	return 0;
+}
+
+static uint64_t put(struct fanotify_source *s, struct change *c, const struct notice *n)
+{
+	if (n) {
+		c->dir = n->dir;
+		c->target = n->target;
+		snprintf(c->name, sizeof(c->name), "%s", n->name);
+	}
+	s->change_seq = watch_queue_put(s->c.queue, c);
+	return s->change_seq;
+}
+
+/* A pattern that floats reaches below everything; it counts only where projects are. */
+static bool rooted_below(const struct pathset *ps, const char *path, const char *home)
+{
+	for (unsigned i = 0; i < ps->n; i++)
+		if (!ps->patterns[i].exclude && !glob_is_floating(ps->patterns[i].glob) &&
+		    (glob_reach(ps->patterns[i].glob, path, home) & GLOB_BELOW))
+			return true;
+	return false;
+}
+
+static bool path_matters(const struct pathset *ps, const struct object_name *on,
+			 const char *path, bool is_dir)
+{
+	const char *home = on->home[0] ? on->home : NULL;
+	unsigned reach = pathset_reach(ps, path, home, NULL);
+
+	if (reach & GLOB_HERE)
+		return true;
+	if (!(reach & GLOB_BELOW))
+		return false;
+	/* Below a name that is no directory there can be something when it is a link. */
+	return (is_dir && on->project[0]) || rooted_below(ps, path, home);
+}
+
+/* Is one of the names this gives the new file or directory one that rules care for? */
+static bool name_matters(struct fanotify_source *s, const struct object *dir, const char *name,
+			 bool is_dir)
+{
+	struct pathset *ps = s->c.pathset(s->c.arg);
+	char path[sizeof(s->change_path)];
+
+	for (unsigned i = 0; i < dir->n_names; i++) {
+		const struct object_name *on = &dir->names[i];
+		int err = object_child_path(on, name, path, sizeof(path));
+
+		if (err == -ENOENT)
+			continue;
+		/* Too long to judge by name: let the mark thread look at it. */
+		if (err || on->via[0] || path_matters(ps, on, path, is_dir)) {
+			memcpy(s->change_path, path, sizeof(path));
+			return true;
+		}
+	}
+	return false;
+}
+
+static void handle_change(struct fanotify_source *s, const struct fanotify_event_metadata *md)
+{
+	struct change c = { .type = CHANGE_NAME };
+	const struct object *dir;
+	struct notice n;
+
+	s->read++;
+	if (md->mask & FAN_Q_OVERFLOW) {
+		s->lost++;
+		c.type = CHANGE_LOST;
+		put(s, &c, NULL);
+		return;
+	}
+	if (parse_notice(md, &n) < 0) {
+		s->malformed++;
+		return;
+	}
+	if (md->mask & FAN_DELETE_SELF) {
+		/* A file names itself as the target, a directory as the directory. */
+		const struct object_handle *self = n.target.len ? &n.target : &n.dir;
+
+		if (self->len && objects_find_handle(s->c.objects, self)) {
+			c.type = CHANGE_GONE;
+			c.target = *self;
+			s->change_seq = watch_queue_put(s->c.queue, &c);
+		}
+		return;
+	}
+	if (!n.dir.len || !n.name[0] || !strcmp(n.name, "."))
+		return;
+	dir = objects_find_handle(s->c.objects, &n.dir);
+	if (!dir || !name_matters(s, dir, n.name, md->mask & FAN_ONDIR))
+		return;
+	if (n.target.len) {
+		const struct object *known = objects_find_handle(s->c.objects, &n.target);
+
+		/* What is protected already stays so; only files: a directory has contents. */
+		if (known && !known->is_dir && known->verdict >= dir->verdict)
+			return;
+	}
+	put(s, &c, &n);
+}
+
+/* Takes all of one group. False when the bound came first. */
+static bool drain_group(struct fanotify_source *s, int fd, int reads_max,
+			void (*handle)(struct fanotify_source *s,
+				       const struct fanotify_event_metadata *md))
+{
+	for (int i = 0; i < reads_max; i++) {
+		ssize_t n = read(fd, s->notify_buf, sizeof(s->notify_buf));
+		const struct fanotify_event_metadata *md = (void *)s->notify_buf;
+
+		if (n <= 0)
+			return true;
+		for (; FAN_EVENT_OK(md, n); md = FAN_EVENT_NEXT(md, n)) {
+			if (md->vers != FANOTIFY_METADATA_VERSION) {
+				s->malformed++;
+				break;
+			}
+			handle(s, md);
+		}
+	}
+	return false;
+}
+
+bool fanotify_drain_changes(struct fanotify_source *s)
+{
+	bool all = true;
+
+	for (int i = 0; i < WATCH_FILESYSTEMS_MAX; i++)
+		if (s->groups.notify[i] >= 0)
+			all &= drain_group(s, s->groups.notify[i], DRAIN_READS_MAX,
+					   handle_change);
+	return all;
+}
+
+static void add_file_name(struct file_object *f, const char *path, const char *home)
+{
+	if (f->n_names < FILE_NAMES_MAX)
+		f->names[f->n_names++] = (struct file_name){ path, home[0] ? home : NULL };
+}
+
+static void handle_open(struct fanotify_source *s, const struct fanotify_event_metadata *md)
+{
+	struct event ev = { .kind = KIND_FILE_OPENED, .source = &s->base,
+			    .source_name = "fanotify" };
+	const struct object *dir, *obj = NULL;
+	const struct member *m;
+	struct notice n;
+
+	s->read++;
+	if (md->mask & FAN_Q_OVERFLOW) {
+		s->lost++;
+		s->fig.observe_lost++;
+		return;
+	}
+	m = md->pid > 0 ? proctree_find(s->c.tree, md->pid) : NULL;
+	if (!m)
+		return;
+	if (parse_notice(md, &n) < 0) {
+		s->malformed++;
+		return;
+	}
+	dir = n.dir.len ? objects_find_handle(s->c.objects, &n.dir) : NULL;
+	if (n.target.len)
+		obj = objects_find_handle(s->c.objects, &n.target);
+	/* Where a permission mark stands on the directory, that group tells the same open. */
+	if ((dir && dir->perm_marked) || (obj && obj->perm_marked))
+		return;
+	for (unsigned i = 0; dir && n.name[0] && strcmp(n.name, ".") && i < dir->n_names; i++) {
+		if (object_child_path(&dir->names[i], n.name, s->path, sizeof(s->path)) < 0)
+			continue;
+		add_file_name(&ev.file, s->path, dir->names[i].home);
+		break;
+	}
+	for (unsigned i = 0; obj && i < obj->n_names; i++)
+		add_file_name(&ev.file, obj->names[i].path, obj->names[i].home);
+	if (!ev.file.n_names)
+		return;
+	if (obj) {
+		ev.file.dev = obj->dev;
+		ev.file.ino = obj->ino;
+	}
+	ev.seq = ++s->seq;
+	ev.time_ns = clock_boottime_ns();
+	fanotify_subject(s, m, &ev.subj);
+	bus_publish(s->bus, &ev);
+}
+
+void fanotify_drain_opens(struct fanotify_source *s, struct bus *b)
+{
+	s->bus = b;
+	for (int i = 0; i < WATCH_FILESYSTEMS_MAX; i++)
+		if (s->groups.observe[i] >= 0)
+			drain_group(s, s->groups.observe[i], 4, handle_open);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared by the two halves of the fanotify source: permission events and notifications. */
+#ifndef OKNEK_SOURCES_FANOTIFY_PRIV_H
+#define OKNEK_SOURCES_FANOTIFY_PRIV_H
+
+#include "sources/fanotify.h"
+
+#define FANOTIFY_EVENT_BUF 8192
+
+/* What is remembered of a permission while it is parked; index as the slot's. */
+struct parked {
+	uint64_t dev, ino;
+	bool unlinked;    /* nlink 0 when it was opened */
+	bool undecided;   /* of nobody we know, while the feed has a gap */
+	bool wants_exe;   /* waits to hear whether its exe is a trusted reader */
+	bool drained;     /* all changes queued before it were taken */
+	uint64_t wait_seq; /* the last of them: to be settled first */
+};
+
+struct fanotify_source {
+	struct source base;
+	struct fanotify_config c;
+	struct watch_groups groups;
+	int epoll_fd;
+	pid_t own_pid;
+	bool feed_gap;
+	struct bus *bus; /* while dispatching */
+
+	struct parked parked[PERMISSION_SLOTS];
+	uint64_t change_seq; /* of the last change that was queued */
+	char change_path[4096]; /* and the name that it was about */
+
+	uint64_t seq;
+	uint64_t read, malformed, lost;
+	struct fanotify_figures fig;
+	uint64_t started_ns;
+
+	char path[4096], exe[4096], lineage[LINEAGE_MAX]; /* of the event in hand */
+	uint8_t buf[FANOTIFY_EVENT_BUF] __attribute__((aligned(8)));
+	uint8_t notify_buf[FANOTIFY_EVENT_BUF] __attribute__((aligned(8)));
+};
+
+/* Who did it, from table and feed; fills s->exe. */
+void fanotify_subject(struct fanotify_source *s, const struct member *m, struct subject *ret);
+
+/* Reads the notification groups until they are empty: what a permission event that was read
+ * before must not overtake. False when its bound was reached and more is queued. */
+bool fanotify_drain_changes(struct fanotify_source *s);
+/* One batch of what members opened where only notification marks stand. */
+void fanotify_drain_opens(struct fanotify_source *s, struct bus *b);
+
+#endif
