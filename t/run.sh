@@ -3,7 +3,7 @@
 # Runs what has been built, in one prove: its summary is the last that is printed.
 #   run.sh          everything: as root, on the ordinary build and on those with sanitizers
 #   run.sh --unit   C tests and the shell tests 0xxx to 4xxx that need no privilege
-# JOBS tests run at once, but those marked `# serial` (see t/lib.sh) one by one, after the others.
+# No test takes longer than ten minutes. JOBS tests run at once, but those marked `# serial` (see t/lib.sh) one by one, after the others.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -70,4 +70,4 @@ export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=second_deadlock_stack=1
 export CMOCKA_MESSAGE_OUTPUT=TAP
 export HARNESS_RULESFILE=build/testrules.yml
-exec prove --jobs "${JOBS:-2}" --timer --exec '' "${parallel[@]}" "${serial[@]}"
+exec prove --jobs "${JOBS:-2}" --timer --exec 'timeout --kill-after=10 600' "${parallel[@]}" "${serial[@]}"
