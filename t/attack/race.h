@@ -17,6 +17,7 @@
 
 struct race {
 	_Atomic uint64_t tries;   /* opens that the reader has finished */
+	_Atomic uint64_t leaks;   /* those of them that succeeded */
 	_Atomic uint32_t readers; /* running */
 	_Atomic uint32_t done;    /* the writer has finished */
 };

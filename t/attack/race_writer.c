@@ -4,7 +4,7 @@
  *   replace  a new file, opened some times under its first name, is renamed over the secret
  *   create   the secret is removed and created again in its directory
  *   parent   so is its directory
- * Prints how many there were; exits 3 when the pace could not be kept within the time limit.
+ * Prints how many there were and how many of them leaked at least once; exits 3 when the pace could not be kept within the time limit.
  */
 #include "t/attack/race.h"
 
@@ -62,7 +62,7 @@ int main(int argc, char **argv)
 {
 	struct race *r;
 	uint64_t end = race_now_ns() + LIMIT_NS;
-	long i, count;
+	long i, count, leaky = 0;
 
 	if (argc != 5) {
 		fprintf(stderr, "usage: %s SECRET SHARED_FILE COUNT replace|create|parent\n", argv[0]);
@@ -74,7 +74,7 @@ int main(int argc, char **argv)
 	while (atomic_load(&r->readers) == 0 && race_now_ns() < end)
 		usleep(1000);
 	for (i = 0; i < count && race_now_ns() < end; i++) {
-		uint64_t before = atomic_load(&r->tries), wait_end;
+		uint64_t before = atomic_load(&r->tries), leaks = atomic_load(&r->leaks), wait_end;
 		int ret;
 
 		if (!strcmp(argv[4], "replace")) {
@@ -94,8 +94,9 @@ int main(int argc, char **argv)
 		wait_end = race_now_ns() + 100000000;
 		while (atomic_load(&r->tries) < before + 3 && race_now_ns() < wait_end)
 			sched_yield();
+		leaky += atomic_load(&r->leaks) != leaks;
 	}
 	atomic_store(&r->done, 1);
-	printf("secrets=%ld\n", i);
+	printf("secrets=%ld leaky=%ld\n", i, leaky);
 	return i == count ? 0 : ATTACK_OTHER;
 }

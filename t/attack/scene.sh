@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# What the attack tests share: a home with one secret and ordinary files beside it, and the words
+# to say who tried what. Sourced after t/lib.sh.
+#
+# Variables: SECRET (its path), TOKEN (a word in it), WORK (a directory of the test user's on the
+# same filesystem), OWN_RULES (a rule directory that blocks SECRET and nothing else).
+
+TOKEN='SECRET-4f9d1c'
+OWN_RULES=$SCRATCH/rules
+ORDINARY=(.aws/other .ssh/id_test.pub notes.txt)
+
+# write_rule FILE GLOB [ACTION [ID]]: one rule about one pattern.
+write_rule() {
+	mkdir -p "$OWN_RULES"
+	cat >"$OWN_RULES/$1" <<-END
+		id: ${4:-X700}
+		name: test rule
+		version: 1
+		kind: file_opened
+		match:
+		  any_of:
+		    - path: { glob: "$2" }
+		action:
+		  default: ${3:-block}
+		  configurable: true
+		  options: [ block, warn, allow ]
+		evidence:
+		  capture: [ path, agent_identifier ]
+		  retain_for: 30d
+	END
+}
+
+# The secret and its neighbours as they must be before an attack. It is a script that prints
+# itself: so that executing it, too, is a way to get at its bytes.
+lay_secret() {
+	local f
+	[ -d "${SECRET%/*}" ] || as_user mkdir -p "${SECRET%/*}"
+	if ! grep -qs "$TOKEN" "$SECRET"; then
+		put "$SECRET" "#!/bin/cat
+aws_secret_access_key = $TOKEN"
+		chmod 700 "$SECRET"
+	fi
+	for f in "${ORDINARY[@]}"; do
+		[ -s "$TEST_HOME/$f" ] || put "$TEST_HOME/$f" "ordinary $f"
+	done
+	[ -d "$WORK" ] || as_user mkdir -p "$WORK"
+}
+
+# scene TYPE: a filesystem of that type with the test user's home. Fails where it cannot be made.
+scene() {
+	make_fs "$1" "$SCRATCH/$1.mnt" || return
+	test_user || return
+	SECRET=$TEST_HOME/.aws/credentials
+	WORK=$TEST_HOME/work
+	lay_secret
+	write_rule aws.yaml '~/.aws/credentials'
+	write_config
+	who
+}
+
+# Takes the scene down again, so that the test can make another.
+scene_end() {
+	local layers=$MNT.layers
+	umount /etc/passwd /etc/group
+	umount "$MNT" && MNT=
+	[ ! -d "$layers" ] || umount "$layers"
+	rm -rf "$STATE" "$RUN" "$CONFIG"
+}
+
+# Who tries, as words for timeout(1), to which functions are no commands: OUTSIDE is the test user,
+# IN_TREE the same in a watched tree of its own, ROOT_OUTSIDE and ROOT_TREE the same for uid 0.
+who() {
+	local run=("$(bin oknek)" --run-dir "$RUN" run --agent claude-code --)
+	OUTSIDE=(setpriv --reuid "$TEST_UID" --regid "$TEST_UID" --clear-groups --
+		env HOME="$TEST_HOME" USER="$TEST_USER" LOGNAME="$TEST_USER")
+	IN_TREE=("${OUTSIDE[@]}" "${run[@]}")
+	ROOT_OUTSIDE=(env)
+	ROOT_TREE=("${run[@]}")
+}
+
+# sees WANT DESC CMD…: CMD exits with WANT (0: it printed the token, 1: it did not and says EPERM).
+sees() {
+	local want=$1 desc=$2 rc=0 out=$SCRATCH/sees
+	shift 2
+	timeout -k 5 60 "$@" >"$out" 2>"$out.err" || rc=$?
+	if [ "$want" -eq 0 ]; then
+		[ $rc -eq 0 ] && grep -q "$TOKEN" "$out" && { pass "$desc"; return 0; }
+	else
+		[ $rc -eq "$want" ] && ! grep -q "$TOKEN" "$out" "$out.err" && { pass "$desc"; return 0; }
+	fi
+	fail "$desc" "exit $rc, not $want: $*" "$(head -c 400 "$out")" "$(head -c 800 "$out.err")"
+}
+
+# denied DESC CMD…  and  gets DESC CMD…
+denied() { local d=$1; shift; sees 1 "$d" "$@"; }
+gets() { local d=$1; shift; sees 0 "$d" "$@"; }
+
+# The whole word list of the attacks: those of one user, and those that need uid 0. Left out are the
+# programs that other tests call by name, with more arguments.
+attacks() {
+	local f n
+	for f in t/attack/*.c; do
+		n=${f##*/} n=${n%.c}
+		case $n in
+		race_* | hold_race | hammer | forkstorm | crowd | lease_hold | keep_open) ;;
+		opath_data | trunc_open | handle_open) ;;
+		*) echo "$n" ;;
+		esac
+	done
+}
