@@ -32,7 +32,8 @@ struct path_index {
 	struct entry *entries;
 	uint32_t buckets[BUCKETS];
 	uint32_t unkeyed;
-	bool has_root, has_home, has_floating; /* among the patterns that are no excludes */
+	/* Is there a pattern below the root, at the home, below it, a floating one? */
+	bool below_root, at_home, below_home, floating;
 };
 
 /* FNV-1a, with the kind of root as its first byte: the three lists share one table. */
@@ -48,8 +49,10 @@ static uint32_t hash_component(enum glob_root root, const char *s, size_t n)
 static int index_add(struct path_index *x, const struct glob *g, uint32_t pattern, size_t i)
 {
 	struct glob_key key;
+	struct glob_part first;
 	struct entry *e;
 	uint32_t *list = &x->unkeyed;
+	bool below = glob_part(g, i, 0, &first); /* `/` and `~` alone have no component */
 
 	if (x->n == x->capacity) {
 		uint32_t capacity = x->capacity ? x->capacity * 2 : 64;
@@ -69,9 +72,10 @@ static int index_add(struct path_index *x, const struct glob *g, uint32_t patter
 	}
 	e->next = *list;
 	*list = x->n++;
-	x->has_root |= key.root == GLOB_AT_ROOT;
-	x->has_home |= key.root == GLOB_AT_HOME;
-	x->has_floating |= key.root == GLOB_FLOATING;
+	x->below_root |= key.root == GLOB_AT_ROOT && below;
+	x->at_home |= key.root == GLOB_AT_HOME;
+	x->below_home |= key.root == GLOB_AT_HOME && below;
+	x->floating |= key.root == GLOB_FLOATING;
 	return 0;
 }
 
@@ -210,28 +214,28 @@ unsigned pathset_reach(const struct pathset *p, const char *path, const char *ho
 		*verdict = VERDICT_ALLOW;
 	if (*path != '/')
 		return GLOB_NONE;
-	if (x->has_floating)
+	if (x->floating)
 		s.reach |= GLOB_BELOW;
 
 	at = path;
 	first = glob_next_component(&at, &n);
 	if (first)
 		try_key(&s, GLOB_AT_ROOT, first, n);
-	else if (x->has_root)
+	else if (x->below_root)
 		s.reach |= GLOB_BELOW;
 
 	at = glob_below_home(path, home, &above);
 	first = at ? glob_next_component(&at, &n) : NULL;
 	if (first)
 		try_key(&s, GLOB_AT_HOME, first, n);
-	else if ((at || above) && x->has_home)
+	else if ((at && x->below_home) || (above && x->at_home))
 		s.reach |= GLOB_BELOW;
 
 	for (at = path; (c = glob_next_component(&at, &n));) {
 		last = c;
 		last_n = n;
 	}
-	if (last && x->has_floating)
+	if (last && x->floating)
 		try_key(&s, GLOB_FLOATING, last, last_n);
 
 	for (uint32_t i = x->unkeyed; i != NONE; i = x->entries[i].next)
