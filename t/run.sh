@@ -3,7 +3,8 @@
 # Runs what has been built, in one prove: its summary is the last that is printed.
 #   run.sh          everything: as root, on the ordinary build and on those with sanitizers
 #   run.sh --unit   C tests and the shell tests 0xxx to 4xxx that need no privilege
-# No test takes longer than ten minutes. JOBS tests run at once, but those marked `# serial` (see t/lib.sh) one by one, after the others.
+# No test may take longer than ten minutes. JOBS tests run at once, but those marked `# serial` (see
+# t/lib.sh) one by one, after the others.
 set -eu
 cd "$(dirname "$0")/.."
 
