@@ -429,6 +429,16 @@ void proctree_set_start(struct proctree *t, pid_t tgid, uint64_t start_time_ns)
 		r->m.start_time_ns = start_time_ns;
 }
 
+void proctree_set_name(struct proctree *t, pid_t tgid, const char *comm, uid_t uid)
+{
+	struct row *r = row_live(t, tgid);
+
+	if (!r)
+		return;
+	copy_string(r->m.comm, comm, sizeof(r->m.comm));
+	r->m.uid = uid;
+}
+
 void proctree_set_threads(struct proctree *t, pid_t tgid, unsigned threads)
 {
 	struct row *r = row_live(t, tgid);

@@ -94,6 +94,7 @@ void proctree_exit(struct proctree *t, pid_t tgid);
 
 /* What is learnt later about a live member; unknown pids are ignored. */
 void proctree_set_start(struct proctree *t, pid_t tgid, uint64_t start_time_ns);
+void proctree_set_name(struct proctree *t, pid_t tgid, const char *comm, uid_t uid);
 void proctree_set_threads(struct proctree *t, pid_t tgid, unsigned threads);
 void proctree_set_main_exe(struct proctree *t, pid_t tgid, bool main_exe);
 

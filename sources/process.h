@@ -13,10 +13,10 @@ struct process_feed;
 
 /* An exec of a process that is not (or is) a member: for recognising agents. Strings borrowed. */
 struct process_exec {
-	pid_t tgid, ppid;
-	uint64_t start_time_ns;
-	uid_t uid;
-	const char *comm;
+	pid_t tgid, ppid;       /* ppid 0 when the feed does not tell */
+	uint64_t start_time_ns; /* 0 when the feed does not tell */
+	uid_t uid;              /* effective; -1 when the feed does not tell */
+	const char *comm;       /* "" when the feed does not tell */
 	const char *filename;  /* as given to execve; "" when the feed does not tell */
 	const char *argv;      /* first bytes of it; NULL when the feed does not tell */
 	size_t argv_len_bytes;
@@ -50,11 +50,21 @@ int process_feed_fd(const struct process_feed *f);
 
 /*
  * Takes everything the kernel has queued. Afterwards a pid that proctree_find() does not know is
- * not watched. Returns records taken; -EOVERFLOW when records were lost: the caller treats
- * unknown pids as undecided until process_scan() was applied; -EAGAIN when its bound was reached
- * and more is queued.
+ * not watched. Returns records taken; -EAGAIN when its bound was reached and more is queued;
+ * -EOVERFLOW, once, when records were lost: until process_scan() was applied the caller treats
+ * unknown pids as undecided, and known ones as perhaps gone. The scan feed says -EOVERFLOW once a
+ * second. System calls: none with bpf (a read of the timer once a second), recvmsg with the
+ * connector, read with scan.
  */
 int process_feed_drain(struct process_feed *f);
+
+/*
+ * What the feed may not do on the answer path: asks /proc for start times and names that the
+ * connector does not tell and whether leaders that ended still have threads, takes children of
+ * removed trees out of the kernel's map. The verdict thread calls it when the feed's fd polled
+ * readable and was drained, at least once a second. Does nothing when there is nothing to do.
+ */
+void process_feed_settle(struct process_feed *f);
 
 /* Tells the feed about members that the table got by other ways (new tree, adoption), and about
  * removed ones, so that their children are followed. Not on the answer path. */
@@ -66,7 +76,7 @@ void process_feed_stats(const struct process_feed *f, struct process_feed_stats 
 /* One process of a scan of /proc. */
 struct process_scan_entry {
 	pid_t tgid, ppid;
-	uint64_t start_time_ns;
+	uint64_t start_time_ns; /* at the resolution of /proc */
 	uid_t uid;
 	char comm[16];
 };
@@ -77,10 +87,12 @@ struct process_scan {
 /* Reads /proc (stat and status only: nothing a process can stall). Any thread but verdict. */
 int process_scan(struct process_scan *ret);
 void process_scan_free(struct process_scan *s);
-/* Adopts every descendant of a member that the table lacks; returns how many were new. Repeated
- * by the caller (scan, apply) until 0. Also drops members whose process is gone. */
+/* Adopts every descendant of a member that the table lacks, and whom the kernel's map knows;
+ * returns how many were new, -ENOSPC when there was no room for some. Repeated by the caller (scan,
+ * apply) until 0. Also drops members whose process is gone. Drain first. Verdict thread, not on
+ * the answer path: each change is checked against /proc. */
 int process_scan_apply(const struct process_scan *s, struct process_feed *f, struct proctree *t);
-/* One process: start time, parent, uid, comm. -ESRCH. */
+/* One process: start time, parent, uid, comm. -ESRCH, also when it only waits to be reaped. */
 int process_read(pid_t tgid, struct process_scan_entry *ret);
 
 #endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the BPF programs put into the process ring and what the daemon reads from it. Plain fixed
+ * layouts, natural alignment, no padding that is not named. Include <linux/types.h> (or bpf.h)
+ * before.
+ */
+#ifndef OKNEK_SOURCES_BPF_WIRE_H
+#define OKNEK_SOURCES_BPF_WIRE_H
+
+#define WIRE_COMM 16
+#define WIRE_FILENAME 256
+#define WIRE_ARGV 512
+
+enum wire_type { WIRE_FORK = 1, WIRE_EXEC = 2, WIRE_EXIT = 3 };
+
+struct wire_fork { /* a member has a child */
+	__u32 type;
+	__u32 tree_id;
+	__u32 parent, child; /* thread group ids */
+	__u64 start_time_ns; /* of the child, CLOCK_BOOTTIME */
+};
+
+struct wire_exit { /* every thread of a member has ended */
+	__u32 type;
+	__u32 tgid;
+};
+
+struct wire_exec { /* any process */
+	__u32 type;
+	__u32 tree_id; /* 0: not a member */
+	__u32 tgid, ppid;
+	__u64 start_time_ns;
+	__u32 uid; /* effective */
+	__u32 filename_len, argv_len; /* bytes; filename without the NUL */
+	__u32 unused;
+	char comm[WIRE_COMM];
+	char filename[WIRE_FILENAME];
+	char argv[WIRE_ARGV]; /* arguments, NUL between, cut where the space ends */
+};
+
+/* The membership map: tgid to this. Other BPF programs may share it. The start time tells a
+ * member from a stranger who got its pid; 10 ms is the resolution in which all sides know it. */
+struct wire_member {
+	__u32 tree_id;
+	__u32 unused;
+	__u64 start_time_ns;
+};
+
+#define WIRE_TICK_NS 10000000ULL
+
+/* In memory the daemon maps: read without a system call. */
+struct wire_counters {
+	__u64 lost_fork, lost_exec, lost_exit; /* no room in the ring */
+	__u64 map_full; /* a child that could not become a member */
+};
+
+#endif
