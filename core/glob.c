@@ -336,22 +336,6 @@ size_t glob_alternatives(const struct glob *g)
 	return g->n;
 }
 
-void glob_key(const struct glob *g, size_t i, struct glob_key *ret)
-{
-	const struct alternative *a = &g->alternatives[i];
-	const struct component *c = NULL;
-
-	if (a->n)
-		c = &a->components[a->root == GLOB_FLOATING ? a->n - 1 : 0];
-	if (c && c->kind != LITERAL)
-		c = NULL;
-	*ret = (struct glob_key){
-		.root = a->root,
-		.literal = c ? c->text : NULL,
-		.len_bytes = c ? c->len_bytes : 0,
-	};
-}
-
 bool glob_part(const struct glob *g, size_t i, unsigned k, struct glob_part *ret)
 {
 	const struct alternative *a = &g->alternatives[i];

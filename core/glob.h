@@ -60,19 +60,7 @@ bool glob_match_text(const char *pattern, const char *path, const char *home);
 
 enum glob_root { GLOB_AT_ROOT, GLOB_AT_HOME, GLOB_FLOATING };
 
-/*
- * For indexes over many patterns: the literal component that a path must have for alternative i
- * to match it: the first one after the root or home, or the last one of a floating pattern.
- * literal is NULL where that component is not literal, not NUL-terminated otherwise.
- */
-struct glob_key {
-	enum glob_root root;
-	const char *literal;
-	size_t len_bytes;
-};
-
 size_t glob_alternatives(const struct glob *g);
-void glob_key(const struct glob *g, size_t i, struct glob_key *ret);
 /* As glob_match() and glob_reach(), for alternative i alone. */
 unsigned glob_reach_alternative(const struct glob *g, size_t i, const char *path,
 				const char *home);

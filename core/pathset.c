@@ -2,27 +2,31 @@
 #include "core/pathset.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "core/cleanup.h"
 
 /*
- * A path has one first component below the root, one below the home and one last component: three
- * lists, by hash, hold all alternatives that need one of these literally. The few others (a
- * wildcard there) are tried each time.
+ * A path is below the root by its first two components, below the home by two more, and has a last
+ * one: tables by hash hold the alternatives that need these literally. The few others (a wildcard
+ * there) are tried each time.
  */
 #define BUCKETS 256 /* power of two; the shipped rules make some 400 alternatives */
 #define NONE UINT32_MAX
+
+enum key {
+	KEY_NONE,  /* no literal where it counts */
+	KEY_FIRST, /* below the root or home: the first component, nothing literal after it */
+	KEY_PAIR,  /* the first two */
+	KEY_ABOVE, /* of a pair the first: for the directory that is only that */
+	KEY_LAST,  /* of a floating pattern */
+};
 
 struct entry {
 	uint32_t pattern;
 	uint32_t alternative;
 	uint32_t hash;
+	uint32_t last_part; /* floating: the part that the last component has to match */
 	uint32_t next;
 };
 
@@ -31,52 +35,95 @@ struct path_index {
 	uint32_t capacity;
 	struct entry *entries;
 	uint32_t buckets[BUCKETS];
-	uint32_t unkeyed;
+	uint32_t unkeyed, floating_unkeyed;
 	/* Is there a pattern below the root, at the home, below it, a floating one? */
 	bool below_root, at_home, below_home, floating;
 };
 
-/* FNV-1a, with the kind of root as its first byte: the three lists share one table. */
-static uint32_t hash_component(enum glob_root root, const char *s, size_t n)
-{
-	uint32_t h = (2166136261u ^ (uint32_t)root) * 16777619u;
+#define HASH_START 2166136261u
 
+/* FNV-1a. A slash ends each component, so that two are not one. */
+static uint32_t hash_add(uint32_t h, const char *s, size_t n)
+{
 	for (size_t i = 0; i < n; i++)
 		h = (h ^ (unsigned char)s[i]) * 16777619u;
-	return h;
+	return (h ^ '/') * 16777619u;
+}
+
+static uint32_t hash_start(enum glob_root root, enum key key)
+{
+	return hash_add(HASH_START, (const char[]){ (char)root, (char)key }, 2);
+}
+
+static bool is_literal(const struct glob *g, size_t i, unsigned k, struct glob_part *ret)
+{
+	return glob_part(g, i, k, ret) && ret->kind == GLOB_PART_LITERAL;
+}
+
+/* Under what the alternative is filed, by e->hash; of a pair *above is the hash of its first. */
+static enum key file_under(const struct glob *g, size_t i, struct entry *e, uint32_t *above)
+{
+	enum glob_root root = glob_root(g, i);
+	struct glob_part a, b;
+
+	if (root == GLOB_FLOATING) {
+		while (glob_part(g, i, e->last_part + 1, &a))
+			e->last_part++;
+		if (!is_literal(g, i, e->last_part, &a))
+			return KEY_NONE;
+		e->hash = hash_add(hash_start(root, KEY_LAST), a.text, a.len_bytes);
+		return KEY_LAST;
+	}
+	if (!is_literal(g, i, 0, &a))
+		return KEY_NONE;
+	if (!is_literal(g, i, 1, &b)) {
+		e->hash = hash_add(hash_start(root, KEY_FIRST), a.text, a.len_bytes);
+		return KEY_FIRST;
+	}
+	*above = hash_add(hash_start(root, KEY_ABOVE), a.text, a.len_bytes);
+	e->hash = hash_add(hash_start(root, KEY_PAIR), a.text, a.len_bytes);
+	e->hash = hash_add(e->hash, b.text, b.len_bytes);
+	return KEY_PAIR;
+}
+
+static int push(struct path_index *x, struct entry e, uint32_t *list)
+{
+	if (x->n == x->capacity) {
+		uint32_t capacity = x->capacity ? x->capacity * 2 : 64;
+		struct entry *entries = reallocarray(x->entries, capacity, sizeof(e));
+
+		if (!entries)
+			return -ENOMEM;
+		x->entries = entries;
+		x->capacity = capacity;
+	}
+	e.next = *list;
+	x->entries[x->n] = e;
+	*list = x->n++;
+	return 0;
 }
 
 static int index_add(struct path_index *x, const struct glob *g, uint32_t pattern, size_t i)
 {
-	struct glob_key key;
-	struct glob_part first;
-	struct entry *e;
-	uint32_t *list = &x->unkeyed;
-	bool below = glob_part(g, i, 0, &first); /* `/` and `~` alone have no component */
+	struct entry e = { .pattern = pattern, .alternative = (uint32_t)i };
+	enum glob_root root = glob_root(g, i);
+	struct glob_part part;
+	bool below = glob_part(g, i, 0, &part); /* `/` and `~` alone have no component */
+	uint32_t above = 0;
+	enum key key = file_under(g, i, &e, &above);
+	int r;
 
-	if (x->n == x->capacity) {
-		uint32_t capacity = x->capacity ? x->capacity * 2 : 64;
-
-		e = reallocarray(x->entries, capacity, sizeof(*e));
-		if (!e)
-			return -ENOMEM;
-		x->entries = e;
-		x->capacity = capacity;
-	}
-	e = &x->entries[x->n];
-	*e = (struct entry){ .pattern = pattern, .alternative = (uint32_t)i };
-	glob_key(g, i, &key);
-	if (key.literal) {
-		e->hash = hash_component(key.root, key.literal, key.len_bytes);
-		list = &x->buckets[e->hash % BUCKETS];
-	}
-	e->next = *list;
-	*list = x->n++;
-	x->below_root |= key.root == GLOB_AT_ROOT && below;
-	x->at_home |= key.root == GLOB_AT_HOME;
-	x->below_home |= key.root == GLOB_AT_HOME && below;
-	x->floating |= key.root == GLOB_FLOATING;
-	return 0;
+	x->below_root |= root == GLOB_AT_ROOT && below;
+	x->at_home |= root == GLOB_AT_HOME;
+	x->below_home |= root == GLOB_AT_HOME && below;
+	x->floating |= root == GLOB_FLOATING;
+	if (key == KEY_NONE)
+		return push(x, e, root == GLOB_FLOATING ? &x->floating_unkeyed : &x->unkeyed);
+	r = push(x, e, &x->buckets[e.hash % BUCKETS]);
+	if (r < 0 || key != KEY_PAIR)
+		return r;
+	e.hash = above;
+	return push(x, e, &x->buckets[e.hash % BUCKETS]);
 }
 
 int pathset_new(struct pathset **ret)
@@ -89,7 +136,7 @@ int pathset_new(struct pathset **ret)
 	x = calloc(1, sizeof(*x));
 	if (!x)
 		return -ENOMEM;
-	x->unkeyed = NONE;
+	x->unkeyed = x->floating_unkeyed = NONE;
 	for (size_t i = 0; i < BUCKETS; i++)
 		x->buckets[i] = NONE;
 	p->index = x;
@@ -191,14 +238,64 @@ static void try_entry(struct search *s, const struct entry *e)
 		s->verdict = pat->verdict;
 }
 
-static void try_key(struct search *s, enum glob_root root, const char *literal, size_t len)
+static void try_hash(struct search *s, uint32_t hash)
 {
 	const struct path_index *x = s->set->index;
-	uint32_t hash = hash_component(root, literal, len);
 
 	for (uint32_t i = x->buckets[hash % BUCKETS]; i != NONE; i = x->entries[i].next)
 		if (x->entries[i].hash == hash)
 			try_entry(s, &x->entries[i]);
+}
+
+/* The alternatives of one root whose first components are those of below; false: it has none. */
+static bool try_root(struct search *s, enum glob_root root, const char *below)
+{
+	const struct path_index *x = s->set->index;
+	const char *first, *second;
+	size_t first_n, second_n;
+	uint32_t hash;
+
+	first = glob_next_component(&below, &first_n);
+	if (!first)
+		return false;
+	try_hash(s, hash_add(hash_start(root, KEY_FIRST), first, first_n));
+	second = glob_next_component(&below, &second_n);
+	if (second) {
+		hash = hash_add(hash_start(root, KEY_PAIR), first, first_n);
+		try_hash(s, hash_add(hash, second, second_n));
+		return true;
+	}
+	hash = hash_add(hash_start(root, KEY_ABOVE), first, first_n);
+	for (uint32_t i = x->buckets[hash % BUCKETS]; i != NONE; i = x->entries[i].next) {
+		if (s->reach & GLOB_BELOW)
+			break; /* all that these can say */
+		if (x->entries[i].hash == hash)
+			try_entry(s, &x->entries[i]);
+	}
+	return true;
+}
+
+static void try_floating(struct search *s)
+{
+	const struct path_index *x = s->set->index;
+	const char *at = s->path, *c, *last = NULL;
+	size_t n, last_n = 0;
+
+	s->reach |= GLOB_BELOW;
+	while ((c = glob_next_component(&at, &n))) {
+		last = c;
+		last_n = n;
+	}
+	if (!last)
+		return;
+	try_hash(s, hash_add(hash_start(GLOB_FLOATING, KEY_LAST), last, last_n));
+	for (uint32_t i = x->floating_unkeyed; i != NONE; i = x->entries[i].next) {
+		const struct entry *e = &x->entries[i];
+
+		if (glob_part_match(s->set->patterns[e->pattern].glob, e->alternative,
+				    e->last_part, last, last_n))
+			try_entry(s, e);
+	}
 }
 
 unsigned pathset_reach(const struct pathset *p, const char *path, const char *home,
@@ -206,196 +303,27 @@ unsigned pathset_reach(const struct pathset *p, const char *path, const char *ho
 {
 	struct search s = { .set = p, .path = path, .home = home };
 	const struct path_index *x = p->index;
-	const char *at, *first, *c, *last = NULL;
-	size_t n, last_n = 0;
+	const char *below;
 	bool above = false;
 
 	if (verdict)
 		*verdict = VERDICT_ALLOW;
 	if (*path != '/')
 		return GLOB_NONE;
+
 	if (x->floating)
+		try_floating(&s);
+	if (!try_root(&s, GLOB_AT_ROOT, path) && x->below_root)
 		s.reach |= GLOB_BELOW;
-
-	at = path;
-	first = glob_next_component(&at, &n);
-	if (first)
-		try_key(&s, GLOB_AT_ROOT, first, n);
-	else if (x->below_root)
+	below = glob_below_home(path, home, &above);
+	if (below && !try_root(&s, GLOB_AT_HOME, below) && x->below_home)
 		s.reach |= GLOB_BELOW;
-
-	at = glob_below_home(path, home, &above);
-	first = at ? glob_next_component(&at, &n) : NULL;
-	if (first)
-		try_key(&s, GLOB_AT_HOME, first, n);
-	else if ((at && x->below_home) || (above && x->at_home))
+	if (above && x->at_home)
 		s.reach |= GLOB_BELOW;
-
-	for (at = path; (c = glob_next_component(&at, &n));) {
-		last = c;
-		last_n = n;
-	}
-	if (last && x->floating)
-		try_key(&s, GLOB_FLOATING, last, last_n);
-
 	for (uint32_t i = x->unkeyed; i != NONE; i = x->entries[i].next)
 		try_entry(&s, &x->entries[i]);
 
 	if (verdict)
 		*verdict = s.verdict;
 	return s.reach;
-}
-
-/*
- * The flat copy: a header, then for each pattern a record followed by its text without NUL. Native
- * byte order: it never leaves the machine.
- */
-#define FLAT_MAGIC 0x6f6b7073u
-
-struct flat_header {
-	uint32_t magic;
-	uint32_t n;
-	uint64_t size_bytes; /* of the whole copy */
-};
-
-struct flat_pattern {
-	uint32_t group;
-	uint16_t text_len_bytes;
-	uint8_t verdict;
-	uint8_t exclude;
-};
-
-static int write_all(int fd, const void *data, size_t len)
-{
-	const char *p = data;
-
-	while (len) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-int pathset_write(const struct pathset *p)
-{
-	struct flat_header h = { .magic = FLAT_MAGIC, .n = p->n, .size_bytes = sizeof(h) };
-	_cleanup_free_ char *buf = NULL;
-	_cleanup_close_ int fd = -1;
-	char *to;
-	int r;
-
-	for (unsigned i = 0; i < p->n; i++)
-		h.size_bytes += sizeof(struct flat_pattern) +
-				strlen(glob_source(p->patterns[i].glob));
-	if (h.size_bytes > PATHSET_SIZE_MAX_BYTES)
-		return -E2BIG;
-	buf = malloc(h.size_bytes);
-	if (!buf)
-		return -ENOMEM;
-	to = mempcpy(buf, &h, sizeof(h));
-	for (unsigned i = 0; i < p->n; i++) {
-		const struct path_pattern *pat = &p->patterns[i];
-		const char *text = glob_source(pat->glob);
-		struct flat_pattern f = {
-			.group = pat->group,
-			.text_len_bytes = (uint16_t)strlen(text), /* ≤ GLOB_LENGTH_MAX_BYTES */
-			.verdict = (uint8_t)pat->verdict,
-			.exclude = pat->exclude,
-		};
-
-		to = mempcpy(to, &f, sizeof(f));
-		to = mempcpy(to, text, f.text_len_bytes);
-	}
-
-	fd = memfd_create("oknek-paths", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0)
-		return -errno;
-	r = write_all(fd, buf, h.size_bytes);
-	if (r < 0)
-		return r;
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-		return -errno;
-	return TAKE_FD(fd);
-}
-
-static int read_pattern(struct pathset *p, const char **at, const char *end)
-{
-	char text[GLOB_LENGTH_MAX_BYTES + 1];
-	struct flat_pattern f;
-	int r;
-
-	if ((size_t)(end - *at) < sizeof(f))
-		return -EBADMSG;
-	memcpy(&f, *at, sizeof(f));
-	*at += sizeof(f);
-	if (f.text_len_bytes > GLOB_LENGTH_MAX_BYTES || (size_t)(end - *at) < f.text_len_bytes ||
-	    f.verdict > VERDICT_BLOCK || f.exclude > 1 || memchr(*at, '\0', f.text_len_bytes))
-		return -EBADMSG;
-	memcpy(text, *at, f.text_len_bytes);
-	text[f.text_len_bytes] = '\0';
-	*at += f.text_len_bytes;
-	r = pathset_add(p, text, (enum verdict)f.verdict, f.exclude, f.group);
-	return r == -EINVAL || r == -E2BIG ? -EBADMSG : r;
-}
-
-static void cleanup_pathset(struct pathset **p)
-{
-	pathset_unref(*p);
-}
-
-/* Copied out before it is parsed, so what is checked is what is used, sealed or not. */
-int pathset_read(int fd, struct pathset **ret)
-{
-	_cleanup_(cleanup_pathset) struct pathset *p = NULL;
-	_cleanup_free_ char *buf = NULL;
-	struct flat_header h;
-	const char *at, *end;
-	struct stat st;
-	size_t size, have = 0;
-	int r;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(h) ||
-	    st.st_size > (off_t)PATHSET_SIZE_MAX_BYTES)
-		return -EBADMSG;
-	size = (size_t)st.st_size;
-	buf = malloc(size);
-	if (!buf)
-		return -ENOMEM;
-	while (have < size) {
-		ssize_t n = pread(fd, buf + have, size - have, (off_t)have);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n)
-			return -EBADMSG;
-		have += (size_t)n;
-	}
-	memcpy(&h, buf, sizeof(h));
-	if (h.magic != FLAT_MAGIC || h.size_bytes != size || h.n > PATHSET_PATTERNS_MAX)
-		return -EBADMSG;
-
-	r = pathset_new(&p);
-	if (r < 0)
-		return r;
-	at = buf + sizeof(h);
-	end = buf + size;
-	for (uint32_t i = 0; i < h.n; i++) {
-		r = read_pattern(p, &at, end);
-		if (r < 0)
-			return r;
-	}
-	if (at != end)
-		return -EBADMSG;
-	*ret = TAKE_PTR(p);
-	return 0;
 }

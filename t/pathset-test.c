@@ -208,6 +208,7 @@ static void finds_what_asking_each_pattern_finds(void **state)
 	static const char *const patterns[] = {
 		"/a", "/a/*", "/a/**", "/*/b", "~", "~/a", "~/*/b", "~/**/a", "**/a", "**/b/*", "**",
 		"*a", "b*", "{/a,~/b,**/c}/a", "/", "/b/**/a", "[ab]/c",
+		"/a/b", "/a/b/c", "/b/c/*", "~/a/b", "~/b/**", "/a/c/**/a",
 	};
 	static const char *const names[] = { "/a", "/b", "/c", "//a", "/ab", "/.", "/" };
 	unsigned seed = 7;
