@@ -41,6 +41,9 @@ struct config {
  * `file:line: what, and what is allowed`. *ret is freed with config_free().
  */
 int config_load(const char *path, bool must_exist, struct config **ret, char err[512]);
+/* The same over one document in memory, for tests and the fuzzer. file: for messages. */
+int config_load_buffer(const char *file, const void *data, size_t len_bytes, struct config **ret,
+		       char err[512]);
 void config_free(struct config *c);
 
 #endif

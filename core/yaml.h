@@ -21,7 +21,7 @@ struct yaml_node {
 	enum yaml_type type;
 	unsigned line; /* from 1 */
 	bool quoted;   /* scalar in quotes: a string whatever it looks like */
-	const char *scalar;
+	const char *scalar; /* no NUL inside */
 	size_t n;                  /* children */
 	struct yaml_node **items;  /* list elements, or map values */
 	struct yaml_node **keys;   /* map keys (scalars) */
@@ -29,8 +29,9 @@ struct yaml_node {
 
 struct yaml_doc;
 
-/* All documents of a file (`---` between them). err gets `file:line: message`. -EINVAL, -EFBIG,
- * -errno. One doc owns all its documents' nodes. */
+/* All documents of a file (`---` between them; empty ones are left out). Regular files only, never
+ * waits on a FIFO. err gets `file:line: message`. -EINVAL, -EFBIG, -errno. One doc owns all its
+ * documents' nodes. */
 int yaml_load_file(const char *path, struct yaml_doc **ret, char err[512]);
 int yaml_load_buffer(const char *file, const void *data, size_t len_bytes, struct yaml_doc **ret,
 		     char err[512]);
@@ -38,6 +39,8 @@ void yaml_doc_free(struct yaml_doc *d);
 size_t yaml_doc_count(const struct yaml_doc *d);
 const struct yaml_node *yaml_doc_root(const struct yaml_doc *d, size_t i);
 const char *yaml_doc_file(const struct yaml_doc *d);
+/* Document i as it was written; not NUL-ended. */
+const char *yaml_doc_text(const struct yaml_doc *d, size_t i, size_t *len_bytes);
 
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key); /* or NULL */
 /* -EINVAL when the scalar is not one. */
@@ -45,5 +48,16 @@ int yaml_bool(const struct yaml_node *n, bool *ret);
 int yaml_int(const struct yaml_node *n, int64_t *ret);
 /* "90d" "12h" "2w" "1y" "10m" "30s" */
 int yaml_duration_s(const struct yaml_node *n, uint64_t *ret);
+/* The same, and "250ms", in nanoseconds. */
+int yaml_duration_ns(const struct yaml_node *n, uint64_t *ret);
+
+/* Writes `file:line: message` on one line (control bytes become '?'; line 0 is left out) and
+ * returns -EINVAL. */
+int yaml_fail(char err[512], const char *file, unsigned line, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* n is a map and holds no other keys than these (NULL-ended), else -EINVAL and err. what: for the
+ * message, as in "rule". */
+int yaml_check_keys(const struct yaml_node *n, const char *file, const char *what,
+		    const char *const *allowed, char err[512]);
 
 #endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/pool.h"
+
+#include <errno.h>
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POOL_CHUNK 8192
+
+struct chunk {
+	struct chunk *next;
+	size_t used, size;
+	alignas(max_align_t) unsigned char data[];
+};
+
+struct deferred {
+	struct deferred *next;
+	void (*fn)(void *ptr);
+	void *ptr;
+};
+
+struct pool {
+	struct chunk *chunks; /* the first one has room, the others are full */
+	struct deferred *deferred;
+};
+
+struct pool *pool_new(void)
+{
+	return calloc(1, sizeof(struct pool));
+}
+
+void pool_free(struct pool *p)
+{
+	struct chunk *c, *next;
+
+	if (!p)
+		return;
+	for (struct deferred *d = p->deferred; d; d = d->next)
+		d->fn(d->ptr);
+	for (c = p->chunks; c; c = next) {
+		next = c->next;
+		free(c);
+	}
+	free(p);
+}
+
+static struct chunk *chunk_add(struct pool *p, size_t len)
+{
+	/* What is large gets a chunk of its own, behind the one that still has room. */
+	bool own = len > POOL_CHUNK / 4;
+	size_t size = own ? len : POOL_CHUNK;
+	struct chunk *c = calloc(1, sizeof(*c) + size);
+
+	if (!c)
+		return NULL;
+	c->size = size;
+	if (own && p->chunks) {
+		c->next = p->chunks->next;
+		p->chunks->next = c;
+	} else {
+		c->next = p->chunks;
+		p->chunks = c;
+	}
+	return c;
+}
+
+void *pool_alloc(struct pool *p, size_t len)
+{
+	size_t align = alignof(max_align_t);
+	struct chunk *c = p->chunks;
+	void *ret;
+
+	if (len > SIZE_MAX / 2)
+		return NULL;
+	len = (len + align - 1) / align * align;
+	if (!c || c->size - c->used < len) {
+		c = chunk_add(p, len);
+		if (!c)
+			return NULL;
+	}
+	ret = c->data + c->used;
+	c->used += len;
+	return ret;
+}
+
+void *pool_array(struct pool *p, size_t n, size_t size)
+{
+	size_t len;
+
+	if (__builtin_mul_overflow(n, size, &len))
+		return NULL;
+	return pool_alloc(p, len);
+}
+
+char *pool_strndup(struct pool *p, const char *s, size_t len)
+{
+	char *ret = pool_alloc(p, len + 1);
+
+	if (ret && len)
+		memcpy(ret, s, len);
+	return ret;
+}
+
+char *pool_strdup(struct pool *p, const char *s)
+{
+	return pool_strndup(p, s, strlen(s));
+}
+
+int pool_defer(struct pool *p, void (*fn)(void *ptr), void *ptr)
+{
+	struct deferred *d = pool_alloc(p, sizeof(*d));
+
+	if (!d)
+		return -ENOMEM;
+	*d = (struct deferred){ .next = p->deferred, .fn = fn, .ptr = ptr };
+	p->deferred = d;
+	return 0;
+}

@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libyaml's events turned into a tree. Everything that lets a small file grow (aliases, merge
+ * keys, tags) is refused at its event, before anything is built from it, and the size, depth and
+ * node limits stop the rest, so that time and memory are bounded by the limits alone.
+ */
+#include "core/yaml.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <yaml.h>
+
+#include "core/cleanup.h"
+#include "core/pool.h"
+
+struct document {
+	struct yaml_node *root;
+	size_t from, to; /* bytes of text */
+};
+
+struct yaml_doc {
+	struct pool *pool;
+	const char *file;
+	const char *text;
+	struct document *docs;
+	size_t n_docs, cap_docs;
+};
+
+/* A collection that is being read. */
+struct frame {
+	struct yaml_node *node;
+	struct yaml_node *key; /* of a map: read, its value is next */
+	size_t cap;
+};
+
+struct reader {
+	struct yaml_doc *doc;
+	char *err;
+	struct frame stack[YAML_DEPTH_MAX];
+	unsigned depth;
+	unsigned nodes;
+	struct yaml_node *root;
+};
+
+static void reader_free(yaml_parser_t *p)
+{
+	yaml_parser_delete(p);
+}
+
+int yaml_fail(char err[512], const char *file, unsigned line, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	n = line ? snprintf(err, 512, "%.200s:%u: ", file, line) :
+		   snprintf(err, 512, "%.200s: ", file);
+	va_start(ap, fmt);
+	vsnprintf(err + n, 512 - (size_t)n, fmt, ap);
+	va_end(ap);
+	for (char *c = err; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+	return -EINVAL;
+}
+
+static int no_memory(char err[512], const char *file)
+{
+	yaml_fail(err, file, 0, "out of memory");
+	return -ENOMEM;
+}
+
+/* Length of the UTF-8 sequence at s, 0 if it is none (RFC 3629 section 4). */
+static size_t utf8_len(const unsigned char *s, size_t left)
+{
+	unsigned lo = 0x80, hi = 0xbf;
+	size_t n;
+
+	if (s[0] < 0x80)
+		return 1;
+	if (s[0] >= 0xc2 && s[0] <= 0xdf) {
+		n = 2;
+	} else if ((s[0] & 0xf0) == 0xe0) {
+		n = 3;
+		if (s[0] == 0xe0)
+			lo = 0xa0;
+		if (s[0] == 0xed)
+			hi = 0x9f;
+	} else if (s[0] >= 0xf0 && s[0] <= 0xf4) {
+		n = 4;
+		if (s[0] == 0xf0)
+			lo = 0x90;
+		if (s[0] == 0xf4)
+			hi = 0x8f;
+	} else {
+		return 0;
+	}
+	if (left < n || s[1] < lo || s[1] > hi)
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+static int check_bytes(const char *file, const unsigned char *s, size_t len, char err[512])
+{
+	unsigned line = 1;
+	size_t n;
+
+	for (size_t i = 0; i < len; i += n) {
+		if (s[i] == '\0')
+			return yaml_fail(err, file, line, "a NUL byte: not a text file");
+		n = utf8_len(s + i, len - i);
+		if (n == 0)
+			return yaml_fail(err, file, line,
+					 "byte 0x%02x is not UTF-8: save the file as UTF-8", s[i]);
+		if (s[i] == '\n')
+			line++;
+	}
+	return 0;
+}
+
+/* How many bytes a line break at s has, 0 for none: exactly what libyaml counts as a line. */
+static size_t break_len(const char *s, size_t left)
+{
+	if (s[0] == '\r')
+		return left > 1 && s[1] == '\n' ? 2 : 1;
+	if (s[0] == '\n')
+		return 1;
+	if (left > 1 && !memcmp(s, "\xc2\x85", 2))
+		return 2;
+	if (left > 2 && (!memcmp(s, "\xe2\x80\xa8", 3) || !memcmp(s, "\xe2\x80\xa9", 3)))
+		return 3;
+	return 0;
+}
+
+/* Where line (from 0) begins. */
+static size_t line_offset(const char *s, size_t len, size_t line)
+{
+	size_t i = 0;
+
+	while (i < len && line > 0) {
+		size_t n = break_len(s + i, len - i);
+
+		if (n)
+			line--;
+		i += n ? n : 1;
+	}
+	return i;
+}
+
+static int refuse(struct reader *r, const yaml_mark_t *at, const char *what)
+{
+	return yaml_fail(r->err, r->doc->file, (unsigned)at->line + 1, "%s", what);
+}
+
+static int node_new(struct reader *r, const yaml_mark_t *at, enum yaml_type type,
+		    struct yaml_node **ret)
+{
+	struct yaml_node *n;
+
+	if (++r->nodes > YAML_NODES_MAX)
+		return yaml_fail(r->err, r->doc->file, (unsigned)at->line + 1,
+				 "more than %d values in one file: split it", YAML_NODES_MAX);
+	n = pool_alloc(r->doc->pool, sizeof(*n));
+	if (!n)
+		return no_memory(r->err, r->doc->file);
+	n->type = type;
+	n->line = (unsigned)at->line + 1;
+	*ret = n;
+	return 0;
+}
+
+/* Doubles an array inside the pool; the old one is left there, at most as much again. */
+static int array_grow(struct pool *p, struct yaml_node ***array, size_t n, size_t cap)
+{
+	struct yaml_node **grown = pool_array(p, cap, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	if (n)
+		memcpy(grown, *array, n * sizeof(*grown));
+	*array = grown;
+	return 0;
+}
+
+/* Hands a finished or just opened node to the collection it stands in. */
+static int node_attach(struct reader *r, const yaml_mark_t *at, struct yaml_node *n)
+{
+	struct frame *f;
+	struct pool *pool = r->doc->pool;
+
+	if (r->depth == 0) {
+		r->root = n;
+		return 0;
+	}
+	f = &r->stack[r->depth - 1];
+	if (f->node->type == YAML_MAP && !f->key) {
+		if (n->type != YAML_SCALAR)
+			return refuse(r, at, "a key must be a plain word, not a list or a map");
+		f->key = n;
+		return 0;
+	}
+	if (f->node->n == f->cap) {
+		size_t cap = f->cap ? f->cap * 2 : 4;
+
+		if (array_grow(pool, &f->node->items, f->node->n, cap) ||
+		    (f->key && array_grow(pool, &f->node->keys, f->node->n, cap)))
+			return no_memory(r->err, r->doc->file);
+		f->cap = cap;
+	}
+	if (f->key)
+		f->node->keys[f->node->n] = f->key;
+	f->node->items[f->node->n++] = n;
+	f->key = NULL;
+	return 0;
+}
+
+static int read_scalar(struct reader *r, const yaml_event_t *ev)
+{
+	struct yaml_node *n;
+	int err;
+
+	if (ev->data.scalar.anchor)
+		return refuse(r, &ev->start_mark, "anchors (&) are not allowed: write the value out");
+	if (ev->data.scalar.tag)
+		return refuse(r, &ev->start_mark, "tags (!) are not allowed: write the plain value");
+	if (memchr(ev->data.scalar.value, '\0', ev->data.scalar.length))
+		return refuse(r, &ev->start_mark, "a string with a NUL byte in it");
+	err = node_new(r, &ev->start_mark, YAML_SCALAR, &n);
+	if (err)
+		return err;
+	n->quoted = ev->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+	n->scalar = pool_strndup(r->doc->pool, (const char *)ev->data.scalar.value,
+				 ev->data.scalar.length);
+	if (!n->scalar)
+		return no_memory(r->err, r->doc->file);
+	return node_attach(r, &ev->start_mark, n);
+}
+
+static int read_open(struct reader *r, const yaml_event_t *ev, enum yaml_type type,
+		     const void *anchor, const void *tag)
+{
+	struct yaml_node *n;
+	int err;
+
+	if (anchor)
+		return refuse(r, &ev->start_mark, "anchors (&) are not allowed: write the value out");
+	if (tag)
+		return refuse(r, &ev->start_mark, "tags (!) are not allowed: write the plain value");
+	if (r->depth == YAML_DEPTH_MAX)
+		return yaml_fail(r->err, r->doc->file, (unsigned)ev->start_mark.line + 1,
+				 "nested deeper than %d levels", YAML_DEPTH_MAX);
+	err = node_new(r, &ev->start_mark, type, &n);
+	if (!err)
+		err = node_attach(r, &ev->start_mark, n);
+	if (!err)
+		r->stack[r->depth++] = (struct frame){ .node = n };
+	return err;
+}
+
+static int key_order(const void *a, const void *b)
+{
+	const struct yaml_node *x = *(struct yaml_node *const *)a;
+	const struct yaml_node *y = *(struct yaml_node *const *)b;
+	int order = strcmp(x->scalar, y->scalar);
+
+	return order ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+/* By sorting: comparing each with each would take a hostile map of 32,000 keys a second. */
+static int check_duplicates(struct reader *r, const struct yaml_node *map)
+{
+	_cleanup_free_ struct yaml_node **keys = NULL;
+
+	if (map->n < 2)
+		return 0;
+	keys = malloc(map->n * sizeof(*keys));
+	if (!keys)
+		return no_memory(r->err, r->doc->file);
+	memcpy(keys, map->keys, map->n * sizeof(*keys));
+	qsort(keys, map->n, sizeof(*keys), key_order);
+	for (size_t i = 1; i < map->n; i++)
+		if (!strcmp(keys[i - 1]->scalar, keys[i]->scalar))
+			return yaml_fail(r->err, r->doc->file, keys[i]->line,
+					 "key \"%.60s\" is there twice (first on line %u)",
+					 keys[i]->scalar, keys[i - 1]->line);
+	return 0;
+}
+
+static int doc_add(struct reader *r, const yaml_event_t *start, const yaml_event_t *end,
+		   size_t len)
+{
+	struct yaml_doc *d = r->doc;
+	struct document *added;
+
+	if (!r->root || (r->root->type == YAML_SCALAR && !r->root->quoted && !*r->root->scalar))
+		return 0;
+	if (d->n_docs == d->cap_docs) {
+		size_t cap = d->cap_docs ? d->cap_docs * 2 : 4;
+		struct document *grown = pool_array(d->pool, cap, sizeof(*grown));
+
+		if (!grown)
+			return no_memory(r->err, d->file);
+		if (d->n_docs)
+			memcpy(grown, d->docs, d->n_docs * sizeof(*grown));
+		d->docs = grown;
+		d->cap_docs = cap;
+	}
+	added = &d->docs[d->n_docs++];
+	added->root = r->root;
+	/* Whole lines from where the document starts; an explicit `---` is not part of it. */
+	added->from = line_offset(d->text, len,
+				  start->start_mark.line + !start->data.document_start.implicit);
+	added->to = line_offset(d->text, len, end->start_mark.line);
+	if (end->start_mark.column > 0 || added->to < added->from)
+		added->to = len;
+	return 0;
+}
+
+static int read_event(struct reader *r, const yaml_event_t *ev, yaml_event_t *start, size_t len)
+{
+	int err;
+
+	switch (ev->type) {
+	case YAML_DOCUMENT_START_EVENT:
+		if (ev->data.document_start.tag_directives.start !=
+		    ev->data.document_start.tag_directives.end)
+			return refuse(r, &ev->start_mark, "%TAG is not allowed: remove the line");
+		r->root = NULL;
+		start->start_mark = ev->start_mark;
+		start->data.document_start.implicit = ev->data.document_start.implicit;
+		return 0;
+	case YAML_DOCUMENT_END_EVENT:
+		return doc_add(r, start, ev, len);
+	case YAML_ALIAS_EVENT:
+		return refuse(r, &ev->start_mark, "aliases (*) are not allowed: write the value out");
+	case YAML_SCALAR_EVENT:
+		return read_scalar(r, ev);
+	case YAML_SEQUENCE_START_EVENT:
+		return read_open(r, ev, YAML_LIST, ev->data.sequence_start.anchor,
+				 ev->data.sequence_start.tag);
+	case YAML_MAPPING_START_EVENT:
+		return read_open(r, ev, YAML_MAP, ev->data.mapping_start.anchor,
+				 ev->data.mapping_start.tag);
+	case YAML_MAPPING_END_EVENT:
+		err = check_duplicates(r, r->stack[r->depth - 1].node);
+		if (err)
+			return err;
+		r->depth--;
+		return 0;
+	case YAML_SEQUENCE_END_EVENT:
+		r->depth--;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+/* libyaml's problem in one line; its commonest puzzle, a tab, gets words of its own. */
+static int syntax_error(struct reader *r, const yaml_parser_t *p, size_t len)
+{
+	const char *problem = p->problem ? p->problem : "cannot be read";
+	size_t line = p->problem_mark.line;
+	const char *s = r->doc->text + line_offset(r->doc->text, len, line);
+
+	if (p->error == YAML_MEMORY_ERROR)
+		return no_memory(r->err, r->doc->file);
+	if (p->error == YAML_READER_ERROR)
+		return yaml_fail(r->err, r->doc->file, 1 + (unsigned)p->mark.line,
+				 "not YAML: %s", problem);
+	/* s ends with a NUL at the latest */
+	if (s[strspn(s, " ")] == '\t' || strstr(problem, "cannot start any token"))
+		if (memchr(s, '\t', strcspn(s, "\n")))
+			return yaml_fail(r->err, r->doc->file, (unsigned)line + 1,
+					 "a tab where YAML wants spaces: indent with spaces");
+	return yaml_fail(r->err, r->doc->file, (unsigned)line + 1, "not YAML: %s%s%s", problem,
+			 p->context ? ", " : "", p->context ? p->context : "");
+}
+
+static int parse(struct reader *r, size_t len)
+{
+	_cleanup_(reader_free) yaml_parser_t parser;
+	yaml_event_t start = { 0 };
+	bool end = false;
+	int err = 0;
+
+	if (!yaml_parser_initialize(&parser)) {
+		memset(&parser, 0, sizeof(parser));
+		return no_memory(r->err, r->doc->file);
+	}
+	yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+	yaml_parser_set_input_string(&parser, (const unsigned char *)r->doc->text, len);
+	while (!end && !err) {
+		yaml_event_t ev;
+
+		if (!yaml_parser_parse(&parser, &ev))
+			return syntax_error(r, &parser, len);
+		end = ev.type == YAML_STREAM_END_EVENT;
+		err = read_event(r, &ev, &start, len);
+		yaml_event_delete(&ev);
+	}
+	return err;
+}
+
+static void doc_cleanup(struct yaml_doc **d)
+{
+	yaml_doc_free(*d);
+}
+
+int yaml_load_buffer(const char *file, const void *data, size_t len, struct yaml_doc **ret,
+		     char err[512])
+{
+	_cleanup_(doc_cleanup) struct yaml_doc *d = NULL;
+	_cleanup_(cleanup_free) struct reader *r = NULL;
+	struct pool *pool;
+	int rc;
+
+	if (len > YAML_SIZE_MAX) {
+		yaml_fail(err, file, 1, "larger than 1 MiB: split the file");
+		return -EFBIG;
+	}
+	rc = check_bytes(file, data, len, err);
+	if (rc)
+		return rc;
+	if (len >= 3 && !memcmp(data, "\xef\xbb\xbf", 3)) { /* byte order mark */
+		data = (const char *)data + 3;
+		len -= 3;
+	}
+	pool = pool_new();
+	if (!pool)
+		return no_memory(err, file);
+	d = pool_alloc(pool, sizeof(*d));
+	if (!d) {
+		pool_free(pool);
+		return no_memory(err, file);
+	}
+	d->pool = pool;
+	d->file = pool_strdup(pool, file);
+	d->text = pool_strndup(pool, data, len);
+	r = calloc(1, sizeof(*r));
+	if (!d->file || !d->text || !r)
+		return no_memory(err, file);
+	r->doc = d;
+	r->err = err;
+	rc = parse(r, len);
+	if (rc)
+		return rc;
+	*ret = TAKE_PTR(d);
+	return 0;
+}
+
+int yaml_load_file(const char *path, struct yaml_doc **ret, char err[512])
+{
+	_cleanup_free_ char *buf = NULL;
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	size_t len = 0;
+	ssize_t n;
+	int rc;
+
+	/* O_NONBLOCK: a FIFO in the file's place must not hold us until somebody writes. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		rc = -errno;
+		yaml_fail(err, path, 0, "cannot be opened: %s", strerror(-rc));
+		return rc;
+	}
+	if (!S_ISREG(st.st_mode))
+		return yaml_fail(err, path, 0, "not a regular file");
+	if (st.st_size > YAML_SIZE_MAX) {
+		yaml_fail(err, path, 1, "larger than 1 MiB: split the file");
+		return -EFBIG;
+	}
+	/* One byte more than is allowed, to notice a file that grows. */
+	buf = malloc(YAML_SIZE_MAX + 1);
+	if (!buf)
+		return no_memory(err, path);
+	while (len <= YAML_SIZE_MAX) {
+		n = read(fd, buf + len, YAML_SIZE_MAX + 1 - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			rc = -errno;
+			yaml_fail(err, path, 0, "cannot be read: %s", strerror(-rc));
+			return rc;
+		}
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	return yaml_load_buffer(path, buf, len, ret, err);
+}
+
+void yaml_doc_free(struct yaml_doc *d)
+{
+	if (d)
+		pool_free(d->pool);
+}
+
+size_t yaml_doc_count(const struct yaml_doc *d)
+{
+	return d->n_docs;
+}
+
+const struct yaml_node *yaml_doc_root(const struct yaml_doc *d, size_t i)
+{
+	return d->docs[i].root;
+}
+
+const char *yaml_doc_file(const struct yaml_doc *d)
+{
+	return d->file;
+}
+
+const char *yaml_doc_text(const struct yaml_doc *d, size_t i, size_t *len)
+{
+	*len = d->docs[i].to - d->docs[i].from;
+	return d->text + d->docs[i].from;
+}

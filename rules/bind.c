@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * By which means a rule is held on this host, and which paths have to be watched for it. A rule
+ * can be held by marks only if whatever it matches has one of the paths that it names: a way to
+ * match without any path could be anywhere.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "rules/compiled.h"
+
+struct list {
+	const char **v;
+	size_t n, cap;
+};
+
+static int no_memory(struct loader *l)
+{
+	yaml_fail(l->err, l->file, 0, "out of memory");
+	return -ENOMEM;
+}
+
+static int list_add(struct pool *p, struct list *list, const char *s)
+{
+	if (list->n == list->cap) {
+		size_t cap = list->cap ? list->cap * 2 : 8;
+		const char **grown = pool_array(p, cap, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		if (list->n)
+			memcpy(grown, list->v, list->n * sizeof(*grown));
+		list->v = grown;
+		list->cap = cap;
+	}
+	list->v[list->n++] = s;
+	return 0;
+}
+
+/* before + text with every byte that is special in a pattern quoted + after */
+static char *quote(struct pool *p, const char *before, const struct value *v, const char *after)
+{
+	char *ret = pool_alloc(p, strlen(before) + 2 * v->len_bytes + strlen(after) + 2), *out = ret;
+
+	if (!ret)
+		return NULL;
+	out = stpcpy(out, before);
+	if (v->at_home)
+		*out++ = '~';
+	for (const char *s = v->text; *s; s++) {
+		if (strchr("*?[]{},~\\", *s))
+			*out++ = '\\';
+		*out++ = *s;
+	}
+	strcpy(out, after);
+	return ret;
+}
+
+/* The pattern of one value; *ret NULL: no pattern can say it. */
+static int value_pattern(struct pool *p, const struct node *n, const struct value *v,
+			 const char **ret)
+{
+	char last;
+
+	*ret = NULL;
+	switch (n->op) {
+	case OP_GLOB:
+		*ret = glob_source(v->glob);
+		return 0;
+	case OP_EQ:
+		*ret = quote(p, "", v, "");
+		break;
+	case OP_PREFIX:
+		last = v->len_bytes ? v->text[v->len_bytes - 1] : '~';
+		*ret = quote(p, "", v, last == '/' ? "**" : last == '~' ? "/**" : "{*,*/**}");
+		break;
+	case OP_SUFFIX:
+		if (v->text[v->len_bytes - 1] == '/')
+			return 0; /* no file's path ends so */
+		*ret = quote(p, v->text[0] == '/' ? "**" : "**/*", v, "");
+		break;
+	default:
+		return 0;
+	}
+	return *ret ? 0 : -ENOMEM;
+}
+
+static bool is_path_comparison(const struct node *n)
+{
+	return n->type == NODE_COMPARE && n->field == FIELD_PATH &&
+	       (n->op == OP_GLOB || n->op == OP_EQ || n->op == OP_PREFIX || n->op == OP_SUFFIX);
+}
+
+/* 1 and the patterns added when every value could be said as one; 0 when not; -ENOMEM. */
+static int comparison_patterns(struct pool *p, const struct node *n, struct list *list)
+{
+	size_t mark = list->n;
+
+	for (size_t i = 0; i < n->n; i++) {
+		const char *pattern;
+
+		if (value_pattern(p, n, &n->values[i], &pattern))
+			return -ENOMEM;
+		if (!pattern) {
+			list->n = mark;
+			return 0;
+		}
+		if (list_add(p, list, pattern))
+			return -ENOMEM;
+	}
+	return 1;
+}
+
+static bool any_floating(const struct list *list, size_t from)
+{
+	for (size_t i = from; i < list->n; i++)
+		if (list->v[i][0] != '/' && list->v[i][0] != '~')
+			return true;
+	return false;
+}
+
+/* 1 and patterns of which one matches whenever n does; 0: a way to match has none; -ENOMEM. */
+static int node_patterns(struct pool *p, const struct node *n, struct list *list)
+{
+	size_t mark = list->n;
+	int rc;
+
+	if (is_path_comparison(n))
+		return comparison_patterns(p, n, list);
+	if (n->type == NODE_ANY) {
+		for (size_t i = 0; i < n->n; i++) {
+			rc = node_patterns(p, n->kids[i], list);
+			if (rc <= 0) {
+				list->n = mark;
+				return rc;
+			}
+		}
+		return 1;
+	}
+	if (n->type == NODE_ALL) {
+		struct list best = { 0 };
+		bool found = false;
+
+		/* one kid will do; patterns rooted somewhere need fewer marks than floating ones */
+		for (size_t i = 0; i < n->n; i++) {
+			struct list one = { 0 };
+
+			rc = node_patterns(p, n->kids[i], &one);
+			if (rc < 0)
+				return rc;
+			if (rc && (!found || (any_floating(&best, 0) && !any_floating(&one, 0)))) {
+				best = one;
+				found = true;
+			}
+		}
+		for (size_t i = 0; i < best.n; i++)
+			if (list_add(p, list, best.v[i]))
+				return -ENOMEM;
+		return found;
+	}
+	return 0;
+}
+
+/* What a none_of that always holds takes out, whatever else an event says. */
+static int node_excludes(struct pool *p, const struct node *n, struct list *list)
+{
+	int rc;
+
+	if (n->type == NODE_ALL) {
+		for (size_t i = 0; i < n->n; i++) {
+			rc = node_excludes(p, n->kids[i], list);
+			if (rc < 0)
+				return rc;
+		}
+	} else if (n->type == NODE_NONE) {
+		for (size_t i = 0; i < n->n; i++) {
+			const struct node *kid = n->kids[i];
+			struct node any = { .type = NODE_ANY, .n = 1, .kids = n->kids + i };
+
+			/* any_of inside: each of its comparisons takes out by itself */
+			if (kid->type == NODE_ANY)
+				any = *kid;
+			for (size_t k = 0; k < any.n; k++) {
+				if (!is_path_comparison(any.kids[k]))
+					continue;
+				rc = comparison_patterns(p, any.kids[k], list);
+				if (rc < 0)
+					return rc;
+			}
+		}
+	}
+	return 0;
+}
+
+int bind_paths(struct loader *l, struct compiled *c)
+{
+	struct list paths = { 0 }, excludes = { 0 };
+
+	if (c->rule.kind != KIND_FILE_OPENED)
+		return 0;
+	if (node_patterns(l->pool, c->match, &paths) < 0 ||
+	    (paths.n && node_excludes(l->pool, c->match, &excludes) < 0))
+		return no_memory(l);
+	c->paths = paths.v;
+	c->n_paths = paths.n;
+	c->excludes = excludes.v;
+	c->n_excludes = excludes.n;
+	return 0;
+}
+
+/* ---- mechanisms ---------------------------------------------------------------------------- */
+
+static void fields_used(const struct node *n, uint64_t *set)
+{
+	if (n->type == NODE_COMPARE)
+		*set |= UINT64_C(1) << n->field;
+	else
+		for (size_t i = 0; i < n->n; i++)
+			fields_used(n->kids[i], set);
+}
+
+_Static_assert(FIELD_COUNT <= 64, "a set of fields is one word");
+
+static char *why_no_path(struct pool *p, const struct node *match)
+{
+	char why[256] = "no path that could be marked: ";
+	uint64_t set = 0;
+	bool first = true;
+
+	fields_used(match, &set);
+	if (set >> FIELD_PATH & 1)
+		return pool_strdup(p, "it can match without any path that could be marked");
+	for (int i = 0; i < FIELD_COUNT; i++)
+		if (set >> i & 1 && strlen(why) < 180) {
+			snprintf(why + strlen(why), sizeof(why) - strlen(why), "%s%s",
+				 first ? "" : ", ", field_info((enum field_id)i)->name);
+			first = false;
+		}
+	strcat(why, " alone");
+	return pool_strdup(p, why);
+}
+
+static bool all_in_proc(const struct compiled *c)
+{
+	for (size_t i = 0; i < c->n_paths; i++)
+		if (strncmp(c->paths[i], "/proc/", 6))
+			return false;
+	return c->n_paths > 0;
+}
+
+int bind_mechanism(struct loader *l, struct compiled *c, const unsigned mechanisms[KIND_COUNT])
+{
+	static const enum mechanism strongest_first[] = { MECH_LSM, MECH_FANOTIFY, MECH_CGROUP,
+							  MECH_PRELOAD, MECH_SIGNAL };
+	const unsigned marking = 1u << MECH_LSM | 1u << MECH_FANOTIFY;
+	unsigned have = mechanisms[c->rule.kind];
+	const char *why = "";
+	char text[128];
+
+	c->rule.mechanism = MECH_DETECT;
+	c->rule.bound_why = "";
+	if (c->rule.action == VERDICT_ALLOW)
+		return 0;
+	if (!(have & ~(1u << MECH_DETECT)) && c->rule.action == VERDICT_BLOCK) {
+		snprintf(text, sizeof(text), "kind %s has no mechanism on this host yet",
+			 event_kind_name(c->rule.kind));
+		why = pool_strdup(l->pool, text);
+	}
+	if (c->rule.kind == KIND_FILE_OPENED && c->n_paths == 0) {
+		have &= ~marking;
+		why = why_no_path(l->pool, c->match);
+	} else if (c->rule.kind == KIND_FILE_OPENED && all_in_proc(c) &&
+		   c->rule.action == VERDICT_BLOCK) {
+		have &= ~marking;
+		why = "files in /proc cannot carry a permission mark";
+	}
+	if (!why)
+		return no_memory(l);
+	for (size_t i = 0; i < ARRAY_SIZE(strongest_first) && c->rule.action == VERDICT_BLOCK; i++)
+		if (have >> strongest_first[i] & 1) {
+			c->rule.mechanism = strongest_first[i];
+			why = c->held ? "hold is not available on this host yet: denied at once" : "";
+			break;
+		}
+	c->rule.bound_why = why;
+	return 0;
+}
+
+static void pathset_cleanup(struct pathset **p)
+{
+	pathset_unref(*p);
+}
+
+int bind_pathset(struct compiled *const *rules, size_t n, struct pathset **ret, char err[512])
+{
+	_cleanup_(pathset_cleanup) struct pathset *p = NULL;
+	unsigned group = 0;
+	int rc;
+
+	rc = pathset_new(&p);
+	for (size_t i = 0; i < n && !rc; i++) {
+		const struct compiled *c = rules[i];
+		enum verdict v = c->rule.action;
+
+		if (v == VERDICT_ALLOW || c->n_paths == 0)
+			continue;
+		/* where nothing will be denied there is nothing to ask permission for */
+		if (c->rule.mechanism == MECH_DETECT)
+			v = VERDICT_WARN;
+		for (size_t k = 0; k < c->n_paths && !rc; k++)
+			rc = pathset_add(p, c->paths[k], v, false, group);
+		for (size_t k = 0; k < c->n_excludes && !rc; k++)
+			rc = pathset_add(p, c->excludes[k], v, true, group);
+		group++;
+		if (rc)
+			yaml_fail(err, c->rule.file, c->rule.line,
+				  rc == -E2BIG ? "the paths of all rules are too many" :
+				  rc == -EINVAL ? "a path that cannot be watched: too long or too "
+						  "many components" :
+						  "out of memory");
+	}
+	if (rc)
+		return rc;
+	*ret = TAKE_PTR(p);
+	return 0;
+}

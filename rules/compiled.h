@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a rule is once it is read: a tree of comparisons. Shared by the files of rules/ only. All of
+ * it lives in the pool of its rule set and never changes after loading.
+ */
+#ifndef OKNEK_RULES_COMPILED_H
+#define OKNEK_RULES_COMPILED_H
+
+#include "core/pool.h"
+#include "core/yaml.h"
+#include "rules/rules.h"
+
+#define RULES_MAX 16384
+#define RULE_VALUES_MAX 1024            /* of one comparison */
+#define RULES_SOURCE_MAX (16u << 20)    /* bytes of all files of a set */
+#define RULES_PATTERNS_MAX (16u << 20)  /* bytes of all globs, braces expanded */
+#define RULES_REGEX_MAX (8u << 20)      /* bytes of all compiled regular expressions */
+
+enum node_type { NODE_ALL, NODE_ANY, NODE_NONE, NODE_COMPARE };
+
+/* `in` is OP_EQ, `not_in` is OP_NE: every comparison takes a list. */
+enum op {
+	OP_EQ,
+	OP_NE,
+	OP_GT,
+	OP_GTE,
+	OP_LT,
+	OP_LTE,
+	OP_GLOB,
+	OP_MATCH,
+	OP_PREFIX,
+	OP_SUFFIX,
+	OP_CONTAINS,
+	OP_CIDR,
+};
+
+struct regex;
+
+struct value {
+	const char *text; /* as written; without the `~` when at_home */
+	size_t len_bytes;
+	bool at_home;
+	int64_t number;
+	struct glob *glob;
+	struct regex *regex;
+	uint8_t addr[16];
+	unsigned addr_bits;
+};
+
+struct node {
+	enum node_type type;
+	unsigned cost; /* the cheapest of a group is tried first */
+	size_t n;      /* kids, or values */
+	struct node **kids;
+	enum field_id field;
+	enum op op;
+	struct value *values;
+};
+
+struct compiled {
+	struct rule rule;
+	const char *source;
+	struct node *match;
+	bool configurable;
+	bool held; /* action.on_block: hold */
+	unsigned options; /* bit per enum verdict, 0: all */
+	/* Patterns of which one matches whenever the rule does; n_paths 0: there are none. */
+	const char **paths;
+	size_t n_paths;
+	const char **excludes;
+	size_t n_excludes;
+};
+
+/* Room that the rules of a set share, so that small files cannot become large sets. */
+struct budget {
+	size_t source_bytes, pattern_bytes, regex_bytes;
+};
+
+struct loader {
+	struct pool *pool;
+	const char *file;
+	char *err; /* 512 bytes */
+	struct budget *budget;
+};
+
+/* parse.c: one document. Sets all but rule.pack, mechanism and what bind.c makes. */
+int rule_parse(struct loader *l, const struct yaml_node *root, struct compiled *ret);
+
+/* match_parse.c: the value of `match:`. */
+int match_parse(struct loader *l, enum event_kind kind, const struct yaml_node *n,
+		struct node **ret);
+
+/* regex.c */
+enum regex_result { REGEX_NO, REGEX_YES, REGEX_GAVE_UP };
+int regex_compile(struct loader *l, unsigned line, const char *pattern, struct regex **ret);
+enum regex_result regex_match(const struct regex *re, const char *s, size_t len_bytes);
+
+/* bind.c */
+int bind_paths(struct loader *l, struct compiled *c);
+int bind_mechanism(struct loader *l, struct compiled *c, const unsigned mechanisms[KIND_COUNT]);
+int bind_pathset(struct compiled *const *rules, size_t n, struct pathset **ret, char err[512]);
+
+/* match.c: what one event gives to compare with. */
+struct match_context {
+	const struct event *ev;
+	const struct wall_clock *clock;
+	unsigned name_index;
+	bool paths_only; /* what is no path counts as fulfilled: which rules name this path? */
+	unsigned n_process_names; /* 0: not asked yet */
+	const char *process_names[2];
+	char process_name_buf[64];
+	const char *(*category)(struct match_context *ctx, unsigned name_index);
+	const void *category_arg;
+	unsigned category_known; /* bit per name */
+	const char *categories[FILE_NAMES_MAX];
+};
+
+bool match_event(struct match_context *ctx, const struct node *n);
+/* The process's names to compare with; 0 when it has none. */
+unsigned match_process_names(struct match_context *ctx, const char *const **ret);
+
+/* index.c */
+struct index;
+struct index_hits {
+	const uint32_t *rules;
+	size_t n;
+};
+int index_build(struct pool *pool, struct compiled *const *rules, size_t n, enum event_kind kind,
+		struct index **ret);
+/* Calls fn with each list of rules that could match; a rule may come more than once. NULL names
+ * and path: not known. Ends when fn returns false. */
+void index_lookup(const struct index *ix, const char *path, const char *const *names,
+		  unsigned n_names, void (*fn)(void *arg, const uint32_t *rules, size_t n),
+		  void *arg);
+
+struct ruleset {
+	_Atomic unsigned refs;
+	struct pool *pool; /* holds this too */
+	uint64_t generation;
+	size_t n;
+	struct compiled **rules; /* in id, part order */
+	struct index *index[KIND_COUNT]; /* NULL: no rules of the kind */
+	struct pathset *paths;
+};
+
+#endif

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Does an event fulfil a tree of comparisons? What an event does not know (null) fulfils no
+ * comparison, ne and not_in neither. Where a comparison cannot be finished within its limits, the
+ * answer is the one that lets the rule fire: `wanted` carries which that is through none_of.
+ */
+#include "core/agent.h"
+#include "core/cleanup.h"
+#include "core/proctree.h"
+#include "rules/compiled.h"
+
+#include <string.h>
+
+struct homes_of_name {
+	unsigned n;
+	const char *const *path;
+};
+
+static struct homes_of_name homes_for(const struct match_context *ctx, enum field_id field)
+{
+	const struct event *ev = ctx->ev;
+	unsigned n = ev->subj.homes.n;
+
+	if (field == FIELD_PATH && ev->file.names[ctx->name_index].home)
+		return (struct homes_of_name){ 1, &ev->file.names[ctx->name_index].home };
+	return (struct homes_of_name){ n < HOMES_MAX ? n : HOMES_MAX, ev->subj.homes.path };
+}
+
+static bool text_compare(enum op op, const struct value *v, const char *s)
+{
+	size_t len;
+
+	switch (op) {
+	case OP_PREFIX:
+		return !strncmp(s, v->text, v->len_bytes);
+	case OP_SUFFIX:
+		len = strlen(s);
+		return len >= v->len_bytes &&
+		       !memcmp(s + len - v->len_bytes, v->text, v->len_bytes);
+	case OP_CONTAINS:
+		return strstr(s, v->text);
+	default:
+		return !strcmp(s, v->text);
+	}
+}
+
+/* One value of a comparison against one string. */
+static bool string_value(const struct match_context *ctx, const struct node *n,
+			 const struct value *v, const char *s, bool wanted)
+{
+	bool is_path = field_info(n->field)->type == FIELD_TYPE_PATH;
+	struct homes_of_name homes;
+
+	if (n->op == OP_MATCH) {
+		enum regex_result r = regex_match(v->regex, s, strlen(s));
+
+		return r == REGEX_GAVE_UP ? wanted : r == REGEX_YES;
+	}
+	if (n->op == OP_GLOB && !is_path)
+		return glob_match_string(v->glob, s);
+	if (n->op == OP_GLOB && !glob_uses_home(v->glob))
+		return glob_match(v->glob, s, NULL);
+	if (n->op != OP_GLOB && !v->at_home)
+		return text_compare(n->op, v, s);
+
+	homes = homes_for(ctx, n->field);
+	if (n->op == OP_GLOB && homes.n == 0)
+		return glob_match(v->glob, s, NULL); /* braces may hold absolute paths too */
+	for (unsigned i = 0; i < homes.n; i++) {
+		size_t len;
+
+		if (n->op == OP_GLOB) {
+			if (glob_match(v->glob, s, homes.path[i]))
+				return true;
+			continue;
+		}
+		len = strlen(homes.path[i]);
+		if (!strncmp(s, homes.path[i], len) && text_compare(n->op, v, s + len))
+			return true;
+	}
+	return false;
+}
+
+static bool string_compare(const struct match_context *ctx, const struct node *n,
+			   const char *const *strings, unsigned n_strings, bool wanted)
+{
+	bool found = false;
+
+	/* ne is the opposite of eq: an undecided eq would have to count against the rule */
+	for (unsigned i = 0; i < n_strings && !found; i++)
+		for (size_t k = 0; k < n->n && !found; k++)
+			found = string_value(ctx, n, &n->values[k], strings[i], wanted);
+	return found != (n->op == OP_NE);
+}
+
+static bool number_compare(const struct node *n, int64_t number)
+{
+	bool found = false;
+
+	for (size_t k = 0; k < n->n && !found; k++) {
+		int64_t v = n->values[k].number;
+
+		switch (n->op) {
+		case OP_GT:
+			found = number > v;
+			break;
+		case OP_GTE:
+			found = number >= v;
+			break;
+		case OP_LT:
+			found = number < v;
+			break;
+		case OP_LTE:
+			found = number <= v;
+			break;
+		default:
+			found = number == v;
+		}
+	}
+	return found != (n->op == OP_NE);
+}
+
+static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+	unsigned bytes = bits / 8, rest = bits % 8;
+
+	if (memcmp(a, b, bytes))
+		return false;
+	return !rest || (a[bytes] ^ b[bytes]) >> (8 - rest) == 0;
+}
+
+static bool address_compare(const struct match_context *ctx, const struct node *n)
+{
+	static const uint8_t unknown[16];
+	const uint8_t *addr = ctx->ev->dest.addr;
+	bool found = false;
+
+	if (ctx->ev->kind != KIND_SOCKET_CONNECT || !memcmp(addr, unknown, sizeof(unknown)))
+		return false;
+	for (size_t k = 0; k < n->n && !found; k++)
+		found = same_bits(addr, n->values[k].addr, n->values[k].addr_bits);
+	return found != (n->op == OP_NE);
+}
+
+unsigned match_process_names(struct match_context *ctx, const char *const **ret)
+{
+	const struct subject *s = &ctx->ev->subj;
+	const struct agent *agent;
+	struct field_value v;
+
+	*ret = ctx->process_names;
+	if (ctx->n_process_names)
+		return ctx->n_process_names;
+	field_get(ctx->ev, FIELD_PROCESS_NAME, 0, NULL, NULL, &v);
+	if (!v.null && v.string) {
+		if (v.string == v.buf) {
+			memcpy(ctx->process_name_buf, v.buf, sizeof(v.buf));
+			v.string = ctx->process_name_buf;
+		}
+		ctx->process_names[ctx->n_process_names++] = v.string;
+	}
+	/* node, python … are what agents run as; their own name is what people write in rules */
+	if (s->tree && s->tgid == s->tree->root_pid) {
+		agent = agent_by_id(s->tree->agent);
+		if (agent && agent->process_name)
+			ctx->process_names[ctx->n_process_names++] = agent->process_name;
+	}
+	return ctx->n_process_names;
+}
+
+static bool compare(struct match_context *ctx, const struct node *n, bool wanted)
+{
+	const char *const *names;
+	const char *category = NULL;
+	struct field_value v;
+	unsigned n_names;
+
+	if (ctx->paths_only && n->field != FIELD_PATH)
+		return wanted;
+	if (n->field == FIELD_PROCESS_NAME) {
+		n_names = match_process_names(ctx, &names);
+		return n_names && string_compare(ctx, n, names, n_names, wanted);
+	}
+	if (field_info(n->field)->type == FIELD_TYPE_ADDRESS)
+		return address_compare(ctx, n);
+	if (n->field == FIELD_MATCHED_CATEGORY && ctx->category)
+		category = ctx->category(ctx, ctx->name_index);
+	field_get(ctx->ev, n->field, ctx->name_index, category, ctx->clock, &v);
+	if (v.null)
+		return false;
+	if (v.is_number)
+		return number_compare(n, v.number);
+	return v.string && string_compare(ctx, n, &v.string, 1, wanted);
+}
+
+static bool match(struct match_context *ctx, const struct node *n, bool wanted)
+{
+	size_t i;
+
+	switch (n->type) {
+	case NODE_ALL:
+		for (i = 0; i < n->n; i++)
+			if (!match(ctx, n->kids[i], wanted))
+				return false;
+		return true;
+	case NODE_ANY:
+		for (i = 0; i < n->n; i++)
+			if (match(ctx, n->kids[i], wanted))
+				return true;
+		return false;
+	case NODE_NONE:
+		for (i = 0; i < n->n; i++)
+			if (match(ctx, n->kids[i], !wanted))
+				return false;
+		return true;
+	case NODE_COMPARE:
+		break;
+	}
+	return compare(ctx, n, wanted);
+}
+
+bool match_event(struct match_context *ctx, const struct node *n)
+{
+	return match(ctx, n, true);
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule sets: files in, a frozen set out. All or nothing. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/cleanup.h"
+#include "rules/compiled.h"
+
+#define FILES_MAX 16384
+
+/* A set that is being put together. */
+struct building {
+	const struct rules_config *config;
+	struct pool *pool;
+	struct compiled **rules;
+	size_t n, cap;
+	struct budget budget;
+	struct rules_error *err;
+};
+
+static void building_free(struct building *b)
+{
+	pool_free(b->pool);
+	free(b->rules);
+}
+
+static void doc_free(struct yaml_doc **d)
+{
+	yaml_doc_free(*d);
+}
+
+static int no_memory(struct building *b)
+{
+	snprintf(b->err->text, sizeof(b->err->text), "out of memory");
+	return -ENOMEM;
+}
+
+static int add_rule(struct building *b, const struct yaml_doc *doc, size_t i, bool site)
+{
+	struct loader l = { .pool = b->pool, .file = yaml_doc_file(doc), .err = b->err->text,
+			    .budget = &b->budget };
+	const struct yaml_node *root = yaml_doc_root(doc, i);
+	bool only_x = site && b->config->site_only_x;
+	struct compiled *c = pool_alloc(b->pool, sizeof(*c));
+	const char *text, *pack;
+	size_t len;
+	int err;
+
+	if (!c)
+		return no_memory(b);
+	err = rule_parse(&l, root, c);
+	if (err)
+		return err;
+	if (only_x && c->rule.id[0] != 'X')
+		return yaml_fail(l.err, l.file, yaml_get(root, "id")->line,
+				 "id %s is reserved for signed packs: rules of your own begin "
+				 "with X, as X100", c->rule.id);
+	text = yaml_doc_text(doc, i, &len);
+	c->source = pool_strndup(b->pool, text, len);
+	pack = only_x || !b->config->pack ? "local" : b->config->pack;
+	c->rule.pack = pool_strdup(b->pool, pack);
+	if (!c->source || !c->rule.pack)
+		return no_memory(b);
+
+	if (b->n == RULES_MAX)
+		return yaml_fail(l.err, l.file, root->line, "more than %d rules", RULES_MAX);
+	if (b->n == b->cap) {
+		size_t cap = b->cap ? b->cap * 2 : 64;
+		struct compiled **grown = reallocarray(b->rules, cap, sizeof(*grown));
+
+		if (!grown)
+			return no_memory(b);
+		b->rules = grown;
+		b->cap = cap;
+	}
+	b->rules[b->n++] = c;
+	return 0;
+}
+
+static int add_doc(struct building *b, const struct yaml_doc *doc, bool site)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < yaml_doc_count(doc) && !err; i++) {
+		size_t len;
+
+		yaml_doc_text(doc, i, &len);
+		b->budget.source_bytes += len;
+		if (b->budget.source_bytes > RULES_SOURCE_MAX)
+			return yaml_fail(b->err->text, yaml_doc_file(doc), 0,
+					 "all rule files together are larger than %u MiB",
+					 RULES_SOURCE_MAX >> 20);
+		err = add_rule(b, doc, i, site);
+	}
+	return err;
+}
+
+/* ---- folders ------------------------------------------------------------------------------- */
+
+static int is_rule_file(const struct dirent *e)
+{
+	const char *dot = strrchr(e->d_name, '.');
+
+	return e->d_name[0] != '.' && dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml"));
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int add_file(struct building *b, const char *dir, const char *name, bool site)
+{
+	_cleanup_(doc_free) struct yaml_doc *doc = NULL;
+	_cleanup_free_ char *path = NULL;
+	int err;
+
+	if (asprintf(&path, "%s/%s", dir, name) < 0) {
+		path = NULL;
+		return no_memory(b);
+	}
+	err = yaml_load_file(path, &doc, b->err->text);
+	return err ? err : add_doc(b, doc, site);
+}
+
+static int add_dir(struct building *b, const char *dir, bool site)
+{
+	struct dirent **names = NULL;
+	int n = scandir(dir, &names, is_rule_file, by_bytes), err = 0;
+
+	if (n < 0) {
+		err = -errno;
+		yaml_fail(b->err->text, dir, 0, "folder of rules cannot be read: %s",
+			  strerror(-err));
+		return err;
+	}
+	if (n > FILES_MAX)
+		err = yaml_fail(b->err->text, dir, 0, "more than %d rule files", FILES_MAX);
+	for (int i = 0; i < n; i++) {
+		if (!err)
+			err = add_file(b, dir, names[i]->d_name, site);
+		free(names[i]);
+	}
+	free(names);
+	return err;
+}
+
+/* ---- putting together ---------------------------------------------------------------------- */
+
+static int rule_order(const void *a, const void *b)
+{
+	const struct rule *x = &(*(struct compiled *const *)a)->rule;
+	const struct rule *y = &(*(struct compiled *const *)b)->rule;
+	size_t lx = strlen(x->id), ly = strlen(y->id);
+	int order = x->id[0] - y->id[0];
+
+	if (!order && lx != ly) /* numbers without leading zeros: the shorter is less */
+		return lx < ly ? -1 : 1;
+	if (!order)
+		order = strcmp(x->id, y->id);
+	return order ? order : strcmp(x->part, y->part);
+}
+
+static int check_unique(struct building *b)
+{
+	for (size_t i = 1; i < b->n; i++) {
+		const struct rule *x = &b->rules[i - 1]->rule, *y = &b->rules[i]->rule;
+
+		if (rule_order(&b->rules[i - 1], &b->rules[i]) == 0)
+			return yaml_fail(b->err->text, y->file, y->line,
+					 "rule %s%s%s is there twice (also %s:%u): give it "
+					 "another id or part", y->id, *y->part ? "/" : "", y->part,
+					 x->file, x->line);
+	}
+	return 0;
+}
+
+static int override_refused(struct building *b, const struct rules_override *o,
+			    const struct compiled *c, const char *why)
+{
+	snprintf(b->err->text, sizeof(b->err->text),
+		 "rules: %.80s: action %s is refused, rule %s%s%s %s (%.160s:%u)", o->rule,
+		 verdict_name(o->action), c->rule.id, *c->rule.part ? "/" : "", c->rule.part, why,
+		 c->rule.file, c->rule.line);
+	return -EINVAL;
+}
+
+/* Applies o to the rules it names: all parts of an id, or one. */
+static int apply_override(struct building *b, const struct rules_override *o, bool parts)
+{
+	const char *slash = strchr(o->rule, '/');
+	size_t len = slash ? (size_t)(slash - o->rule) : strlen(o->rule);
+	bool found = false;
+
+	if (!slash == parts)
+		return 0;
+	for (size_t i = 0; i < b->n; i++) {
+		struct compiled *c = b->rules[i];
+
+		if (strlen(c->rule.id) != len || memcmp(c->rule.id, o->rule, len) ||
+		    (slash && strcmp(c->rule.part, slash + 1)))
+			continue;
+		found = true;
+		if (!c->configurable)
+			return override_refused(b, o, c, "is not configurable");
+		if (c->options && !(c->options >> o->action & 1))
+			return override_refused(b, o, c, "does not have it in its options");
+		c->rule.action = o->action;
+	}
+	if (!found) {
+		snprintf(b->err->text, sizeof(b->err->text),
+			 "rules: %.80s: there is no such rule; `oknek rules list` shows them",
+			 o->rule);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int apply_overrides(struct building *b)
+{
+	int err = 0;
+
+	/* first those of a whole id, then those of a part, which know better */
+	for (int parts = 0; parts < 2; parts++)
+		for (size_t i = 0; i < b->config->n_overrides && !err; i++)
+			err = apply_override(b, &b->config->overrides[i], parts);
+	return err;
+}
+
+static int finish(struct building *b, struct ruleset **ret)
+{
+	struct ruleset *rs = pool_alloc(b->pool, sizeof(*rs));
+	struct timespec now;
+	int err;
+
+	if (!rs)
+		return no_memory(b);
+	if (b->n)
+		qsort(b->rules, b->n, sizeof(*b->rules), rule_order);
+	err = check_unique(b);
+	if (!err)
+		err = apply_overrides(b);
+	for (size_t i = 0; i < b->n && !err; i++) {
+		struct loader l = { .pool = b->pool, .file = b->rules[i]->rule.file,
+				    .err = b->err->text, .budget = &b->budget };
+
+		err = bind_paths(&l, b->rules[i]);
+		if (!err)
+			err = bind_mechanism(&l, b->rules[i], b->config->mechanisms);
+	}
+	if (err)
+		return err;
+	rs->rules = pool_array(b->pool, b->n + 1, sizeof(*rs->rules));
+	if (!rs->rules)
+		return no_memory(b);
+	if (b->n)
+		memcpy(rs->rules, b->rules, b->n * sizeof(*rs->rules));
+	rs->n = b->n;
+	for (int kind = 0; kind < KIND_COUNT; kind++)
+		if (index_build(b->pool, rs->rules, rs->n, (enum event_kind)kind,
+				&rs->index[kind]))
+			return no_memory(b);
+	err = bind_pathset(rs->rules, rs->n, &rs->paths, b->err->text);
+	if (err)
+		return err;
+	/* no two sets are loaded within one nanosecond */
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	rs->generation = (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec;
+	atomic_init(&rs->refs, 1);
+	rs->pool = TAKE_PTR(b->pool);
+	*ret = rs;
+	return 0;
+}
+
+int ruleset_load(const struct rules_config *c, struct ruleset **ret, struct rules_error *err)
+{
+	_cleanup_(building_free) struct building b = { .config = c, .pool = pool_new(),
+						       .err = err };
+	int rc = 0;
+
+	if (!b.pool)
+		return no_memory(&b);
+	for (size_t i = 0; c->dirs && c->dirs[i] && !rc; i++)
+		rc = add_dir(&b, c->dirs[i], !c->dirs[i + 1]);
+	return rc ? rc : finish(&b, ret);
+}
+
+int ruleset_load_buffer(const char *file, const void *data, size_t len,
+			const struct rules_config *c, struct ruleset **ret,
+			struct rules_error *err)
+{
+	_cleanup_(building_free) struct building b = { .config = c, .pool = pool_new(),
+						       .err = err };
+	_cleanup_(doc_free) struct yaml_doc *doc = NULL;
+	int rc;
+
+	if (!b.pool)
+		return no_memory(&b);
+	rc = yaml_load_buffer(file, data, len, &doc, err->text);
+	if (!rc)
+		rc = add_doc(&b, doc, true);
+	return rc ? rc : finish(&b, ret);
+}
+
+struct ruleset *ruleset_ref(struct ruleset *rs)
+{
+	atomic_fetch_add_explicit(&rs->refs, 1, memory_order_relaxed);
+	return rs;
+}
+
+void ruleset_unref(struct ruleset *rs)
+{
+	if (!rs || atomic_fetch_sub_explicit(&rs->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	pathset_unref(rs->paths);
+	pool_free(rs->pool);
+}
+
+size_t ruleset_count(const struct ruleset *rs)
+{
+	return rs->n;
+}
+
+const struct rule *ruleset_rule(const struct ruleset *rs, size_t i)
+{
+	return &rs->rules[i]->rule;
+}
+
+uint64_t ruleset_generation(const struct ruleset *rs)
+{
+	return rs->generation;
+}
+
+struct pathset *ruleset_pathset(const struct ruleset *rs)
+{
+	return rs->paths;
+}
+
+const char *ruleset_source(const struct ruleset *rs, size_t i)
+{
+	return rs->rules[i]->source;
+}
