@@ -49,7 +49,7 @@ static void conn_queue(struct control *c, struct conn *conn)
 	pthread_cond_broadcast(&c->jobs);
 }
 
-static void conn_refuse_line(struct conn *conn, const char *text, int64_t now)
+static void conn_refuse_line(struct control *c, struct conn *conn, const char *text, int64_t now)
 {
 	char line[256];
 	int len = snprintf(line, sizeof(line),
@@ -58,7 +58,7 @@ static void conn_refuse_line(struct conn *conn, const char *text, int64_t now)
 	if (control_out_append(conn, line, (size_t)len) < 0)
 		conn->dead = true;
 	conn->state = CONN_CLOSING;
-	conn->deadline_ms = now + CONTROL_STALL_MS;
+	conn->deadline_ms = now + c->cfg.stall_ms;
 }
 
 static void conn_read(struct control *c, struct conn *conn, int64_t now)
@@ -74,7 +74,7 @@ static void conn_read(struct control *c, struct conn *conn, int64_t now)
 			if (size > CONTROL_LINE_MAX)
 				size = CONTROL_LINE_MAX;
 			if (conn->in_len >= size) {
-				conn_refuse_line(conn, "a request is at most 65536 bytes", now);
+				conn_refuse_line(c, conn, "a request is at most 65536 bytes", now);
 				return;
 			}
 			p = realloc(conn->in, size);
@@ -93,7 +93,7 @@ static void conn_read(struct control *c, struct conn *conn, int64_t now)
 			return;
 		}
 		if (n == 0) {
-			conn_refuse_line(conn, "a request ends with a line feed", now);
+			conn_refuse_line(c, conn, "a request ends with a line feed", now);
 			return;
 		}
 		newline = memchr(conn->in + conn->in_len, '\n', (size_t)n);
@@ -249,7 +249,7 @@ static int accept_one(struct control *c, int64_t now)
 	}
 	conn->fd = fd;
 	conn->pidfd = -1;
-	conn->deadline_ms = now + CONTROL_IDLE_MS;
+	conn->deadline_ms = now + c->cfg.idle_ms;
 	if (control_peer_identify(c, conn) < 0) {
 		conn_free(conn);
 		return 0;
@@ -320,7 +320,7 @@ static void *loop_main(void *arg)
 		}
 		pthread_mutex_lock(&c->lock);
 		timeout_ms = advance_all(c);
-		n = c->stopping;
+		n = c->ended;
 		pthread_mutex_unlock(&c->lock);
 		if (n)
 			return NULL;
@@ -358,6 +358,10 @@ int control_open(const struct control_config *cfg, struct control **ret)
 	if (!c)
 		return -ENOMEM;
 	c->cfg = *cfg;
+	if (c->cfg.idle_ms <= 0)
+		c->cfg.idle_ms = CONTROL_IDLE_MS;
+	if (c->cfg.stall_ms <= 0)
+		c->cfg.stall_ms = CONTROL_STALL_MS;
 	c->dir_fd = c->listen_fd = c->epoll_fd = c->kick_fd = -1;
 	c->refused_tokens = CONTROL_REFUSED_BURST;
 	pthread_mutex_init(&c->lock, NULL);
@@ -429,6 +433,9 @@ void control_close(struct control *c)
 	pthread_mutex_unlock(&c->lock);
 	for (unsigned i = 0; i < c->n_workers; i++)
 		pthread_join(c->workers[i], NULL);
+	pthread_mutex_lock(&c->lock);
+	c->ended = true;
+	pthread_mutex_unlock(&c->lock);
 	if (c->kick_fd >= 0)
 		control_kick(c);
 	if (c->looping)

@@ -134,6 +134,7 @@ struct control_config {
 	gid_t group;             /* (gid_t)-1: no such group */
 	const struct control_command *commands; /* name NULL ends it */
 	void *arg;               /* for run, is_member, refused */
+	int idle_ms, stall_ms;   /* 0: CONTROL_IDLE_MS, CONTROL_STALL_MS */
 	/* Called from the socket thread and the pool; must be quick and take no long lock. */
 	bool (*is_member)(void *arg, pid_t pid);
 	/*

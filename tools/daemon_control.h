@@ -72,7 +72,9 @@ struct control {
 	struct conn *conns;
 	unsigned n_conns;
 	uint64_t tickets;
-	bool stopping, wake;
+	bool stopping; /* no request is begun any more */
+	bool ended;    /* nor answered: the socket thread may go */
+	bool wake;
 
 	int refused_tokens;
 	int64_t refused_refill_ms;

@@ -47,7 +47,12 @@ static int wait_for_room(struct control *c, struct conn *conn)
 	struct timespec until;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += CONTROL_STALL_MS / 1000;
+	until.tv_sec += c->cfg.stall_ms / 1000;
+	until.tv_nsec += c->cfg.stall_ms % 1000 * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
 	while (!conn->dead && !c->stopping && conn->out_len > CONTROL_OUT_MAX / 2)
 		if (pthread_cond_timedwait(&c->room, &c->lock, &until) == ETIMEDOUT)
 			return -EPIPE;
@@ -287,7 +292,7 @@ static void serve(struct control *c, struct conn *conn)
 	conn->cursor = cursor;
 	conn->resumed = true;
 	conn->state = follow ? CONN_FOLLOWING : CONN_CLOSING;
-	conn->deadline_ms = control_now_ms() + CONTROL_STALL_MS;
+	conn->deadline_ms = control_now_ms() + c->cfg.stall_ms;
 	conn->next_run_ms = control_now_ms() + CONTROL_FOLLOW_MS;
 	/* A place of its class is free again, perhaps for one that every other worker passed over. */
 	pthread_cond_broadcast(&c->jobs);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "tools/cli.h"
+
+/* "a, b and c" out of an array of strings, or of the key of an array of objects. malloc'd. */
+static char *joined(const json_t *array, const char *key)
+{
+	char *text = NULL;
+	size_t size, i;
+	FILE *f = open_memstream(&text, &size);
+	json_t *v;
+
+	if (!f)
+		return NULL;
+	json_array_foreach((json_t *)array, i, v) {
+		const char *s = key ? cli_str(v, key) : json_string_value(v);
+
+		fprintf(f, "%s%s", i ? ", " : "", s ? s : "");
+	}
+	fclose(f);
+	return text;
+}
+
+static void print_mode(const struct cli *cli, const json_t *st)
+{
+	const char *mode = cli_str(st, "mode"), *wanted = cli_str(st, "configured_mode");
+	const json_t *paused = json_object_get(st, "paused_until");
+	char when[32];
+
+	if (json_is_integer(paused)) {
+		cli_time(json_integer_value(paused), cli->now, when);
+		cli_field(cli, "mode", "paused until %s, then %s", when, wanted);
+	} else if (*wanted && strcmp(mode, wanted) != 0) {
+		cli_field(cli, "mode", "%s (configured: %s)", mode, wanted);
+	} else {
+		cli_field(cli, "mode", "%s%s", mode,
+			  strcmp(mode, "observe") ? "" : ": nothing is stopped");
+	}
+}
+
+static void print_sources(const struct cli *cli, const json_t *st)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(json_object_get(st, "sources"), i, v)
+		cli_field(cli, i ? "" : "sources", "%s: %lld read, %lld lost, %lld malformed",
+			  cli_str(v, "name"), (long long)cli_int(v, "read"),
+			  (long long)cli_int(v, "lost"), (long long)cli_int(v, "malformed"));
+	json_array_foreach(json_object_get(st, "unavailable"), i, v)
+		cli_field(cli, "", "%s: not here: %s", cli_str(v, "name"), cli_str(v, "why"));
+}
+
+static void print_feed(const struct cli *cli, const json_t *st)
+{
+	const json_t *feed = json_object_get(st, "feed");
+	json_t *gaps = json_object_get(feed, "gaps");
+
+	if (!feed)
+		return;
+	if (json_is_string(gaps) && json_string_length(gaps) > 0)
+		cli_field(cli, "processes", "by %s: %s", cli_str(feed, "name"),
+			  json_string_value(gaps));
+	else
+		cli_field(cli, "processes", "by %s, %lld lost", cli_str(feed, "name"),
+			  (long long)cli_int(feed, "lost"));
+}
+
+static void print_agents(const struct cli *cli, const json_t *st)
+{
+	json_t *v;
+	size_t i;
+
+	cli_field(cli, "watching", "%lld processes in %lld trees",
+		  (long long)cli_int(st, "members"), (long long)cli_int(st, "trees"));
+	json_array_foreach(json_object_get(st, "agents"), i, v) {
+		if (json_is_string(v))
+			cli_field(cli, "", "%s", json_string_value(v));
+		else
+			cli_field(cli, "", "%s: %lld processes in %lld trees", cli_str(v, "agent"),
+				  (long long)cli_int(v, "members"), (long long)cli_int(v, "trees"));
+	}
+}
+
+static void print_rules(const struct cli *cli, const json_t *st)
+{
+	const json_t *rules = json_object_get(st, "rules");
+	json_t *v;
+	size_t i;
+
+	if (!rules)
+		return;
+	cli_field(cli, "rules", "%lld from %s, %lld can block here",
+		  (long long)cli_int(rules, "count"), cli_str(rules, "origin"),
+		  (long long)cli_int(rules, "blocking"));
+	json_array_foreach(json_object_get(rules, "detect"), i, v)
+		cli_field(cli, "", "%s%s%s (%s) is only detected: %s", cli_str(v, "rule"),
+			  *cli_str(v, "part") ? "/" : "", cli_str(v, "part"), cli_str(v, "name"),
+			  cli_str(v, "why"));
+}
+
+static void print_enforcement(const struct cli *cli, const json_t *st)
+{
+	const json_t *e = json_object_get(st, "enforcement");
+	_cleanup_free_ char *filesystems = joined(json_object_get(e, "filesystems"), NULL);
+	json_t *v;
+	size_t i;
+
+	if (!e)
+		return;
+	cli_field(cli, "enforcement", "%s: %lld files and %lld directories marked on %s",
+		  cli_str(e, "mechanism"), (long long)cli_int(e, "objects"),
+		  (long long)cli_int(e, "directories"),
+		  filesystems && *filesystems ? filesystems : "no filesystem");
+	cli_field(cli, "", "%lld answered, %lld denied, %lld by deadline, %lld pending",
+		  (long long)cli_int(e, "answered"), (long long)cli_int(e, "denied"),
+		  (long long)cli_int(e, "by_deadline"), (long long)cli_int(e, "pending"));
+	json_array_foreach(json_object_get(e, "gaps"), i, v)
+		cli_field(cli, "", "not protected: %s: %s", cli_str(v, "path"), cli_str(v, "why"));
+}
+
+static void print_evidence(const struct cli *cli, const json_t *st)
+{
+	const json_t *e = json_object_get(st, "evidence");
+
+	if (!e)
+		return;
+	cli_field(cli, "evidence", "%lld records, %lld pending, %lld lost",
+		  (long long)cli_int(e, "records"), (long long)cli_int(e, "pending"),
+		  (long long)cli_int(e, "lost"));
+	if (json_is_false(json_object_get(e, "ok")))
+		cli_field(cli, "", "not written now: %s", cli_str(e, "why"));
+	cli_field(cli, "", "head %lld:%s", (long long)cli_int(e, "last_seq"),
+		  cli_str(e, "last_hash"));
+	cli_field(cli, "", "key %s", cli_str(e, "key"));
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	_cleanup_json_ json_t *st = NULL;
+	int r = cli_options(cli, argc, argv, NULL, false);
+	json_t *v;
+	size_t i;
+
+	if (r < 0)
+		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
+	if (!cli_positional(cli, r, 0, 0))
+		return CLI_FAILED;
+	r = cli_ask(cli, json_pack("{s:s}", "cmd", "status"), CLI_TIMEOUT_MS, NULL, NULL, &st);
+	if (r != CLI_DONE)
+		return r;
+	if (cli->json) {
+		cli_json_line(cli, st, NULL);
+		return cli_flush();
+	}
+	cli_field(cli, "oknekd", "%s", cli_str(st, "version"));
+	print_mode(cli, st);
+	print_sources(cli, st);
+	print_feed(cli, st);
+	print_agents(cli, st);
+	print_rules(cli, st);
+	print_enforcement(cli, st);
+	print_evidence(cli, st);
+	json_array_foreach(json_object_get(st, "warnings"), i, v)
+		cli_field(cli, "warning", "%s", json_is_string(v) ? json_string_value(v) : "");
+	return cli_flush();
+}
+
+const struct cli_command cmd_status = {
+	.name = "status",
+	.args = "",
+	.summary = "what is watched, held, recorded, and what is not",
+	.run = run,
+};

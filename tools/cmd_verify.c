@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "store/store.h"
+#include "tools/cli.h"
+
+/* SEQ:HASH. */
+static int parse_head(char *s, uint64_t *seq, const char **hash)
+{
+	char *colon = strchr(s, ':');
+	int64_t n;
+
+	if (!colon || strlen(colon + 1) != 64 ||
+	    strspn(colon + 1, "0123456789abcdef") != 64)
+		return -EINVAL;
+	*colon = '\0';
+	if (cli_parse_number(s, 1, INT64_MAX, &n) < 0)
+		return -EINVAL;
+	*seq = (uint64_t)n;
+	*hash = colon + 1;
+	return 0;
+}
+
+static void print_json(const struct cli *cli, const struct store_verify_result *v, bool ok)
+{
+	_cleanup_json_ json_t *j = json_pack(
+		"{s:b,s:I,s:I,s:s,s:s,s:b,s:o,s:s}", "ok", ok, "checked", (json_int_t)v->checked,
+		"last_seq", (json_int_t)v->last_seq, "last_hash", v->last_hash, "key",
+		v->key_fingerprint, "head_checked", v->head_checked, "first_bad_seq",
+		v->first_bad_seq ? json_integer((json_int_t)v->first_bad_seq) : json_null(),
+		"problem", v->problem);
+
+	if (j)
+		cli_json_line(cli, j, NULL);
+}
+
+static void print_result(const struct cli *cli, const struct store_verify_result *v, bool ok)
+{
+	if (ok)
+		cli_printf(cli, CLI_GREEN, "%-12s", "verified");
+	else
+		cli_printf(cli, CLI_RED, "%-12s", "BROKEN");
+	putchar(' ');
+	if (ok)
+		printf("%llu records, none altered, removed or reordered\n",
+		       (unsigned long long)v->checked);
+	else
+		cli_text(v->problem), putchar('\n');
+	if (!ok)
+		cli_field(cli, "before it", "%llu records hold", (unsigned long long)v->checked);
+	cli_field(cli, "head", "%llu:%s%s", (unsigned long long)v->last_seq, v->last_hash,
+		  v->head_checked ? "" : " (no signed head to hold it against)");
+	cli_field(cli, "key", "%s", v->key_fingerprint);
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	const char *head = NULL, *state_dir = OKNEK_STATE_DIR, *key = NULL, *hash = NULL;
+	const struct cli_option opts[] = {
+		{ "head", &head, NULL },
+		{ "state-dir", &state_dir, NULL },
+		{ "key", &key, NULL },
+		{ NULL, NULL, NULL },
+	};
+	struct store_verify_result v = { 0 };
+	_cleanup_free_ char *in_state_dir = NULL;
+	_cleanup_free_ char *head_copy = NULL;
+	uint64_t seq = 0;
+	const char *db;
+	int r = cli_options(cli, argc, argv, opts, false);
+
+	if (r < 0)
+		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
+	if (!cli_positional(cli, r, 0, 1))
+		return CLI_FAILED;
+	head_copy = head ? strdup(head) : NULL;
+	if (head && (!head_copy || parse_head(head_copy, &seq, &hash) < 0))
+		return cli_usage(cli, "--head is SEQ:HASH, with a hash of 64 hexadecimal digits");
+	if (asprintf(&in_state_dir, "%s/oknek.db", state_dir) < 0) {
+		in_state_dir = NULL;
+		return CLI_FAILED;
+	}
+	db = argv[1] ? argv[1] : in_state_dir;
+	r = store_verify(db, key, NULL, seq, hash, &v);
+	if (r < 0) {
+		cli_error("cannot verify %s: %s%s%s", db, strerror(-r), v.problem[0] ? ": " : "",
+			  v.problem);
+		return CLI_FAILED;
+	}
+	if (cli->json)
+		print_json(cli, &v, r == 0);
+	else
+		print_result(cli, &v, r == 0);
+	if (cli_flush() != CLI_DONE)
+		return CLI_FAILED;
+	return r == 0 ? CLI_DONE : CLI_FOUND;
+}
+
+const struct cli_command cmd_verify = {
+	.name = "verify",
+	.args = "[--head SEQ:HASH] [--key FILE] [--state-dir DIR] [DB]",
+	.summary = "check every record's hash and signature, and the end of the chain",
+	.help = "  --head SEQ:HASH   the end must be this, or come after it\n"
+		"  --key FILE        public key (default: host.pub beside the database)\n"
+		"  --state-dir DIR   where oknek.db is (default " OKNEK_STATE_DIR ")\n\n"
+		"Exits with 1 and names the first record that does not hold, if one does not.\n",
+	.run = run,
+};
