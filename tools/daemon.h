@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon: what oknekd is made of, and which thread owns what.
+ *
+ *   verdict thread  loop: permission and notification groups, feed, deadlines; `rules`, `homes`,
+ *                   membership. Asked by others through loop_call().
+ *   mark thread     enforce/marks.c
+ *   identify thread tools/daemon_identify.c: who was exec'd, rescans of /proc
+ *   control threads tools/control.c: commands; changes of state one at a time under admin_lock
+ *   store thread    store/
+ *   main thread     signals, end of a pause, health
+ */
+#ifndef OKNEK_TOOLS_DAEMON_H
+#define OKNEK_TOOLS_DAEMON_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core/bus.h"
+#include "core/clock.h"
+#include "core/config.h"
+#include "core/loop.h"
+#include "core/objects.h"
+#include "core/permission.h"
+#include "core/proctree.h"
+#include "core/watch.h"
+#include "enforce/lookup.h"
+#include "enforce/marks.h"
+#include "rules/rules.h"
+#include "sources/fanotify.h"
+#include "sources/process.h"
+#include "store/store.h"
+#include "tools/control.h"
+
+/* sysexits(3) of oknekd(8). */
+enum exit_status {
+	EXIT_DONE = 0,
+	EXIT_USAGE = 64,
+	EXIT_UNAVAILABLE = 69,
+	EXIT_NOPERM = 77,
+	EXIT_CONFIG = 78,
+};
+
+#define HOMES_KNOWN_MAX 64
+#define SOURCES_MAX 8
+#define MARKS_WAIT_MS 8000
+#define PROCESS_WAIT_MS 1000
+
+struct daemon_options {
+	const char *config;
+	bool config_given;
+	const char *state_dir, *run_dir, *rules_dir;
+	char *sources; /* comma separated, NULL: from the configuration */
+	int mode;      /* enum mode, -1: from the configuration */
+	bool foreground, check;
+};
+
+struct known_home {
+	uid_t uid;
+	bool asked; /* the mark thread is looking */
+	char path[1024];
+};
+
+struct unavailable {
+	char name[32];
+	char why[256];
+};
+
+struct daemon {
+	struct daemon_options opt;
+	struct config *config;
+	bool memory_unlimited; /* RLIMIT_MEMLOCK */
+	struct lookup *mark_lookup, *process_lookup;
+	pthread_mutex_t process_lock; /* one caller at a time of process_lookup */
+
+	struct journal *journal;
+	struct store *store;
+	struct proctree *tree;
+	struct process_feed *feed;
+	char feed_why[256];
+	struct objects *objects;
+	struct permission_table *permissions;
+	struct watch_queue *queue;
+	struct watch_groups groups;
+	struct source *fanotify, *replay; /* NULL: does not run */
+	struct enforcer *enforcer;
+	struct marks *marks;
+	struct unavailable unavailable[SOURCES_MAX];
+	unsigned n_unavailable;
+
+	struct ruleset *rules; /* in force; changed by the verdict thread only */
+	struct zone zone;
+	struct bus bus;
+	struct loop *loop;
+	pthread_t verdict_thread;
+	bool verdict_running;
+	struct known_home homes[HOMES_KNOWN_MAX];
+	unsigned n_homes;
+
+	int notice_fd[2]; /* pipe: verdict thread → identify thread */
+	pthread_t identify_thread;
+	bool identify_running;
+	_Atomic bool identify_stop;
+	_Atomic uint64_t notices_lost;
+
+	struct control *control;
+	pthread_mutex_t admin_lock;      /* mode, pause, reload */
+	_Atomic int mode;                /* configured or set: enum mode */
+	_Atomic int mode_now;            /* in force: OBSERVE while paused */
+	_Atomic int64_t paused_until_s;  /* 0: no pause */
+	_Atomic uint64_t replay_done;
+};
+
+/* daemon_start.c: everything up and ready; an enum exit_status, said on stderr. */
+int daemon_start(struct daemon *d);
+void daemon_stop(struct daemon *d);
+
+/* daemon_rules.c */
+int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err);
+/* Reads the rules again; nothing changes on failure. */
+int daemon_reload(struct daemon *d, struct rules_error *err);
+const char *daemon_rules_origin(const struct daemon *d);
+/* The bus's decide hook. */
+void daemon_decide(void *arg, const struct event *ev, struct decision *ret, const char **category);
+bool daemon_reader_candidate(void *arg, const char *exe);
+
+/* daemon_mode.c */
+enum mode daemon_mode_now(void *arg);
+int daemon_set_mode(struct daemon *d, enum mode mode);
+int daemon_pause(struct daemon *d, int64_t seconds);
+void daemon_pause_tick(struct daemon *d); /* ends a pause that is over */
+
+/* daemon_watch.c: who is watched. */
+struct watch_request {
+	pid_t pid;
+	const char *agent, *how;
+	const char *home, *cwd; /* as the asker knows them; NULL: ask /proc */
+};
+struct watch_result {
+	uint32_t tree;
+	char session[40], agent[32];
+	unsigned members;
+	bool marks_late; /* not all marks stood when it was answered */
+};
+/* -ESRCH, -EEXIST (a member already), -ENOSPC, -errno. Not on the verdict thread. */
+int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_result *ret);
+int daemon_rescan(struct daemon *d); /* adopts until stable; number of new members */
+int daemon_unwatch(struct daemon *d, uint32_t tree, unsigned *members);
+const char *daemon_home_of(void *arg, uid_t uid);
+void daemon_home_known(void *arg, uid_t uid, const char *home);
+
+/* daemon_identify.c */
+int daemon_identify_start(struct daemon *d);
+void daemon_identify_stop(struct daemon *d);
+void daemon_on_exec(void *arg, const struct process_exec *e);
+void daemon_feed_lost(void *arg);
+
+/* daemon_commands.c, daemon_status.c, daemon_evidence.c: what the control socket offers. */
+extern const struct control_command daemon_commands[];
+json_t *daemon_status_json(struct daemon *d, bool privileged);
+const char *daemon_cmd_events(void *arg, const struct control_peer *peer, const json_t *req,
+			      struct control_reply *reply);
+const char *daemon_cmd_show(void *arg, const struct control_peer *peer, const json_t *req,
+			    struct control_reply *reply);
+const char *daemon_cmd_why(void *arg, const struct control_peer *peer, const json_t *req,
+			   struct control_reply *reply);
+bool daemon_is_member(void *arg, pid_t pid);
+void daemon_refused(void *arg, const struct control_peer *peer, const char *cmd, uint64_t more);
+/* Evidence of an operator's act (O2) or of a gap (O1). Steals detail. */
+void daemon_own_record(struct daemon *d, const char *id, const char *name, json_t *detail);
+
+#endif

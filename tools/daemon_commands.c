@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/agent.h"
+#include "core/cleanup.h"
+#include "core/rule.h"
+#include "tools/daemon.h"
+
+#define PAUSE_MAX_S (24 * 3600)
+
+static const char *say(struct control_reply *r, const char *code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static const char *say(struct control_reply *r, const char *code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(r->err, sizeof(r->err), fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+void daemon_own_record(struct daemon *d, const char *id, const char *name, json_t *detail)
+{
+	_cleanup_free_ char *text = detail ? json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+	json_decref(detail);
+	/* A full ring counts it; nothing else can be done about it here. */
+	journal_own(d->journal, id, name, text ? text : "{}");
+}
+
+bool daemon_is_member(void *arg, pid_t pid)
+{
+	const struct daemon *d = arg;
+
+	return d->tree && proctree_peek(d->tree, pid) != 0;
+}
+
+static json_t *peer_json(const struct control_peer *p)
+{
+	return json_pack("{s:i, s:I, s:b}", "pid", p->pid, "uid", (json_int_t)p->uid, "member",
+			 p->member);
+}
+
+void daemon_refused(void *arg, const struct control_peer *peer, const char *cmd, uint64_t more)
+{
+	daemon_own_record(arg, "O2", "refused",
+			  json_pack("{s:s, s:o, s:I}", "command", cmd, "caller", peer_json(peer),
+				    "more", (json_int_t)more));
+}
+
+static void operator_act(struct daemon *d, const struct control_peer *peer, const char *cmd,
+			 json_t *detail)
+{
+	daemon_own_record(d, "O2", cmd,
+			  json_pack("{s:s, s:o, s:o}", "command", cmd, "caller", peer_json(peer),
+				    "detail", detail ? detail : json_object()));
+}
+
+static const char *cmd_status(void *arg, const struct control_peer *peer, const json_t *req,
+			      struct control_reply *reply)
+{
+	(void)req;
+	reply->result = daemon_status_json(arg, peer->privileged);
+	return NULL;
+}
+
+/* --- run, watch, unwatch ------------------------------------------------------------------ */
+
+static void add_gap_text(void *arg, const char *path, const char *why)
+{
+	json_t *g = json_sprintf("not protected: %s: %s", path, why);
+
+	if (g && json_array_size(arg) < 8)
+		json_array_append_new(arg, g);
+	else
+		json_decref(g);
+}
+
+static json_t *watch_warnings(struct daemon *d, const struct watch_result *res)
+{
+	json_t *list = json_array();
+
+	if (res->marks_late)
+		json_array_append_new(list, json_string("not every protected path could be looked at "
+							"in time; it goes on in the background"));
+	if (d->marks)
+		marks_each_gap(d->marks, add_gap_text, list);
+	return list;
+}
+
+static const char *watch_failed(struct control_reply *reply, pid_t pid, int err)
+{
+	if (err == -ESRCH)
+		return say(reply, "notfound", "no process %d", pid);
+	if (err == -EEXIST)
+		return say(reply, "failed", "process %d is watched already", pid);
+	if (err == -ENOSPC)
+		return say(reply, "failed", "no room: too many trees or processes are watched");
+	return say(reply, "failed", "process %d cannot be watched: %s", pid, strerror(-err));
+}
+
+static const char *check_agent(const json_t *req, struct control_reply *reply, const char **agent)
+{
+	const char *name = json_string_value(json_object_get(req, "agent"));
+
+	*agent = name && name[0] ? name : "unnamed";
+	if (strlen(*agent) >= sizeof(((struct tree *)0)->agent))
+		return say(reply, "usage", "agent: a name of at most 31 bytes is expected");
+	for (const char *c = *agent; *c; c++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *c))
+			return say(reply, "usage", "agent: letters, digits, '.', '_' and '-' only");
+	return NULL;
+}
+
+static const char *own_process(const struct control_peer *peer, pid_t pid,
+			       struct control_reply *reply)
+{
+	struct process_scan_entry e;
+
+	if (pid <= 1)
+		return say(reply, "usage", "pid: a process id above 1 is expected");
+	if (process_read(pid, &e) < 0)
+		return say(reply, "notfound", "no process %d", pid);
+	if (!peer->privileged && e.uid != peer->uid)
+		return say(reply, "denied", "process %d is not yours", pid);
+	return NULL;
+}
+
+static const char *cmd_run(void *arg, const struct control_peer *peer, const json_t *req,
+			   struct control_reply *reply)
+{
+	struct daemon *d = arg;
+	struct watch_request rq = {
+		.pid = (pid_t)json_integer_value(json_object_get(req, "pid")),
+		.how = "run",
+		.home = json_string_value(json_object_get(req, "home")),
+		.cwd = json_string_value(json_object_get(req, "cwd")),
+	};
+	struct process_scan_entry e;
+	struct watch_result res;
+	const char *code = check_agent(req, reply, &rq.agent);
+	int err;
+
+	if (!code)
+		code = own_process(peer, rq.pid, reply);
+	if (code)
+		return code;
+	if (process_read(rq.pid, &e) < 0 || e.ppid != peer->pid)
+		return say(reply, "denied", "process %d is no child of the caller", rq.pid);
+	err = daemon_watch(d, &rq, &res);
+	if (err)
+		return watch_failed(reply, rq.pid, err);
+	reply->result = json_pack("{s:I, s:s, s:s, s:o}", "tree", (json_int_t)res.tree, "session",
+				  res.session, "agent", res.agent, "warnings",
+				  watch_warnings(d, &res));
+	return NULL;
+}
+
+struct open_file {
+	pid_t pid;
+	int fd;
+	uint64_t dev, ino;
+	char path[256];
+};
+
+struct open_list {
+	struct daemon *d;
+	pid_t pid;
+	struct open_file files[1024];
+	unsigned n;
+	json_t *list;
+};
+
+static void open_descriptor(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path)
+{
+	struct open_list *o = arg;
+
+	if (o->n == ARRAY_SIZE(o->files))
+		return;
+	o->files[o->n] = (struct open_file){ o->pid, fd, dev, ino, "" };
+	snprintf(o->files[o->n++].path, sizeof(o->files[0].path), "%s", path);
+}
+
+/* On the verdict thread: the table of objects is its own to read. */
+static void keep_protected(void *arg)
+{
+	struct open_list *o = arg;
+
+	for (unsigned i = 0; i < o->n; i++) {
+		const struct open_file *f = &o->files[i];
+		const struct object *obj = objects_find(o->d->objects, f->dev, f->ino);
+		json_t *j;
+
+		if (!obj || obj->is_dir)
+			continue;
+		j = json_pack("{s:i, s:i, s:s}", "pid", f->pid, "fd", f->fd, "path", f->path);
+		if (!j)
+			j = json_pack("{s:i, s:i, s:s}", "pid", f->pid, "fd", f->fd, "path", "?");
+		json_array_append_new(o->list, j);
+	}
+}
+
+struct pid_list {
+	struct daemon *d;
+	uint32_t tree;
+	pid_t pids[1024];
+	unsigned n;
+};
+
+static void list_pid(const struct member *m, void *arg)
+{
+	struct pid_list *l = arg;
+
+	if (l->n < ARRAY_SIZE(l->pids))
+		l->pids[l->n++] = m->tgid;
+}
+
+static void list_pids(void *arg)
+{
+	struct pid_list *l = arg;
+
+	proctree_each_member(l->d->tree, l->tree, list_pid, l);
+}
+
+/* Descriptors that were open before: a mark does not take them back. */
+static json_t *open_descriptors(struct daemon *d, uint32_t tree)
+{
+	_cleanup_free_ struct open_list *o = calloc(1, sizeof(*o));
+	_cleanup_free_ struct pid_list *l = calloc(1, sizeof(*l));
+	json_t *list = json_array();
+
+	if (!o || !l || !d->objects)
+		return list;
+	l->d = o->d = d;
+	l->tree = tree;
+	o->list = list;
+	loop_call(d->loop, list_pids, l);
+	for (unsigned i = 0; i < l->n; i++) {
+		o->pid = l->pids[i];
+		pthread_mutex_lock(&d->process_lock);
+		lookup_descriptors(d->process_lookup, o->pid, PROCESS_WAIT_MS, open_descriptor, o);
+		pthread_mutex_unlock(&d->process_lock);
+	}
+	loop_call(d->loop, keep_protected, o);
+	return list;
+}
+
+static const char *cmd_watch(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply)
+{
+	struct daemon *d = arg;
+	struct watch_request rq = {
+		.pid = (pid_t)json_integer_value(json_object_get(req, "pid")),
+		.how = "watch",
+	};
+	struct watch_result res;
+	const char *code = check_agent(req, reply, &rq.agent);
+	json_t *open;
+	int err;
+
+	if (!code)
+		code = own_process(peer, rq.pid, reply);
+	if (code)
+		return code;
+	err = daemon_watch(d, &rq, &res);
+	if (err)
+		return watch_failed(reply, rq.pid, err);
+	open = open_descriptors(d, res.tree);
+	operator_act(d, peer, "watch",
+		     json_pack("{s:i, s:s, s:O}", "pid", rq.pid, "session", res.session, "open",
+			       open));
+	reply->result = json_pack("{s:I, s:s, s:s, s:i, s:o, s:o}", "tree", (json_int_t)res.tree,
+				  "session", res.session, "agent", res.agent, "members",
+				  (int)res.members, "open", open, "warnings",
+				  watch_warnings(d, &res));
+	return NULL;
+}
+
+static const char *cmd_unwatch(void *arg, const struct control_peer *peer, const json_t *req,
+			       struct control_reply *reply)
+{
+	struct daemon *d = arg;
+	uint32_t tree = (uint32_t)json_integer_value(json_object_get(req, "tree"));
+	pid_t pid = (pid_t)json_integer_value(json_object_get(req, "pid"));
+	unsigned members = 0;
+
+	if (!tree && pid > 0)
+		tree = proctree_peek(d->tree, pid);
+	if (!tree || daemon_unwatch(d, tree, &members) < 0)
+		return say(reply, "notfound", "no watched tree of that number or process");
+	operator_act(d, peer, "unwatch",
+		     json_pack("{s:I, s:i}", "tree", (json_int_t)tree, "members", (int)members));
+	reply->result = json_pack("{s:I, s:i}", "tree", (json_int_t)tree, "members", (int)members);
+	return NULL;
+}
+
+/* --- mode, pause, reload ------------------------------------------------------------------ */
+
+static const char *cmd_mode(void *arg, const struct control_peer *peer, const json_t *req,
+			    struct control_reply *reply)
+{
+	struct daemon *d = arg;
+	const char *name = json_string_value(json_object_get(req, "mode"));
+	int mode = name ? mode_parse(name) : -EINVAL;
+	const char *was = mode_name((enum mode)atomic_load(&d->mode));
+	int err;
+
+	if (mode < 0)
+		return say(reply, "usage", "mode: observe or enforce is expected");
+	err = daemon_set_mode(d, (enum mode)mode);
+	operator_act(d, peer, "mode", json_pack("{s:s, s:s}", "mode", name, "was", was));
+	if (err)
+		return say(reply, "failed", "marks could not be set: %s", strerror(-err));
+	reply->result = json_pack("{s:s, s:s}", "mode", name, "was", was);
+	return NULL;
+}
+
+static const char *cmd_pause(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply)
+{
+	struct daemon *d = arg;
+	const json_t *s = json_object_get(req, "seconds");
+	int64_t seconds = json_integer_value(s), until;
+	int err;
+
+	if (!json_is_integer(s) || seconds < 0 || seconds > PAUSE_MAX_S)
+		return say(reply, "usage", "seconds: 0 to %d is expected", PAUSE_MAX_S);
+	err = daemon_pause(d, seconds);
+	operator_act(d, peer, "pause", json_pack("{s:I}", "seconds", (json_int_t)seconds));
+	if (err)
+		return say(reply, "failed", "marks could not be set: %s", strerror(-err));
+	until = atomic_load(&d->paused_until_s);
+	reply->result = json_pack("{s:o, s:s}", "paused_until",
+				  until ? json_integer(until) : json_null(), "mode",
+				  mode_name(daemon_mode_now(d)));
+	return NULL;
+}
+
+static const char *cmd_reload(void *arg, const struct control_peer *peer, const json_t *req,
+			      struct control_reply *reply)
+{
+	struct daemon *d = arg;
+	struct rules_error err = { "" };
+	int r;
+
+	(void)req;
+	pthread_mutex_lock(&d->admin_lock);
+	r = daemon_reload(d, &err);
+	pthread_mutex_unlock(&d->admin_lock);
+	operator_act(d, peer, "reload", json_pack("{s:b}", "ok", r == 0));
+	if (r < 0)
+		return say(reply, "failed", "%s", err.text[0] ? err.text : strerror(-r));
+	reply->result = json_pack("{s:i, s:s}", "rules", (int)ruleset_count(d->rules), "origin",
+				  daemon_rules_origin(d));
+	return NULL;
+}
+
+/* --- lists -------------------------------------------------------------------------------- */
+
+struct list_call {
+	struct daemon *d;
+	const struct control_peer *peer;
+	const char *only;
+	json_t *list;
+};
+
+static void list_member(const struct member *m, void *arg)
+{
+	json_t *j = json_pack("{s:i, s:i, s:s}", "pid", m->tgid, "ppid", m->ppid, "comm", m->comm);
+
+	if (!j)
+		j = json_pack("{s:i, s:i, s:s}", "pid", m->tgid, "ppid", m->ppid, "comm", "?");
+	json_array_append_new(arg, j);
+}
+
+static void list_tree(struct tree *t, void *arg)
+{
+	struct list_call *c = arg;
+	json_t *members;
+
+	if (!c->peer->privileged && t->uid != c->peer->uid)
+		return;
+	members = json_array();
+	proctree_each_member(c->d->tree, t->id, list_member, members);
+	json_array_append_new(
+		c->list, json_pack("{s:I, s:s, s:s, s:i, s:I, s:s, s:I, s:o, s:I, s:I}", "tree",
+				   (json_int_t)t->id, "agent", t->agent, "session", t->session,
+				   "root_pid", t->root_pid, "uid", (json_int_t)t->uid, "how", t->how,
+				   "since", (json_int_t)t->since_unix_s, "members", members, "blocked",
+				   (json_int_t)t->blocked, "warned", (json_int_t)t->warned));
+}
+
+static void list_trees(void *arg)
+{
+	struct list_call *c = arg;
+
+	proctree_each_tree(c->d->tree, list_tree, c);
+}
+
+static const char *send_list(struct control_reply *reply, json_t *list)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		if (reply->item(reply, json_incref(item)) < 0)
+			break;
+	json_decref(list);
+	return NULL;
+}
+
+static const char *cmd_agents(void *arg, const struct control_peer *peer, const json_t *req,
+			      struct control_reply *reply)
+{
+	struct list_call c = { arg, peer, NULL, json_array() };
+
+	(void)req;
+	if (c.d->tree)
+		loop_call(c.d->loop, list_trees, &c);
+	return send_list(reply, c.list);
+}
+
+static bool selected(const struct rule *r, const char *only)
+{
+	size_t n = strlen(r->id);
+
+	if (!only)
+		return true;
+	if (strncmp(only, r->id, n))
+		return false;
+	return !only[n] || (only[n] == '/' && !strcmp(only + n + 1, r->part));
+}
+
+static void list_rules(void *arg)
+{
+	struct list_call *c = arg;
+	const struct ruleset *rs = c->d->rules;
+
+	for (size_t i = 0; i < ruleset_count(rs); i++) {
+		const struct rule *r = ruleset_rule(rs, i);
+		json_t *j;
+
+		if (!selected(r, c->only))
+			continue;
+		j = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "id", r->id,
+			      "part", r->part, "version", (int)r->version, "name", r->name, "kind",
+			      event_kind_name(r->kind), "action", verdict_name(r->action),
+			      "mechanism", mechanism_name(r->mechanism), "why", r->bound_why, "pack",
+			      r->pack, "file", r->file, "line", (int)r->line);
+		if (j && c->only)
+			json_object_set_new(j, "source", json_string(ruleset_source(rs, i)));
+		json_array_append_new(c->list, j);
+	}
+}
+
+static const char *cmd_rules(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply)
+{
+	struct list_call c = { arg, peer, json_string_value(json_object_get(req, "id")),
+			       json_array() };
+
+	loop_call(c.d->loop, list_rules, &c);
+	if (c.only && !json_array_size(c.list)) {
+		json_decref(c.list);
+		return say(reply, "notfound", "no rule %s", c.only);
+	}
+	return send_list(reply, c.list);
+}
+
+/* --- parked permissions ------------------------------------------------------------------- */
+
+static void list_parked(void *arg, const struct permission *p)
+{
+	struct list_call *c = arg;
+	const struct member *m = proctree_find(c->d->tree, p->tgid);
+
+	json_array_append_new(
+		c->list,
+		json_pack("{s:I, s:I, s:i, s:s, s:s}", "token", (json_int_t)p->token, "deadline",
+			  (json_int_t)(p->deadline_ns / NSEC_PER_SEC), "pid", p->tgid, "comm",
+			  m ? m->comm : "?", "on_timeout",
+			  p->on_timeout == VERDICT_BLOCK ? "deny" : "allow"));
+}
+
+static void list_all_parked(void *arg)
+{
+	struct list_call *c = arg;
+
+	fanotify_each_parked(c->d->fanotify, list_parked, c);
+}
+
+static const char *cmd_pending(void *arg, const struct control_peer *peer, const json_t *req,
+			       struct control_reply *reply)
+{
+	struct list_call c = { arg, peer, NULL, json_array() };
+
+	(void)req;
+	if (c.d->fanotify)
+		loop_call(c.d->loop, list_all_parked, &c);
+	return send_list(reply, c.list);
+}
+
+/* Nothing is held for an operator: what is parked waits for a lookup, a thousandth of a second. */
+static const char *cmd_answer(void *arg, const struct control_peer *peer, const json_t *req,
+			      struct control_reply *reply)
+{
+	(void)req;
+	operator_act(arg, peer, "answer", NULL);
+	return say(reply, "notfound", "nothing waits for an answer of yours");
+}
+
+const struct control_command daemon_commands[] = {
+	{ "status", RIGHT_MEMBER, cmd_status },
+	{ "why", RIGHT_MEMBER, daemon_cmd_why },
+	{ "run", RIGHT_ANYBODY, cmd_run },
+	{ "watch", RIGHT_ANYBODY, cmd_watch },
+	{ "agents", RIGHT_ANYBODY, cmd_agents },
+	{ "events", RIGHT_ANYBODY, daemon_cmd_events },
+	{ "show", RIGHT_ANYBODY, daemon_cmd_show },
+	{ "rules", RIGHT_ANYBODY, cmd_rules },
+	{ "unwatch", RIGHT_PRIVILEGED, cmd_unwatch },
+	{ "mode", RIGHT_PRIVILEGED, cmd_mode },
+	{ "pause", RIGHT_PRIVILEGED, cmd_pause },
+	{ "reload", RIGHT_PRIVILEGED, cmd_reload },
+	{ "pending", RIGHT_PRIVILEGED, cmd_pending },
+	{ "allow", RIGHT_PRIVILEGED, cmd_answer },
+	{ "block", RIGHT_PRIVILEGED, cmd_answer },
+	{ NULL, RIGHT_PRIVILEGED, NULL },
+};

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands that read evidence: events, show, why. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "tools/daemon.h"
+
+#define FRESH_MS 500 /* a verdict of a moment ago should be found */
+#define WHY_LIMIT 20
+
+static char *db_path(const struct daemon *d)
+{
+	char *path;
+
+	return asprintf(&path, "%s/oknek.db", d->opt.state_dir) < 0 ? NULL : path;
+}
+
+static const char *no_store(struct control_reply *reply, int err)
+{
+	snprintf(reply->err, sizeof(reply->err), "the evidence cannot be read: %s", strerror(-err));
+	return "failed";
+}
+
+struct sending {
+	struct control_reply *reply;
+	uint64_t last;
+	unsigned sent;
+};
+
+static int send_record(void *arg, uint64_t seq, const char *json)
+{
+	struct sending *s = arg;
+
+	s->last = seq;
+	s->sent++;
+	return s->reply->item_text(s->reply, json) < 0 ? 1 : 0;
+}
+
+static const char *text_of(const json_t *req, const char *key)
+{
+	return json_string_value(json_object_get(req, key));
+}
+
+static int64_t number_of(const json_t *req, const char *key)
+{
+	return json_integer_value(json_object_get(req, key));
+}
+
+static void own_only(const struct control_peer *peer, struct store_filter *f)
+{
+	if (peer->privileged)
+		return;
+	f->has_uid = true;
+	f->uid = peer->uid;
+}
+
+const char *daemon_cmd_events(void *arg, const struct control_peer *peer, const json_t *req,
+			      struct control_reply *reply)
+{
+	struct daemon *d = arg;
+	_cleanup_free_ char *path = db_path(d);
+	struct store_filter f = {
+		.since_seq = (uint64_t)number_of(req, "since_seq"),
+		.since_unix_s = number_of(req, "since"),
+		.limit = (unsigned)number_of(req, "limit"),
+		.rule = text_of(req, "rule"),
+		.verdict = text_of(req, "verdict"),
+		.pid = (pid_t)number_of(req, "pid"),
+		.agent = text_of(req, "agent"),
+	};
+	struct sending s = { .reply = reply };
+	bool follow = json_is_true(json_object_get(req, "follow"));
+	struct store_status st;
+	int err;
+
+	if (!path)
+		return no_store(reply, -ENOMEM);
+	own_only(peer, &f);
+	if (!reply->resumed) {
+		store_flush(d->store, FRESH_MS);
+	} else {
+		f.since_seq = reply->cursor;
+		f.limit = 0;
+	}
+	/* Asked before the query: what comes in between is found by the next one. */
+	store_status(d->store, &st);
+	err = store_query(path, &f, send_record, &s);
+	if (err < 0 && err != -ENOENT)
+		return no_store(reply, err);
+	reply->follow = follow;
+	reply->cursor = s.last > st.last_seq ? s.last : st.last_seq;
+	return NULL;
+}
+
+struct showing {
+	uint64_t seq;
+	json_t *record;
+};
+
+static int take_record(void *arg, uint64_t seq, const char *json)
+{
+	struct showing *s = arg;
+
+	if (seq == s->seq)
+		s->record = json_loads(json, 0, NULL);
+	return 1;
+}
+
+const char *daemon_cmd_show(void *arg, const struct control_peer *peer, const json_t *req,
+			    struct control_reply *reply)
+{
+	struct daemon *d = arg;
+	_cleanup_free_ char *path = db_path(d);
+	struct showing s = { .seq = (uint64_t)number_of(req, "seq") };
+	struct store_filter f = { .since_seq = s.seq - 1 };
+	int err;
+
+	if (!path)
+		return no_store(reply, -ENOMEM);
+	if (!s.seq) {
+		snprintf(reply->err, sizeof(reply->err), "seq: a record's number is expected");
+		return "usage";
+	}
+	own_only(peer, &f);
+	store_flush(d->store, FRESH_MS);
+	err = store_query(path, &f, take_record, &s);
+	if (err < 0)
+		return no_store(reply, err);
+	if (!s.record) {
+		snprintf(reply->err, sizeof(reply->err), "no record %llu of yours",
+			 (unsigned long long)s.seq);
+		return "notfound";
+	}
+	reply->result = s.record;
+	return NULL;
+}
+
+static bool refused_or_would(const char *verdict)
+{
+	return verdict && (!strcmp(verdict, "block") || !strcmp(verdict, "would_block") ||
+			   !strcmp(verdict, "detected") || !strcmp(verdict, "warn"));
+}
+
+/* The line of `readers:` that would let exactly this helper through. Only a program of root's can
+ * be named, so none is offered for one in a home. */
+static json_t *readers_line(const char *id, const char *part, const char *exe)
+{
+	if (!exe || exe[0] != '/' || (strncmp(exe, "/usr/", 5) && strncmp(exe, "/bin/", 5) &&
+				      strncmp(exe, "/opt/", 5) && strncmp(exe, "/snap/", 6)))
+		return json_null();
+	return json_sprintf("readers: { %s%s%s: [%s] }", id, part && part[0] ? "/" : "",
+			    part ? part : "", exe);
+}
+
+struct why {
+	json_t *items;
+	pid_t pid;
+};
+
+static int why_record(void *arg, uint64_t seq, const char *text)
+{
+	struct why *w = arg;
+	json_t *r = json_loads(text, 0, NULL), *rule, *proc, *item;
+	const char *verdict, *id;
+
+	if (!r)
+		return 0;
+	verdict = json_string_value(json_object_get(r, "verdict"));
+	rule = json_object_get(r, "rule");
+	proc = json_object_get(r, "process");
+	id = json_string_value(json_object_get(rule, "id"));
+	if (!id || id[0] == 'O' || !refused_or_would(verdict)) {
+		json_decref(r);
+		return 0;
+	}
+	item = json_pack("{s:I, s:O?, s:O?, s:O?, s:O?, s:O?, s:O?, s:s, s:O?, s:O?, s:o}", "seq",
+			 (json_int_t)seq, "time", json_object_get(r, "time"), "rule",
+			 json_object_get(rule, "id"), "part", json_object_get(rule, "part"), "name",
+			 json_object_get(rule, "name"), "path",
+			 json_object_get(json_object_get(r, "capture"), "path"), "process", proc,
+			 "verdict", verdict, "errno", json_object_get(r, "errno"), "mechanism",
+			 json_object_get(r, "mechanism"), "readers_line",
+			 readers_line(id, json_string_value(json_object_get(rule, "part")),
+				      json_string_value(json_object_get(proc, "exe"))));
+	if (item)
+		json_array_append_new(w->items, item);
+	json_decref(r);
+	return 0;
+}
+
+const char *daemon_cmd_why(void *arg, const struct control_peer *peer, const json_t *req,
+			   struct control_reply *reply)
+{
+	struct daemon *d = arg;
+	_cleanup_free_ char *path = db_path(d);
+	struct store_filter f = { .pid = (pid_t)number_of(req, "pid"), .limit = WHY_LIMIT };
+	struct why w = { .items = json_array() };
+	size_t i;
+	json_t *item;
+	int err;
+
+	if (!path || !w.items) {
+		json_decref(w.items);
+		return no_store(reply, -ENOMEM);
+	}
+	/* A member asks about its own uid's events, root in the tree too. */
+	if (!peer->privileged) {
+		f.has_uid = true;
+		f.uid = peer->uid;
+	}
+	store_flush(d->store, FRESH_MS);
+	err = store_query(path, &f, why_record, &w);
+	if (err >= 0 || err == -ENOENT)
+		json_array_foreach(w.items, i, item)
+			if (reply->item(reply, json_incref(item)) < 0)
+				break;
+	json_decref(w.items);
+	if (err < 0 && err != -ENOENT)
+		return no_store(reply, err);
+	return NULL;
+}

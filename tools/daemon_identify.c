@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recognises agents as they are exec'd, and scans /proc when the feed lost records. The verdict
+ * thread tells by a pipe, whose writes are whole and never wait.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/agent.h"
+#include "core/cleanup.h"
+#include "core/log.h"
+#include "tools/daemon.h"
+
+#define NOTICE_ARGV_MAX 512
+#define SCAN_EVERY_MS 1000 /* where there is no feed but /proc */
+
+enum notice_type { NOTICE_EXEC, NOTICE_LOST, NOTICE_STOP };
+
+struct notice {
+	enum notice_type type;
+	pid_t pid;
+	uid_t uid;
+	char comm[16];
+	uint32_t argv_len;
+	char argv[NOTICE_ARGV_MAX];
+};
+
+static void put(struct daemon *d, const struct notice *n)
+{
+	/* Smaller than PIPE_BUF: written whole or not at all. */
+	if (write(d->notice_fd[1], n, sizeof(*n)) != sizeof(*n))
+		atomic_fetch_add(&d->notices_lost, 1);
+}
+
+void daemon_on_exec(void *arg, const struct process_exec *e)
+{
+	struct daemon *d = arg;
+	struct notice n = { .type = NOTICE_EXEC, .pid = e->tgid, .uid = e->uid };
+
+	if (e->member || !d->config->recognise)
+		return;
+	snprintf(n.comm, sizeof(n.comm), "%s", e->comm);
+	if (e->argv) {
+		n.argv_len = (uint32_t)(e->argv_len_bytes < sizeof(n.argv) ? e->argv_len_bytes :
+									     sizeof(n.argv));
+		memcpy(n.argv, e->argv, n.argv_len);
+	}
+	put(d, &n);
+}
+
+void daemon_feed_lost(void *arg)
+{
+	struct notice n = { .type = NOTICE_LOST };
+
+	put(arg, &n);
+}
+
+static void adopt(struct daemon *d, pid_t pid, const struct agent *a, enum agent_evidence how)
+{
+	struct watch_request rq = { .pid = pid, .agent = a->id,
+				    .how = how == AGENT_BY_ENV ? "marker" : "recognised" };
+	struct watch_result res;
+	int err = daemon_watch(d, &rq, &res);
+
+	if (err && err != -ESRCH && err != -EEXIST)
+		log_warning("%s, pid %d, could not be watched: %s", a->id, pid, strerror(-err));
+}
+
+static void read_exe(pid_t pid, char *buf, size_t size)
+{
+	char link[32];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
+	n = readlink(link, buf, size - 1);
+	buf[n > 0 ? n : 0] = '\0';
+}
+
+static void identify_exec(struct daemon *d, const struct notice *n)
+{
+	_cleanup_free_ struct lookup_process *proc = NULL;
+	char exe[4096], home[1024] = "";
+	struct agent_hint h = { .exe = exe, .comm = n->comm, .argv = n->argv,
+				.argv_len_bytes = n->argv_len, .home = home };
+	enum agent_evidence how;
+	const struct agent *a;
+
+	read_exe(n->pid, exe, sizeof(exe));
+	if (!exe[0])
+		return; /* gone, or a kernel thread */
+	pthread_mutex_lock(&d->process_lock);
+	/* Without BPF the arguments are in the process's own memory, where it can make us wait. */
+	if (!n->argv_len) {
+		proc = calloc(1, sizeof(*proc));
+		if (proc && lookup_process(d->process_lookup, n->pid, PROCESS_WAIT_MS, proc) == 0) {
+			h.argv = proc->cmdline;
+			h.argv_len_bytes = proc->cmdline_len;
+		}
+	}
+	if (lookup_home(d->process_lookup, n->uid, PROCESS_WAIT_MS, home, sizeof(home)) < 0)
+		home[0] = '\0';
+	pthread_mutex_unlock(&d->process_lock);
+	a = agent_recognise(&h, &how);
+	if (a)
+		adopt(d, n->pid, a, how);
+}
+
+/* Agents that run already. */
+static void identify_running(struct daemon *d)
+{
+	_cleanup_free_ struct lookup_process *proc = calloc(1, sizeof(*proc));
+	struct process_scan scan;
+
+	if (!proc || process_scan(&scan) < 0)
+		return;
+	for (size_t i = 0; i < scan.n; i++) {
+		const struct process_scan_entry *e = &scan.entries[i];
+		struct agent_hint h = { .comm = e->comm };
+		enum agent_evidence how;
+		const struct agent *a;
+		char home[1024] = "";
+		int err;
+
+		/* Parents come before their children, most times; the others are found twice and
+		 * are members by then. */
+		if (proctree_peek(d->tree, e->tgid))
+			continue;
+		pthread_mutex_lock(&d->process_lock);
+		err = lookup_process(d->process_lookup, e->tgid, PROCESS_WAIT_MS, proc);
+		if (!err && proc->exe[0] &&
+		    lookup_home(d->process_lookup, e->uid, PROCESS_WAIT_MS, home, sizeof(home)) < 0)
+			home[0] = '\0';
+		pthread_mutex_unlock(&d->process_lock);
+		if (err || !proc->exe[0])
+			continue;
+		h.exe = proc->exe;
+		h.argv = proc->cmdline;
+		h.argv_len_bytes = proc->cmdline_len;
+		h.environ = proc->environ;
+		h.environ_len_bytes = proc->environ_len;
+		h.home = home;
+		a = agent_recognise(&h, &how);
+		if (a)
+			adopt(d, e->tgid, a, how);
+	}
+	process_scan_free(&scan);
+}
+
+static void restored(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (d->fanotify)
+		fanotify_feed_restored(d->fanotify);
+}
+
+static void recover(struct daemon *d)
+{
+	int found = daemon_rescan(d);
+
+	loop_call(d->loop, restored, d);
+	log_warning("the process feed (%s) lost records; /proc was scanned, %d members found",
+		    process_feed_name(d->feed), found);
+	daemon_own_record(d, "O1", "process feed overrun",
+			  json_pack("{s:s, s:i}", "feed", process_feed_name(d->feed),
+				    "members_found", found));
+}
+
+static void *identify_thread(void *arg)
+{
+	struct daemon *d = arg;
+	struct pollfd pfd = { d->notice_fd[0], POLLIN, 0 };
+	bool scan_only = !strcmp(process_feed_name(d->feed), "scan");
+	struct notice n;
+
+	pthread_setname_np(pthread_self(), "oknek-identify");
+	if (d->config->recognise)
+		identify_running(d);
+	for (;;) {
+		int r = poll(&pfd, 1, scan_only ? SCAN_EVERY_MS : -1);
+
+		if (atomic_load(&d->identify_stop))
+			return NULL;
+		if (r == 0) {
+			daemon_rescan(d);
+			if (d->config->recognise)
+				identify_running(d);
+			continue;
+		}
+		if (read(d->notice_fd[0], &n, sizeof(n)) != sizeof(n))
+			continue;
+		if (n.type == NOTICE_LOST)
+			recover(d);
+		else if (n.type == NOTICE_EXEC)
+			identify_exec(d, &n);
+	}
+}
+
+int daemon_identify_start(struct daemon *d)
+{
+	int err;
+
+	err = -pthread_create(&d->identify_thread, NULL, identify_thread, d);
+	d->identify_running = err == 0;
+	return err;
+}
+
+void daemon_identify_stop(struct daemon *d)
+{
+	struct notice n = { .type = NOTICE_STOP };
+
+	if (!d->identify_running)
+		return;
+	atomic_store(&d->identify_stop, true);
+	/* A full pipe wakes it as well. */
+	if (write(d->notice_fd[1], &n, sizeof(n)) < 0)
+		log_debug("identify: pipe is full");
+	pthread_join(d->identify_thread, NULL);
+	d->identify_running = false;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* oknekd: watches the process trees of AI coding agents and answers for their secrets. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/log.h"
+#include "tools/daemon.h"
+
+#define TICK_MS 250
+
+static const char usage_text[] =
+	"usage: oknekd [--source=LIST] [--config FILE] [--state-dir DIR] [--run-dir DIR]\n"
+	"              [--rules DIR] [--mode observe|enforce] [--foreground] [--check] [--version]\n";
+
+enum { OPT_SOURCE = 256, OPT_CONFIG, OPT_STATE, OPT_RUN, OPT_RULES, OPT_MODE, OPT_FOREGROUND,
+       OPT_CHECK, OPT_VERSION, OPT_HELP };
+
+static const struct option long_options[] = {
+	{ "source", required_argument, NULL, OPT_SOURCE },
+	{ "config", required_argument, NULL, OPT_CONFIG },
+	{ "state-dir", required_argument, NULL, OPT_STATE },
+	{ "run-dir", required_argument, NULL, OPT_RUN },
+	{ "rules", required_argument, NULL, OPT_RULES },
+	{ "mode", required_argument, NULL, OPT_MODE },
+	{ "foreground", no_argument, NULL, OPT_FOREGROUND },
+	{ "check", no_argument, NULL, OPT_CHECK },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* Fills opt; -1 to go on, else the exit status. */
+static int parse_options(int argc, char **argv, struct daemon_options *opt)
+{
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		switch (c) {
+		case OPT_SOURCE:
+			opt->sources = optarg;
+			break;
+		case OPT_CONFIG:
+			opt->config = optarg;
+			opt->config_given = true;
+			break;
+		case OPT_STATE:
+			opt->state_dir = optarg;
+			break;
+		case OPT_RUN:
+			opt->run_dir = optarg;
+			break;
+		case OPT_RULES:
+			opt->rules_dir = optarg;
+			break;
+		case OPT_MODE:
+			opt->mode = mode_parse(optarg);
+			if (opt->mode < 0) {
+				fprintf(stderr, "oknekd: --mode: observe or enforce is expected, not %s\n",
+					optarg);
+				return EXIT_USAGE;
+			}
+			break;
+		case OPT_FOREGROUND:
+			opt->foreground = true;
+			break;
+		case OPT_CHECK:
+			opt->check = true;
+			break;
+		case OPT_VERSION:
+			printf("oknekd %s\n", OKNEK_VERSION);
+			return EXIT_DONE;
+		case OPT_HELP:
+			fputs(usage_text, stdout);
+			return EXIT_DONE;
+		default:
+			fputs(usage_text, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "oknekd: unexpected argument: %s\n%s", argv[optind], usage_text);
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+/* sd_notify(3), without waiting: PID 1 may itself be held by an open that we are to answer. */
+static void notify_manager(const char *state)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t len = path ? strlen(path) : 0;
+	int fd;
+
+	if (len < 2 || len >= sizeof(sa.sun_path))
+		return;
+	memcpy(sa.sun_path, path, len);
+	if (path[0] == '@')
+		sa.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return;
+	if (sendto(fd, state, strlen(state), MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&sa,
+		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+		log_debug("service manager: %s", strerror(errno));
+	close(fd);
+}
+
+/*
+ * In the background: the parent stays until the child is ready, and exits with its status if it
+ * never is. Returns the descriptor to tell the parent by, -1 in the foreground.
+ */
+static int into_background(void)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe(fds) < 0 || (pid = fork()) < 0) {
+		log_error("cannot go into the background: %s", strerror(errno));
+		exit(EXIT_UNAVAILABLE);
+	}
+	if (pid) {
+		char ready;
+		int status;
+
+		close(fds[1]);
+		if (read(fds[0], &ready, 1) == 1)
+			_exit(EXIT_DONE);
+		waitpid(pid, &status, 0);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_UNAVAILABLE);
+	}
+	close(fds[0]);
+	setsid();
+	return fds[1];
+}
+
+static int check(struct daemon *d)
+{
+	struct rules_error err = { "" };
+	int r = daemon_load_rules(d, &d->rules, &err);
+
+	if (r < 0) {
+		fprintf(stderr, "%s\n", err.text[0] ? err.text : strerror(-r));
+		return EXIT_CONFIG;
+	}
+	printf("%s: ok, mode %s; %s: %zu rules\n", d->opt.config,
+	       mode_name(d->opt.mode >= 0 ? (enum mode)d->opt.mode : d->config->mode),
+	       daemon_rules_origin(d), ruleset_count(d->rules));
+	ruleset_unref(d->rules);
+	return EXIT_DONE;
+}
+
+static void reload(struct daemon *d)
+{
+	struct rules_error err = { "" };
+	int r;
+
+	notify_manager("RELOADING=1");
+	pthread_mutex_lock(&d->admin_lock);
+	r = daemon_reload(d, &err);
+	pthread_mutex_unlock(&d->admin_lock);
+	if (r < 0)
+		log_error("rules are unchanged: %s", err.text[0] ? err.text : strerror(-r));
+	else
+		log_notice("rules were read again");
+	notify_manager("READY=1");
+}
+
+static void wake_followers(struct daemon *d, uint64_t *last_seq)
+{
+	struct store_status st;
+
+	store_status(d->store, &st);
+	if (st.last_seq != *last_seq)
+		control_wake(d->control);
+	*last_seq = st.last_seq;
+}
+
+/* Signals and slow clocks, until we are told to end. */
+static void serve(struct daemon *d, const sigset_t *signals)
+{
+	struct timespec tick = { 0, TICK_MS * (long)NSEC_PER_MSEC };
+	uint64_t last_seq = 0;
+
+	for (;;) {
+		int sig = sigtimedwait(signals, NULL, &tick);
+
+		if (sig == SIGTERM || sig == SIGINT)
+			return;
+		if (sig == SIGHUP)
+			reload(d);
+		daemon_pause_tick(d);
+		wake_followers(d, &last_seq);
+		if (atomic_load(&d->replay_done) && !d->fanotify)
+			return;
+	}
+}
+
+static int run(struct daemon *d)
+{
+	sigset_t signals;
+	int ready_fd = -1, status;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	if (!d->opt.foreground)
+		ready_fd = into_background();
+	status = daemon_start(d);
+	if (!status) {
+		notify_manager("READY=1");
+		log_notice("ready, mode %s", mode_name(daemon_mode_now(d)));
+		if (ready_fd >= 0 && write(ready_fd, "1", 1) < 0)
+			log_warning("nobody waited for us to be ready");
+		cleanup_close(&ready_fd);
+		serve(d, &signals);
+		notify_manager("STOPPING=1");
+	}
+	daemon_stop(d);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon *d = calloc(1, sizeof(*d));
+	char err[512];
+	int status;
+
+	if (!d)
+		return EXIT_UNAVAILABLE;
+	d->opt = (struct daemon_options){ .config = OKNEK_CONFIG, .state_dir = OKNEK_STATE_DIR,
+					  .run_dir = OKNEK_RUN_DIR, .mode = -1 };
+	pthread_mutex_init(&d->process_lock, NULL);
+	pthread_mutex_init(&d->admin_lock, NULL);
+	d->notice_fd[0] = d->notice_fd[1] = -1;
+	status = parse_options(argc, argv, &d->opt);
+	if (status < 0) {
+		if (config_load(d->opt.config, d->opt.config_given, &d->config, err) < 0) {
+			fprintf(stderr, "%s\n", err);
+			status = EXIT_CONFIG;
+		} else {
+			status = d->opt.check ? check(d) : run(d);
+		}
+	}
+	config_free(d->config);
+	free(d);
+	return status;
+}
