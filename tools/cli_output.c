@@ -26,7 +26,11 @@ static void *no_memory(void *p)
 static size_t utf8_decode(const unsigned char *s, size_t len, uint32_t *ret)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
+	size_t n = s[0] < 0x80	  ? 1 :
+		   s[0] >> 5 == 6  ? 2 :
+		   s[0] >> 4 == 14 ? 3 :
+		   s[0] >> 3 == 30 ? 4 :
+				     0;
 	uint32_t c;
 
 	if (n == 0 || n > len)
@@ -240,9 +244,13 @@ void cli_table_print(const struct cli *cli, const struct cli_table *t)
 		if (width(t->cells[i]) > widths[i % t->columns % 16])
 			widths[i % t->columns % 16] = width(t->cells[i]);
 	for (unsigned row = 0; row < t->n; row++) {
-		for (unsigned i = 0; i < t->columns; i++) {
+		unsigned last = t->columns;
+
+		while (last > 1 && !t->cells[row * t->columns + last - 1][0])
+			last--;
+		for (unsigned i = 0; i < last; i++) {
 			const char *cell = t->cells[row * t->columns + i];
-			int pad = i + 1 < t->columns ? widths[i % 16] - width(cell) + 2 : 0;
+			int pad = i + 1 < last ? widths[i % 16] - width(cell) + 2 : 0;
 
 			cli_printf(cli, row == 0 ? CLI_BOLD : CLI_PLAIN, "%s", cell);
 			printf("%*s", pad, "");
