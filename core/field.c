@@ -167,8 +167,7 @@ void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 			set_number(ret, clock->dow);
 		return;
 	case FIELD_PATH:
-		if (ev->kind == KIND_FILE_OPENED || ev->kind == KIND_FILE_CHANGED)
-			set_path(ret, &ev->file, name_index);
+		set_path(ret, &ev->file, name_index);
 		return;
 	case FIELD_MATCHED_CATEGORY:
 		set_string(ret, category);

@@ -10,13 +10,16 @@
 #define OKNEK_STORE_JOURNAL_H
 
 #include "core/bus.h"
+#include "core/cleanup.h"
 
 #define JOURNAL_SIZE_DEFAULT (4u << 20) /* bytes */
+#define JOURNAL_SIZE_MIN (64u << 10)    /* room for the longest record */
 
 struct journal;
 
-/* Opens or makes PATH; what a dead daemon left in it is kept for the consumer. A file that is not
- * a journal of this version is set aside as PATH.bad. -errno. */
+/* Opens or makes PATH; what a dead daemon left in it is kept for the consumer (and its size, until
+ * it is empty). A file that is not a journal of this version is set aside as PATH.bad, and the
+ * first record says so. size_bytes is rounded up to pages, at least JOURNAL_SIZE_MIN. -errno. */
 int journal_open(const char *path, size_t size_bytes, struct journal **ret);
 void journal_close(struct journal *j);
 
@@ -34,7 +37,53 @@ struct journal_stats {
 };
 void journal_stats(const struct journal *j, struct journal_stats *ret);
 
-/* Polls readable when something was written and the consumer slept; the verdict thread does not
- * write to it (no system call): the consumer polls with a timeout, at most 100 ms. */
+/* Nobody is woken when something is written, because the verdict thread makes no system call for
+ * it: the consumer polls, at least every 100 ms. */
+
+/* --- the consumer: one thread ------------------------------------------------------------ */
+
+/* How long a record may stay DECIDED before it is taken as `outcome: unknown`: longer than the
+ * longest time an event can be parked. */
+#define JOURNAL_WAIT_DEFAULT_NS (12 * NSEC_PER_SEC)
+void journal_set_wait(struct journal *j, uint64_t wait_ns);
+
+/* Random, made with the file: batch numbers and counts of losses belong to it. */
+uint64_t journal_id(const struct journal *j);
+
+struct journal_entry {
+	uint64_t pos; /* names it */
+	enum outcome outcome;
+	int err;
+	const void *payload; /* in the ring, until journal_consume(): for payload_read() */
+	size_t len_bytes;
+};
+
+/*
+ * The next record after *cursor (0: from the oldest) that is complete: ANSWERED, or DECIDED for
+ * longer than the wait, or left by a dead daemon. Younger DECIDED ones are passed over, a later
+ * pass from cursor 0 finds them. 1, or 0 when there is none now. Records that do not hold
+ * together (a producer died while it wrote) are skipped and counted as damaged.
+ */
+int journal_next(struct journal *j, uint64_t *cursor, struct journal_entry *ret);
+
+/* Before a batch is committed somewhere, its records are claimed for the batch's number (from 1,
+ * ascending, never reused); once it is committed they are consumed and their room is freed. If
+ * it failed they are claimed for 0 again. */
+void journal_claim(struct journal *j, uint64_t pos, uint64_t batch);
+void journal_consume(struct journal *j, uint64_t pos);
+
+/* After a restart: `committed` is the last batch that is known to be committed. What was claimed
+ * for it or an earlier one is consumed: no record is made twice. */
+void journal_recover(struct journal *j, uint64_t committed);
+
+/* Verdicts that found no room and have no record, since the file was made. */
+struct journal_losses {
+	uint64_t by_verdict[3]; /* indexed by enum verdict */
+	uint64_t own;
+	uint64_t damaged; /* places where records did not hold together */
+};
+/* Positions: all before the first is reserved, all before the second is consumed. */
+void journal_positions(const struct journal *j, uint64_t *head, uint64_t *tail);
+void journal_losses(const struct journal *j, struct journal_losses *ret);
 
 #endif

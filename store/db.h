@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The database of evidence, as the store thread writes it. Rows beside the records that nothing in
+ * the records would give away if they were changed are signed themselves: how long the records of
+ * a rule are kept (`retention`), and where records were removed for good reason (`pruned`: first
+ * and last number, the hash before the gap and the hash of its last record, so that the chain
+ * goes on over it).
+ */
+#ifndef OKNEK_STORE_DB_H
+#define OKNEK_STORE_DB_H
+
+#include <sqlite3.h>
+
+#include "store/key.h"
+
+#define DB_SCHEMA_VERSION 1
+#define DB_FILE "oknek.db"
+
+struct db {
+	sqlite3 *sql;
+	sqlite3_stmt *insert, *meta;
+	const struct host_key *key;
+	uint64_t ino, dev; /* of the file, to notice when it is taken away */
+	bool full_sync;
+	char why[200]; /* what the last error was */
+	/* the chain's end, as committed */
+	uint64_t last_seq;
+	char last_hash[RECORD_HASH_HEX + 1];
+	uint64_t records;
+};
+
+/*
+ * Opens or makes DIR/oknek.db and brings its schema up. db->why says what is wrong:
+ *   -EBADMSG       it is no database, or a broken one
+ *   -EKEYREJECTED  its records are of another key
+ *   -EPROTO        it was made by a newer oknek
+ *   -EBUSY         another process holds it
+ *   -ENOSPC -EROFS -ENOENT -EIO …
+ */
+int db_open(const char *dir, const struct host_key *key, struct db *ret);
+void db_close(struct db *db);
+
+/* All return 0 or -errno as above, and fill db->why. */
+int db_begin(struct db *db, bool full_sync); /* full_sync: committed means on disk */
+int db_insert(struct db *db, const struct record_row *row, const struct text *json,
+	      const uint8_t sig[RECORD_SIG_SIZE]);
+int db_meta_set(struct db *db, const char *key, const char *value);
+/* value gets "" when there is none. */
+int db_meta_get(struct db *db, const char *key, char *value, size_t size_bytes);
+int db_commit(struct db *db);
+void db_rollback(struct db *db);
+int db_exec(struct db *db, const char *sql);
+int db_prepare(struct db *db, const char *sql, sqlite3_stmt **ret);
+/* Notes what went wrong and translates it. */
+int db_error(struct db *db, const char *what);
+int db_errno(int sqlite_code);
+
+/* True when the path names another file now than the one that is open. */
+bool db_is_gone(const struct db *db, const char *dir);
+
+void db_finalize(sqlite3_stmt **s); /* for _cleanup_ */
+
+/* --- removal (store/prune.c) -------------------------------------------------------------- */
+
+/* Remembers, inside a transaction, how long records of a rule are kept. */
+int prune_retention_set(struct db *db, const char *rule, const char *part, uint64_t retain_s);
+
+struct pruned {
+	uint64_t first, last;
+	char prev[RECORD_HASH_HEX + 1], hash[RECORD_HASH_HEX + 1];
+	int64_t time_ns;
+	char why[16]; /* retention, size, aside */
+};
+
+/* Inside a transaction: says that first..last are not here; joins neighbours. */
+int prune_mark(struct db *db, const struct pruned *p);
+/* Removes, each in its own transaction, what is older than its retention at now_ns, then the
+ * oldest tenths while the database is larger than max_size_bytes (0: any). *removed counts. */
+int prune_run(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *removed);
+
+/* Do the signatures hold? s: a row of the query below. */
+#define PRUNED_COLUMNS "first,last,prev,hash,time_ns,why,sig"
+#define RETENTION_COLUMNS "rule,part,retain_s,sig"
+bool pruned_read(sqlite3_stmt *s, const uint8_t public[32], struct pruned *ret);
+bool retention_is_signed(sqlite3_stmt *s, const uint8_t public[32]);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/key.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "core/cleanup.h"
+
+#define SMALL_FILE_MAX 1024
+
+static int write_all(int fd, const void *data, size_t len)
+{
+	const char *p = data;
+
+	while (len) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int write_new(int dir_fd, const char *name, const void *data, size_t len, unsigned mode)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC |
+							      O_NOFOLLOW, mode);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = write_all(fd, data, len);
+	if (!r && fsync(fd) < 0)
+		r = -errno;
+	if (r)
+		unlinkat(dir_fd, name, 0);
+	return r;
+}
+
+int file_replace(int dir_fd, const char *name, const void *data, size_t len, unsigned mode)
+{
+	char tmp[64];
+	int r;
+
+	snprintf(tmp, sizeof(tmp), "%s.new", name);
+	if (unlinkat(dir_fd, tmp, 0) < 0 && errno != ENOENT)
+		return -errno;
+	r = write_new(dir_fd, tmp, data, len, mode);
+	if (r)
+		return r;
+	if (renameat(dir_fd, tmp, dir_fd, name) < 0) {
+		r = -errno;
+		unlinkat(dir_fd, tmp, 0);
+	}
+	return r;
+}
+
+/* A whole small file, NUL-terminated. Returns its length or -errno. */
+static int read_small(int dir_fd, const char *name, char buf[SMALL_FILE_MAX + 1])
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+							      O_NONBLOCK);
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_size > SMALL_FILE_MAX)
+		return -EBADMSG;
+	n = read(fd, buf, SMALL_FILE_MAX);
+	if (n < 0)
+		return -errno;
+	buf[n] = '\0';
+	return (int)n;
+}
+
+static int parse_hex(const char *text, uint8_t *bin, size_t size)
+{
+	size_t len = strlen(text), n = 0;
+
+	if (len && text[len - 1] == '\n')
+		len--;
+	if (len != size * 2 || sodium_hex2bin(bin, size, text, len, NULL, &n, NULL) || n != size)
+		return -EBADMSG;
+	return 0;
+}
+
+static void fingerprint(const uint8_t public[32], char hex[KEY_HEX + 1])
+{
+	uint8_t hash[crypto_hash_sha256_BYTES];
+
+	crypto_hash_sha256(hash, public, 32);
+	sodium_bin2hex(hex, KEY_HEX + 1, hash, sizeof(hash));
+}
+
+static int write_public(int dir_fd, const struct host_key *k)
+{
+	char hex[KEY_HEX + 2];
+
+	sodium_bin2hex(hex, KEY_HEX + 1, k->public, sizeof(k->public));
+	hex[KEY_HEX] = '\n';
+	return file_replace(dir_fd, "host.pub", hex, KEY_HEX + 1, 0644);
+}
+
+static int make_key(int dir_fd)
+{
+	uint8_t seed[crypto_sign_SEEDBYTES];
+	char hex[KEY_HEX + 2];
+	int r;
+
+	randombytes_buf(seed, sizeof(seed));
+	sodium_bin2hex(hex, KEY_HEX + 1, seed, sizeof(seed));
+	hex[KEY_HEX] = '\n';
+	/* Under its own name only when it is whole: a full disk must not leave half a key. link
+	 * does not replace what is there. */
+	if (unlinkat(dir_fd, "host.key.new", 0) < 0 && errno != ENOENT)
+		return -errno;
+	r = write_new(dir_fd, "host.key.new", hex, KEY_HEX + 1, 0600);
+	if (!r && linkat(dir_fd, "host.key.new", dir_fd, "host.key", 0) < 0)
+		r = -errno;
+	unlinkat(dir_fd, "host.key.new", 0);
+	if (!r && fsync(dir_fd) < 0)
+		r = -errno;
+	sodium_memzero(seed, sizeof(seed));
+	sodium_memzero(hex, sizeof(hex));
+	return r;
+}
+
+int key_load(int dir_fd, struct host_key *ret)
+{
+	char text[SMALL_FILE_MAX + 1];
+	uint8_t seed[crypto_sign_SEEDBYTES], public[32];
+	struct host_key k;
+	int r;
+
+	r = read_small(dir_fd, "host.key", text);
+	if (r == -ENOENT) {
+		r = make_key(dir_fd);
+		if (!r)
+			r = read_small(dir_fd, "host.key", text);
+	}
+	if (r < 0)
+		return r;
+	r = parse_hex(text, seed, sizeof(seed));
+	sodium_memzero(text, sizeof(text));
+	if (r)
+		return r;
+	crypto_sign_seed_keypair(k.public, k.secret, seed);
+	sodium_memzero(seed, sizeof(seed));
+	fingerprint(k.public, k.fingerprint);
+
+	r = read_small(dir_fd, "host.pub", text);
+	if (r < 0 || parse_hex(text, public, sizeof(public)) ||
+	    memcmp(public, k.public, sizeof(public))) {
+		r = write_public(dir_fd, &k);
+		if (r)
+			return r;
+	}
+	*ret = k;
+	return 0;
+}
+
+int key_read_public(const char *path, uint8_t public[32], char fp[KEY_HEX + 1])
+{
+	char text[SMALL_FILE_MAX + 1];
+	int r = read_small(AT_FDCWD, path, text);
+
+	if (r < 0)
+		return r;
+	r = parse_hex(text, public, 32);
+	if (!r)
+		fingerprint(public, fp);
+	return r;
+}
+
+/* The signed bytes: the canonical object without its signature. */
+static int head_text(const struct store_head *h, char *buf, size_t size)
+{
+	return snprintf(buf, size, "{\"hash\":\"%s\",\"key\":\"%s\",\"seq\":%llu,\"time_ns\":%lld,"
+			"\"v\":1}", h->hash, h->key, (unsigned long long)h->seq,
+			(long long)h->time_unix_ns);
+}
+
+int head_write(int dir_fd, const struct host_key *k, uint64_t seq, const char *hash)
+{
+	struct store_head h = { .seq = seq };
+	char text[SMALL_FILE_MAX], hex[2 * crypto_sign_BYTES + 1];
+	uint8_t sig[crypto_sign_BYTES];
+	struct timespec now;
+	int n;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	h.time_unix_ns = now.tv_sec * (int64_t)NSEC_PER_SEC + now.tv_nsec;
+	snprintf(h.hash, sizeof(h.hash), "%s", hash);
+	snprintf(h.key, sizeof(h.key), "%s", k->fingerprint);
+	n = head_text(&h, text, sizeof(text));
+	crypto_sign_detached(sig, NULL, (const uint8_t *)text, (unsigned long long)n, k->secret);
+	sodium_bin2hex(hex, sizeof(hex), sig, sizeof(sig));
+	n += snprintf(text + n, sizeof(text) - (size_t)n, "\n%s\n", hex);
+	return file_replace(dir_fd, "head", text, (size_t)n, 0644);
+}
+
+int head_read(int dir_fd, const char *name, const uint8_t public[32], struct store_head *ret)
+{
+	char text[SMALL_FILE_MAX + 1], again[SMALL_FILE_MAX];
+	uint8_t sig[crypto_sign_BYTES];
+	struct store_head h = { 0 };
+	unsigned long long seq;
+	long long time_ns;
+	char *nl;
+	int n = read_small(dir_fd, name, text);
+
+	if (n < 0)
+		return n;
+	nl = strchr(text, '\n');
+	if (!nl)
+		return -EBADMSG;
+	*nl = '\0';
+	if (parse_hex(nl + 1, sig, sizeof(sig)) ||
+	    sscanf(text, "{\"hash\":\"%64[0-9a-f]\",\"key\":\"%64[0-9a-f]\",\"seq\":%llu,"
+		   "\"time_ns\":%lld,\"v\":1}", h.hash, h.key, &seq, &time_ns) != 4)
+		return -EBADMSG;
+	h.seq = seq;
+	h.time_unix_ns = time_ns;
+	head_text(&h, again, sizeof(again)); /* only exactly what we would have written */
+	if (strcmp(again, text) ||
+	    crypto_sign_verify_detached(sig, (const uint8_t *)text, strlen(text), public))
+		return -EBADMSG;
+	*ret = h;
+	return 0;
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/cleanup.h"
+#include "store/db.h"
+
+#define PRUNE_BATCH 5000 /* records removed in one transaction */
+
+/* The signed bytes of each kind of row: canonical objects whose keys differ from one another and
+ * from those of a record and of the head, so that no signature can stand in for another. */
+static void retention_text(struct text *t, const char *rule, const char *part, uint64_t retain_s)
+{
+	text_puts(t, "{\"part\":");
+	text_json(t, part, strlen(part));
+	text_puts(t, ",\"retain_s\":");
+	text_int(t, (int64_t)retain_s);
+	text_puts(t, ",\"rule\":");
+	text_json(t, rule, strlen(rule));
+	text_puts(t, ",\"v\":1}");
+}
+
+static void pruned_text(struct text *t, const struct pruned *p)
+{
+	char buf[400];
+
+	snprintf(buf, sizeof(buf),
+		 "{\"first\":%" PRIu64 ",\"hash\":\"%s\",\"last\":%" PRIu64 ",\"prev\":\"%s\","
+		 "\"time_ns\":%" PRId64 ",\"v\":1,\"why\":\"%s\"}",
+		 p->first, p->hash, p->last, p->prev, p->time_ns, p->why);
+	text_puts(t, buf);
+}
+
+static bool is_signed(const struct text *t, sqlite3_stmt *s, int column, const uint8_t public[32])
+{
+	return !t->failed && sqlite3_column_bytes(s, column) == RECORD_SIG_SIZE &&
+	       !crypto_sign_verify_detached(sqlite3_column_blob(s, column), (const uint8_t *)t->p,
+					    t->n, public);
+}
+
+static const char *column_text(sqlite3_stmt *s, int i)
+{
+	const char *p = (const char *)sqlite3_column_text(s, i);
+
+	return p ? p : "";
+}
+
+bool retention_is_signed(sqlite3_stmt *s, const uint8_t public[32])
+{
+	_cleanup_(text_free) struct text t = { 0 };
+
+	retention_text(&t, column_text(s, 0), column_text(s, 1),
+		       (uint64_t)sqlite3_column_int64(s, 2));
+	return is_signed(&t, s, 3, public);
+}
+
+bool pruned_read(sqlite3_stmt *s, const uint8_t public[32], struct pruned *ret)
+{
+	_cleanup_(text_free) struct text t = { 0 };
+	struct pruned p = {
+		.first = (uint64_t)sqlite3_column_int64(s, 0),
+		.last = (uint64_t)sqlite3_column_int64(s, 1),
+		.time_ns = sqlite3_column_int64(s, 4),
+	};
+
+	snprintf(p.prev, sizeof(p.prev), "%s", column_text(s, 2));
+	snprintf(p.hash, sizeof(p.hash), "%s", column_text(s, 3));
+	snprintf(p.why, sizeof(p.why), "%s", column_text(s, 5));
+	pruned_text(&t, &p);
+	*ret = p;
+	return is_signed(&t, s, 6, public);
+}
+
+int prune_retention_set(struct db *db, const char *rule, const char *part, uint64_t retain_s)
+{
+	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
+	_cleanup_(text_free) struct text t = { 0 };
+	uint8_t sig[RECORD_SIG_SIZE];
+	int r;
+
+	if (retain_s > INT64_MAX / NSEC_PER_SEC)
+		retain_s = INT64_MAX / NSEC_PER_SEC; /* three centuries */
+	retention_text(&t, rule, part, retain_s);
+	if (t.failed)
+		return -ENOMEM;
+	crypto_sign_detached(sig, NULL, (const uint8_t *)t.p, t.n, db->key->secret);
+	r = db_prepare(db, "INSERT OR REPLACE INTO retention(" RETENTION_COLUMNS ")"
+			   " VALUES(?,?,?,?)", &s);
+	if (r)
+		return r;
+	sqlite3_bind_text(s, 1, rule, -1, SQLITE_STATIC);
+	sqlite3_bind_text(s, 2, part, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(s, 3, (sqlite3_int64)retain_s);
+	sqlite3_bind_blob(s, 4, sig, sizeof(sig), SQLITE_STATIC);
+	return sqlite3_step(s) == SQLITE_DONE ? 0 : db_error(db, DB_FILE);
+}
+
+/* Takes a neighbour of p into it, if it is there and its signature holds: joining must not make a
+ * forged one good. */
+static int join(struct db *db, const char *where, uint64_t seq, struct pruned *p)
+{
+	_cleanup_(db_finalize) sqlite3_stmt *s = NULL, *del = NULL;
+	struct pruned other;
+	char sql[128];
+	int r, step;
+
+	snprintf(sql, sizeof(sql), "SELECT " PRUNED_COLUMNS " FROM pruned WHERE %s=?", where);
+	r = db_prepare(db, sql, &s);
+	if (r)
+		return r;
+	sqlite3_bind_int64(s, 1, (sqlite3_int64)seq);
+	step = sqlite3_step(s);
+	if (step == SQLITE_DONE)
+		return 0;
+	if (step != SQLITE_ROW)
+		return db_error(db, DB_FILE);
+	if (!pruned_read(s, db->key->public, &other))
+		return 0;
+	if (other.last + 1 == p->first) {
+		p->first = other.first;
+		memcpy(p->prev, other.prev, sizeof(p->prev));
+	} else {
+		p->last = other.last;
+		memcpy(p->hash, other.hash, sizeof(p->hash));
+	}
+	r = db_prepare(db, "DELETE FROM pruned WHERE first=?", &del);
+	if (r)
+		return r;
+	sqlite3_bind_int64(del, 1, (sqlite3_int64)other.first);
+	return sqlite3_step(del) == SQLITE_DONE ? 0 : db_error(db, DB_FILE);
+}
+
+int prune_mark(struct db *db, const struct pruned *given)
+{
+	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
+	_cleanup_(text_free) struct text t = { 0 };
+	uint8_t sig[RECORD_SIG_SIZE];
+	struct pruned p = *given;
+	int r;
+
+	r = join(db, "last", p.first - 1, &p);
+	if (!r)
+		r = join(db, "first", p.last + 1, &p);
+	if (r)
+		return r;
+	pruned_text(&t, &p);
+	if (t.failed)
+		return -ENOMEM;
+	crypto_sign_detached(sig, NULL, (const uint8_t *)t.p, t.n, db->key->secret);
+	r = db_prepare(db, "INSERT INTO pruned(" PRUNED_COLUMNS ") VALUES(?,?,?,?,?,?,?)", &s);
+	if (r)
+		return r;
+	sqlite3_bind_int64(s, 1, (sqlite3_int64)p.first);
+	sqlite3_bind_int64(s, 2, (sqlite3_int64)p.last);
+	sqlite3_bind_text(s, 3, p.prev, -1, SQLITE_STATIC);
+	sqlite3_bind_text(s, 4, p.hash, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(s, 5, p.time_ns);
+	sqlite3_bind_text(s, 6, p.why, -1, SQLITE_STATIC);
+	sqlite3_bind_blob(s, 7, sig, sizeof(sig), SQLITE_STATIC);
+	return sqlite3_step(s) == SQLITE_DONE ? 0 : db_error(db, DB_FILE);
+}
+
+/* The hash before a record, as its own bytes tell; at the top level `,"prev":"` comes last. */
+static int read_prev(const char *json, size_t len, char hex[RECORD_HASH_HEX + 1])
+{
+	static const char key[] = ",\"prev\":\"";
+	size_t n = sizeof(key) - 1, at = len;
+
+	while (at && (len - at < n + RECORD_HASH_HEX || memcmp(json + at, key, n)))
+		at--;
+	if (!at)
+		return -EBADMSG;
+	memcpy(hex, json + at + n, RECORD_HASH_HEX);
+	hex[RECORD_HASH_HEX] = '\0';
+	return 0;
+}
+
+/* Extends the run with the record in the row, after marking the run before if it is no neighbour. */
+static int add_to_run(struct db *db, sqlite3_stmt *s, struct pruned *run)
+{
+	uint64_t seq = (uint64_t)sqlite3_column_int64(s, 0);
+	const char *json = column_text(s, 1);
+	size_t len = (size_t)sqlite3_column_bytes(s, 1);
+	int r = 0;
+
+	if (sqlite3_column_bytes(s, 2) != RECORD_SIG_SIZE)
+		return -EBADMSG;
+	if (run->first && run->last + 1 != seq) {
+		r = prune_mark(db, run);
+		run->first = 0;
+	}
+	if (!r && !run->first) {
+		run->first = seq;
+		r = read_prev(json, len, run->prev);
+	}
+	run->last = seq;
+	record_hash(json, len, sqlite3_column_blob(s, 2), run->hash);
+	return r;
+}
+
+/* Removes the records that `sql` selects (seq, json, sig; ascending; at most PRUNE_BATCH), in the
+ * caller's transaction. */
+static int remove_selected(struct db *db, const char *sql, int64_t arg, const char *why,
+			   int64_t now_ns, unsigned *ret)
+{
+	_cleanup_(db_finalize) sqlite3_stmt *s = NULL, *del = NULL;
+	struct pruned run = { .time_ns = now_ns };
+	unsigned n = 0;
+	int r, step;
+
+	snprintf(run.why, sizeof(run.why), "%s", why);
+	r = db_prepare(db, sql, &s);
+	if (!r)
+		r = db_prepare(db, "DELETE FROM events WHERE seq=?", &del);
+	if (r)
+		return r;
+	sqlite3_bind_int64(s, 1, arg);
+	sqlite3_bind_int64(s, 2, PRUNE_BATCH);
+	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
+		r = add_to_run(db, s, &run);
+		if (r)
+			return r;
+		sqlite3_bind_int64(del, 1, (sqlite3_int64)run.last);
+		if (sqlite3_step(del) != SQLITE_DONE)
+			return db_error(db, DB_FILE);
+		sqlite3_reset(del);
+		n++;
+	}
+	if (step != SQLITE_DONE)
+		return db_error(db, DB_FILE);
+	if (run.first)
+		r = prune_mark(db, &run);
+	*ret = n;
+	return r;
+}
+
+static int remove_batch(struct db *db, const char *sql, int64_t arg, const char *why,
+			int64_t now_ns, unsigned *ret)
+{
+	int r = db_begin(db, false);
+
+	if (r)
+		return r;
+	r = remove_selected(db, sql, arg, why, now_ns, ret);
+	if (!r)
+		r = db_commit(db);
+	if (r)
+		db_rollback(db);
+	else
+		db->records -= *ret;
+	return r;
+}
+
+static int size_bytes(struct db *db, uint64_t *ret)
+{
+	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
+	int r = db_prepare(db, "SELECT (page_count-freelist_count)*page_size FROM"
+			       " pragma_page_count,pragma_freelist_count,pragma_page_size", &s);
+
+	if (r)
+		return r;
+	if (sqlite3_step(s) != SQLITE_ROW)
+		return db_error(db, DB_FILE);
+	*ret = (uint64_t)sqlite3_column_int64(s, 0);
+	return 0;
+}
+
+/* The newest record always stays: the chain goes on from it. */
+#define NEWEST "(SELECT max(seq) FROM events)"
+
+int prune_run(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *removed)
+{
+	uint64_t size = 0;
+	unsigned n;
+	int r;
+
+	do {
+		r = remove_batch(db, "SELECT e.seq,e.json,e.sig FROM events e JOIN retention r"
+				     " ON r.rule=e.rule AND r.part=e.part"
+				     " WHERE e.time_ns<?1-r.retain_s*1000000000 AND e.seq<" NEWEST
+				     " ORDER BY e.seq LIMIT ?2", now_ns, "retention", now_ns, &n);
+		if (r)
+			return r;
+		*removed += n;
+	} while (n == PRUNE_BATCH);
+
+	while (max_size_bytes) {
+		r = size_bytes(db, &size);
+		if (r || size <= max_size_bytes)
+			break;
+		r = remove_batch(db, "SELECT seq,json,sig FROM events WHERE seq<" NEWEST
+				     " ORDER BY seq LIMIT min(?2,?1)",
+				 (int64_t)(db->records / 10 + 1), "size", now_ns, &n);
+		if (r || !n)
+			break;
+		*removed += n;
+	}
+	if (!r && *removed)
+		r = db_exec(db, "PRAGMA incremental_vacuum(2000)");
+	return r;
+}
