@@ -65,7 +65,8 @@ lint_tidy() {
 }
 
 lint_man() { [ ${#pages[@]} -eq 0 ] || mandoc -T lint -W warning "${pages[@]}"; }
-lint_shell() { shellcheck -x -S warning "${scripts[@]}"; }
+# SC2034: what t/lib.sh sets and a test uses, or counts with, looks unused from one side.
+lint_shell() { shellcheck -x -S warning -e SC2034 "${scripts[@]}"; }
 
 rc=0
 [ $# -gt 0 ] || set -- gcc clang headers tidy man shell
