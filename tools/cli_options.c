@@ -227,8 +227,8 @@ int cli_json_time(const json_t *j, int64_t *ret)
 	int hours, minutes;
 	char sign;
 
-	if (json_is_number(j)) {
-		*ret = (int64_t)json_number_value(j);
+	if (json_is_integer(j)) {
+		*ret = json_integer_value(j);
 		return 0;
 	}
 	end = s ? strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
