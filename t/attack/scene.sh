@@ -55,6 +55,7 @@ scene() {
 	SECRET=$TEST_HOME/.aws/credentials
 	WORK=$TEST_HOME/work
 	lay_secret
+	# shellcheck disable=SC2088 # it is the rule's own ~
 	write_rule aws.yaml '~/.aws/credentials'
 	write_config
 	who
@@ -71,6 +72,7 @@ scene_end() {
 
 # Who tries, as words for timeout(1), to which functions are no commands: OUTSIDE is the test user,
 # IN_TREE the same in a watched tree of its own, ROOT_OUTSIDE and ROOT_TREE the same for uid 0.
+# shellcheck disable=SC2034 # for those who source this
 who() {
 	local run=("$(bin oknek)" --run-dir "$RUN" run --agent claude-code --)
 	OUTSIDE=(setpriv --reuid "$TEST_UID" --regid "$TEST_UID" --clear-groups --
@@ -110,3 +112,21 @@ attacks() {
 		esac
 	done
 }
+
+# status_get a.b: one value of the daemon's status; "-" when it has none.
+status_get() { oknek --json status | "$(bin atk_json)" get "$1"; }
+status_is() { [ "$(status_get "$1")" = "$2" ]; }
+
+# records RULE: how many records of that rule there are. They are written a little after the
+# verdict: records_reach COUNT RULE waits for that many.
+records() { events --rule "$1" | grep -c .; }
+records_reach() {
+	local n=$1 rule=$2 end=$((SECONDS + 15))
+	until [ "$(records "$rule")" -ge "$n" ]; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+# number KEY FILE: of KEY=NUMBER in what an attack program printed.
+number() { sed -n "s/.*\\b$1=\\([0-9]*\\).*/\\1/p" "$2" | tail -n 1; }
