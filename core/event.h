@@ -95,7 +95,7 @@ struct subject {
 
 enum open_mode { OPEN_MODE_UNKNOWN, OPEN_MODE_READ, OPEN_MODE_WRITE, OPEN_MODE_EXEC };
 
-#define FILE_NAMES_MAX 4
+#define FILE_NAMES_MAX 6
 
 /*
  * One name under which an opened object is to be judged. names[0] is the path seen at the event;

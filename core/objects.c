@@ -131,10 +131,12 @@ void objects_quiescent(struct objects *t)
 	atomic_fetch_add_explicit(&t->epoch, 1, memory_order_release);
 }
 
-static bool name_equal(const struct object_name *a, const struct object_name *b)
+/* What is below a name depends on all of it; a file is judged by path and home alone. */
+static bool name_equal(const struct object_name *a, const struct object_name *b, bool is_dir)
 {
-	return !strcmp(a->path, b->path) && !strcmp(a->home, b->home) &&
-	       !strcmp(a->project, b->project) && !strcmp(a->via, b->via);
+	if (strcmp(a->path, b->path) || strcmp(a->home, b->home))
+		return false;
+	return !is_dir || (!strcmp(a->project, b->project) && !strcmp(a->via, b->via));
 }
 
 int object_name_copy(const struct object_name *n, struct object_name *ret)
@@ -155,7 +157,7 @@ static int add_name(struct object *o, const struct object_name *n)
 	int err;
 
 	for (unsigned i = 0; i < o->n_names; i++)
-		if (name_equal(&o->names[i], n))
+		if (name_equal(&o->names[i], n, o->is_dir))
 			return 0;
 	if (o->n_names == OBJECT_NAMES_MAX)
 		return 0;

@@ -235,6 +235,14 @@ static void strip_slash(char *path)
 		path[n - 1] = '\0';
 }
 
+/* Is dir the home, or a directory that the home is in? */
+static bool is_above(const char *dir, const char *home)
+{
+	size_t n = strlen(dir);
+
+	return home[0] && !strncmp(dir, home, n) && (!home[n] || home[n] == '/');
+}
+
 static int watch(struct marks *m, struct marks_job *j)
 {
 	struct marks_watch *w = &j->watch;
@@ -262,7 +270,14 @@ static int watch(struct marks *m, struct marks_job *j)
 		watch_place(m, w->uid, w->homes[n], "");
 	}
 	strip_slash(j->project);
-	if (j->project[0] == '/' && j->project[1])
+	if (j->project[0] != '/' || !j->project[1])
+		return 0;
+	/* Patterns that float are held by marks on each directory of the project. With a whole home
+	 * as the project, that would slow down everything its user does. */
+	if (is_above(j->project, w->homes[0]) || is_above(j->project, j->env_home))
+		marks_gap(m, j->project, "is no project but a home, or above one: patterns that begin "
+					 "with ** are not looked for there");
+	else
 		watch_place(m, w->uid, w->homes[0], j->project);
 	return 0;
 }

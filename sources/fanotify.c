@@ -17,6 +17,7 @@
 #include "sources/fanotify_priv.h"
 
 #define PERM_READS_MAX 16 /* reads of one dispatch, 341 events each at the most */
+#define FEED_DRAINS_MAX 64 /* bounded batches: a storm of forks must not keep openers waiting */
 #define UNDECIDED_TREE UINT32_MAX
 
 static const char deleted_suffix[] = " (deleted)"; /* appended by d_path(), fs/d_path.c */
@@ -157,6 +158,19 @@ static bool must_wait(struct fanotify_source *s, struct event *ev, struct bus *b
 	return false;
 }
 
+static void count_verdict(struct fanotify_source *s, uint32_t tree_id, enum verdict v)
+{
+	struct tree *t = proctree_tree(s->c.tree, tree_id);
+
+	if (v == VERDICT_BLOCK) {
+		s->fig.denied++;
+		if (t)
+			t->blocked++;
+	} else if (v == VERDICT_WARN && t) {
+		t->warned++;
+	}
+}
+
 /* Decides one permission, anew if it was parked. The slot is free afterwards, or parked. */
 static void decide(struct fanotify_source *s, struct permission *p, struct bus *b, bool expired)
 {
@@ -201,8 +215,7 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 		bus_expire(b, &ev, on_timeout, BY_DEADLINE);
 		return;
 	}
-	if (bus_publish(b, &ev) == VERDICT_BLOCK)
-		s->fig.denied++;
+	count_verdict(s, m->tree_id, bus_publish(b, &ev));
 }
 
 static void refuse_nobody(int group_fd, int event_fd)
@@ -213,6 +226,24 @@ static void refuse_nobody(int group_fd, int event_fd)
 	if (write(group_fd, &r, sizeof(r)) < 0)
 		abort();
 	close(event_fd);
+}
+
+bool fanotify_drain_feed(struct source *base)
+{
+	struct fanotify_source *s = (void *)base;
+	int r;
+
+	for (int i = 0; i < FEED_DRAINS_MAX; i++) {
+		r = process_feed_drain(s->c.feed);
+		if (r == -EOVERFLOW && !s->feed_gap) {
+			s->feed_gap = true;
+			s->lost++;
+			s->c.feed_lost(s->c.arg);
+		}
+		if (r != -EAGAIN)
+			break;
+	}
+	return !s->feed_gap && r != -EAGAIN;
 }
 
 static void handle_permission(struct fanotify_source *s, struct bus *b,
@@ -237,11 +268,7 @@ static void handle_permission(struct fanotify_source *s, struct bus *b,
 		bus_allow(b, &ev);
 		return;
 	}
-	if (process_feed_drain(s->c.feed) == -EOVERFLOW && !s->feed_gap) {
-		s->feed_gap = true;
-		s->lost++;
-		s->c.feed_lost(s->c.arg);
-	}
+	fanotify_drain_feed(&s->base);
 	if (proctree_find(s->c.tree, md->pid) && fstat(md->fd, &st) == 0) {
 		ctx->dev = st.st_dev;
 		ctx->ino = st.st_ino;
@@ -360,11 +387,7 @@ static int fanotify_source_dispatch(struct source *base, struct bus *b)
 
 	s->bus = b;
 	objects_quiescent(s->c.objects);
-	if (process_feed_drain(s->c.feed) == -EOVERFLOW && !s->feed_gap) {
-		s->feed_gap = true;
-		s->lost++;
-		s->c.feed_lost(s->c.arg);
-	}
+	fanotify_drain_feed(base);
 	handled = read_permissions(s, b);
 	fanotify_drain_changes(s);
 	if (read(s->c.queue->done_fd, &n, sizeof(n)) > 0 || permission_parked(s->c.permissions))

@@ -45,6 +45,9 @@ struct fanotify_figures {
 int fanotify_open(const struct fanotify_config *c, struct source **ret,
 		  struct watch_groups *groups);
 
+/* Takes what the process feed has queued; feed_lost() is called when that has a gap. True: whoever
+ * the table does not know is not watched. False: nobody can say, until fanotify_feed_restored(). */
+bool fanotify_drain_feed(struct source *s);
 /* The feed is whole again: a scan was applied. */
 void fanotify_feed_restored(struct source *s);
 /* Answers by deadline; next deadline in CLOCK_BOOTTIME ns, UINT64_MAX none. */

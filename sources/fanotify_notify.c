@@ -214,6 +214,7 @@ static void handle_open(struct fanotify_source *s, const struct fanotify_event_m
 			    .source_name = "fanotify" };
 	const struct object *dir, *obj = NULL;
 	const struct member *m;
+	struct tree *tree;
 	struct notice n;
 
 	s->read++;
@@ -252,7 +253,9 @@ static void handle_open(struct fanotify_source *s, const struct fanotify_event_m
 	ev.seq = ++s->seq;
 	ev.time_ns = clock_boottime_ns();
 	fanotify_subject(s, m, &ev.subj);
-	bus_publish(s->bus, &ev);
+	tree = proctree_tree(s->c.tree, m->tree_id);
+	if (bus_publish(s->bus, &ev) != VERDICT_ALLOW && tree)
+		tree->warned++;
 }
 
 void fanotify_drain_opens(struct fanotify_source *s, struct bus *b)

@@ -140,6 +140,7 @@ struct watch_result {
 	uint32_t tree;
 	char session[40], agent[32];
 	unsigned members;
+	char home[1024];
 	bool marks_late; /* not all marks stood when it was answered */
 };
 /* -ESRCH, -EEXIST (a member already), -ENOSPC, -errno. Not on the verdict thread. */

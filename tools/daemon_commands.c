@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/agent.h"
 #include "core/cleanup.h"
@@ -11,6 +12,8 @@
 #include "tools/daemon.h"
 
 #define PAUSE_MAX_S (24 * 3600)
+#define GAP_TRIES 20
+#define GAP_WAIT_US 20000
 
 static const char *say(struct control_reply *r, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -34,11 +37,39 @@ void daemon_own_record(struct daemon *d, const char *id, const char *name, json_
 	journal_own(d->journal, id, name, text ? text : "{}");
 }
 
+struct member_call {
+	struct daemon *d;
+	pid_t pid;
+	bool member, known;
+};
+
+static void find_member(void *arg)
+{
+	struct member_call *c = arg;
+
+	c->known = fanotify_drain_feed(c->d->fanotify);
+	c->member = proctree_find(c->d->tree, c->pid) != NULL;
+}
+
+/*
+ * Asked of the verdict thread, after it took what the feed has queued: the table alone may not yet
+ * have heard of a child that was born a moment ago. While the feed has a gap nobody can say; whoever
+ * cannot be cleared in time is taken for a member, and has the rights of one.
+ */
 bool daemon_is_member(void *arg, pid_t pid)
 {
-	const struct daemon *d = arg;
+	struct member_call c = { .d = arg, .pid = pid };
 
-	return d->tree && proctree_peek(d->tree, pid) != 0;
+	if (!c.d->fanotify)
+		return false;
+	for (int i = 0; i < GAP_TRIES; i++) {
+		if (loop_call(c.d->loop, find_member, &c) < 0)
+			return true;
+		if (c.member || c.known)
+			return c.member;
+		usleep(GAP_WAIT_US);
+	}
+	return true;
 }
 
 static json_t *peer_json(const struct control_peer *p)
@@ -72,25 +103,35 @@ static const char *cmd_status(void *arg, const struct control_peer *peer, const 
 
 /* --- run, watch, unwatch ------------------------------------------------------------------ */
 
+struct gaps_below {
+	const char *home;
+	json_t *list;
+};
+
+/* What the tree's own home lacks; others' homes are none of the asker's business. */
 static void add_gap_text(void *arg, const char *path, const char *why)
 {
-	json_t *g = json_sprintf("not protected: %s: %s", path, why);
+	struct gaps_below *b = arg;
+	size_t n = strlen(b->home);
+	json_t *g;
 
-	if (g && json_array_size(arg) < 8)
-		json_array_append_new(arg, g);
-	else
-		json_decref(g);
+	if (!n || strncmp(path, b->home, n) || path[n] != '/' || json_array_size(b->list) >= 8)
+		return;
+	g = json_sprintf("not protected: %s: %s", path, why);
+	if (g)
+		json_array_append_new(b->list, g);
 }
 
 static json_t *watch_warnings(struct daemon *d, const struct watch_result *res)
 {
-	json_t *list = json_array();
+	struct gaps_below below = { res->home, json_array() };
+	json_t *list = below.list;
 
 	if (res->marks_late)
 		json_array_append_new(list, json_string("not every protected path could be looked at "
 							"in time; it goes on in the background"));
 	if (d->marks)
-		marks_each_gap(d->marks, add_gap_text, list);
+		marks_each_gap(d->marks, add_gap_text, &below);
 	return list;
 }
 

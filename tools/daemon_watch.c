@@ -77,7 +77,7 @@ static void add_tree(void *arg)
 	const struct tree *tree;
 
 	/* Forks up to now belong to whoever the parent was until now. */
-	process_feed_drain(c->d->feed);
+	fanotify_drain_feed(c->d->fanotify);
 	c->err = proctree_add_tree(c->d->tree, &c->init, &tree);
 	if (c->err)
 		return;
@@ -158,6 +158,7 @@ int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_
 	if (d->marks)
 		ret->marks_late = marks_watch(d->marks, &mw, MARKS_WAIT_MS) < 0;
 
+	memcpy(ret->home, mw.homes[0], sizeof(ret->home));
 	if (mw.homes[0][0])
 		daemon_home_known(d, mw.uid, mw.homes[0]);
 	add.init.root_pid = rq->pid;
@@ -199,7 +200,7 @@ static void apply_scan(void *arg)
 {
 	struct scan_call *c = arg;
 
-	process_feed_drain(c->d->feed);
+	fanotify_drain_feed(c->d->fanotify);
 	c->found = process_scan_apply(&c->scan, c->d->feed, c->d->tree);
 }
 
@@ -246,7 +247,7 @@ static void remove_tree(void *arg)
 {
 	struct remove_call *c = arg;
 
-	process_feed_drain(c->d->feed);
+	fanotify_drain_feed(c->d->fanotify);
 	proctree_each_member(c->d->tree, c->tree, untrack, c);
 	c->err = proctree_remove_tree(c->d->tree, c->tree);
 }
