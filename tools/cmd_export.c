@@ -68,7 +68,7 @@ const struct cli_command cmd_export = {
 	.name = "export",
 	.args = "[--db FILE] [--since TIME] [--limit N] [--rule ID] [--verdict V] [--pid PID] "
 		"[--agent NAME]",
-	.summary = "evidence as JSON, one record per line, byte for byte as it was signed",
+	.summary = "evidence as JSON with its signatures, one record per line",
 	.help = "  --db FILE      read this database instead of asking the daemon\n"
 		"  others         as for oknek events\n",
 	.run = run,

@@ -17,6 +17,8 @@ static int take(void *arg, json_t *item, const char *text)
 
 	if (l->cli->json)
 		return cli_json_line(l->cli, item, text);
+	if (!process)
+		process = item;
 	path = cli_tilde(cli_str(item, "path"), (uid_t)cli_int(process, "uid"));
 	snprintf(token, sizeof(token), "t%lld", (long long)cli_int(item, "token"));
 	snprintf(who, sizeof(who), "%lld %s", (long long)cli_int(process, "pid"),

@@ -20,7 +20,7 @@
 #include "tools/cli.h"
 
 #define RUN_TIMEOUT_MS 10000
-#define AGENT_NAME_MAX 64
+#define AGENT_NAME_MAX 31 /* bytes, as the daemon keeps it */
 
 enum { RUN_NOT_WATCHED = 125, RUN_NOT_EXECUTABLE = 126, RUN_NOT_FOUND = 127 };
 

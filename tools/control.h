@@ -16,7 +16,7 @@
  * Who may (checked at accept and again before each run of a handler; a peer that was a member at
  * either moment is one):
  *   member of a watched tree, whatever its uid:  status why      (else: denied, and evidence O2)
- *   anybody:           status why run watch/unwatch(own processes) agents/events/show(own) rules
+ *   anybody:           status why run watch(own processes) agents/events/show(own) rules
  *   uid 0 or group:    everything
  * The peer is who called connect(2): SO_PEERCRED, held by SO_PEERPIDFD where the kernel has it
  * (else by a pidfd taken at accept, after comparing the uid). Once that process is gone nobody is
@@ -54,8 +54,8 @@
  * rules    {[id]} → items {id,part,version,name,kind,action,mechanism,why,pack,file,line,
  *          [source]}; id "R3" or "R3/aws" selects, and adds source, the YAML text
  * reload   {} → result {rules, origin}
- * pending  {} → items {token,since,deadline,rule,part,name,path,process:{pid,uid,comm,exe},agent,
- *          tree,on_timeout}
+ * pending  {} → items {token,deadline,on_timeout,rule,part,name,path,agent,tree,
+ *          process:{pid,uid,comm,exe}} (or pid and comm beside token where no more is known)
  * allow    {pid | token} → result {answered}
  * block    {pid | token} → result {answered}
  */
