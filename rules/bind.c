@@ -241,12 +241,20 @@ static char *why_no_path(struct pool *p, const struct node *match)
 	return pool_strdup(p, why);
 }
 
-static bool all_in_proc(const struct compiled *c)
+/* Kernel interfaces, which the kernel or the list of markable filesystems does not let us hold. */
+static bool is_pseudo(const char *path)
 {
+	return !strncmp(path, "/proc/", 6) || !strncmp(path, "/sys/", 5) ||
+	       (!strncmp(path, "/dev/", 5) && strncmp(path, "/dev/shm/", 9) != 0);
+}
+
+static size_t count_pseudo(const struct compiled *c)
+{
+	size_t n = 0;
+
 	for (size_t i = 0; i < c->n_paths; i++)
-		if (strncmp(c->paths[i], "/proc/", 6))
-			return false;
-	return c->n_paths > 0;
+		n += is_pseudo(c->paths[i]);
+	return n;
 }
 
 int bind_mechanism(struct loader *l, struct compiled *c, const unsigned mechanisms[KIND_COUNT])
@@ -270,17 +278,21 @@ int bind_mechanism(struct loader *l, struct compiled *c, const unsigned mechanis
 	if (c->rule.kind == KIND_FILE_OPENED && c->n_paths == 0) {
 		have &= ~marking;
 		why = why_no_path(l->pool, c->match);
-	} else if (c->rule.kind == KIND_FILE_OPENED && all_in_proc(c) &&
+	} else if (c->n_paths && count_pseudo(c) == c->n_paths &&
 		   c->rule.action == VERDICT_BLOCK) {
 		have &= ~marking;
-		why = "files in /proc cannot carry a permission mark";
+		why = "files in /proc, /sys and /dev cannot carry a permission mark";
 	}
 	if (!why)
 		return no_memory(l);
 	for (size_t i = 0; i < ARRAY_SIZE(strongest_first) && c->rule.action == VERDICT_BLOCK; i++)
 		if (have >> strongest_first[i] & 1) {
 			c->rule.mechanism = strongest_first[i];
-			why = c->held ? "hold is not available on this host yet: denied at once" : "";
+			why = "";
+			if (c->held)
+				why = "hold is not available on this host yet: denied at once";
+			else if (count_pseudo(c))
+				why = "its paths in /proc, /sys and /dev are only detected";
 			break;
 		}
 	c->rule.bound_why = why;
@@ -309,7 +321,8 @@ int bind_pathset(struct compiled *const *rules, size_t n, struct pathset **ret, 
 		if (c->rule.mechanism == MECH_DETECT)
 			v = VERDICT_WARN;
 		for (size_t k = 0; k < c->n_paths && !rc; k++)
-			rc = pathset_add(p, c->paths[k], v, false, group);
+			rc = pathset_add(p, c->paths[k], is_pseudo(c->paths[k]) ? VERDICT_WARN : v,
+					 false, group);
 		for (size_t k = 0; k < c->n_excludes && !rc; k++)
 			rc = pathset_add(p, c->excludes[k], v, true, group);
 		group++;

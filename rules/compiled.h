@@ -108,7 +108,7 @@ struct match_context {
 	bool paths_only; /* what is no path counts as fulfilled: which rules name this path? */
 	unsigned n_process_names; /* 0: not asked yet */
 	const char *process_names[2];
-	char process_name_buf[64];
+	struct field_value process_name; /* storage of the first */
 	const char *(*category)(struct match_context *ctx, unsigned name_index);
 	const void *category_arg;
 	unsigned category_known; /* bit per name */

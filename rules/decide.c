@@ -28,7 +28,7 @@ static bool test_and_set(uint64_t *set, uint32_t i)
 
 static bool has_names(enum event_kind kind)
 {
-	return kind == KIND_FILE_OPENED || kind == KIND_FILE_CHANGED;
+	return field_info(FIELD_PATH)->kinds >> kind & 1;
 }
 
 static const char *path_of(const struct event *ev, unsigned name_index)

@@ -146,19 +146,13 @@ unsigned match_process_names(struct match_context *ctx, const char *const **ret)
 {
 	const struct subject *s = &ctx->ev->subj;
 	const struct agent *agent;
-	struct field_value v;
 
 	*ret = ctx->process_names;
 	if (ctx->n_process_names)
 		return ctx->n_process_names;
-	field_get(ctx->ev, FIELD_PROCESS_NAME, 0, NULL, NULL, &v);
-	if (!v.null && v.string) {
-		if (v.string == v.buf) {
-			memcpy(ctx->process_name_buf, v.buf, sizeof(v.buf));
-			v.string = ctx->process_name_buf;
-		}
-		ctx->process_names[ctx->n_process_names++] = v.string;
-	}
+	field_get(ctx->ev, FIELD_PROCESS_NAME, 0, NULL, NULL, &ctx->process_name);
+	if (!ctx->process_name.null && ctx->process_name.string)
+		ctx->process_names[ctx->n_process_names++] = ctx->process_name.string;
 	/* node, python … are what agents run as; their own name is what people write in rules */
 	if (s->tree && s->tgid == s->tree->root_pid) {
 		agent = agent_by_id(s->tree->agent);

@@ -173,7 +173,7 @@ static int parse_options(struct loader *l, const struct yaml_node *n, struct com
 	if (n->type != YAML_LIST || n->n == 0)
 		return wants(l, n, "action.options", "a list of block, warn, allow");
 	for (size_t i = 0; i < n->n; i++) {
-		enum verdict v;
+		enum verdict v = VERDICT_ALLOW;
 
 		err = parse_verdict(l, n->items[i], "an option of action", &v);
 		if (err)
