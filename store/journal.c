@@ -258,11 +258,33 @@ static bool given_up(struct journal *j, uint64_t pos, uint64_t head, uint64_t *l
 	return now - j->stuck_since_ns > RESERVED_MAX_NS;
 }
 
-int journal_next(struct journal *j, uint64_t *cursor, struct journal_entry *ret)
+/* Frees what is consumed at the tail; records behind a parked one wait for it. */
+static void advance_tail(struct journal *j)
 {
 	uint64_t tail = atomic_load_explicit(&j->h->tail, memory_order_relaxed);
 	uint64_t head = atomic_load_explicit(&j->h->head, memory_order_acquire);
-	uint64_t pos = *cursor > tail ? *cursor : tail;
+	uint64_t pos = tail;
+
+	while (pos < head && is_record(j, pos, head, false)) {
+		struct record *r = record_at(j, pos);
+
+		if ((atomic_load_explicit(&r->word, memory_order_acquire) & WORD_STATE) !=
+		    STATE_CONSUMED)
+			break;
+		pos += r->room_bytes;
+	}
+	if (pos != tail)
+		atomic_store_explicit(&j->h->tail, pos, memory_order_release);
+}
+
+int journal_next(struct journal *j, uint64_t *cursor, struct journal_entry *ret)
+{
+	uint64_t head = atomic_load_explicit(&j->h->head, memory_order_acquire);
+	uint64_t tail, pos;
+
+	advance_tail(j); /* over what was skipped, or consumed by one who died at it */
+	tail = atomic_load_explicit(&j->h->tail, memory_order_relaxed);
+	pos = *cursor > tail ? *cursor : tail;
 
 	while (pos < head) {
 		struct record *r = record_at(j, pos);
@@ -310,32 +332,12 @@ void journal_claim(struct journal *j, uint64_t pos, uint64_t batch)
 	atomic_store_explicit(&record_at(j, pos)->batch, batch, memory_order_release);
 }
 
-/* Frees what is consumed at the tail; records behind a parked one wait for it. */
-static void advance_tail(struct journal *j)
-{
-	uint64_t tail = atomic_load_explicit(&j->h->tail, memory_order_relaxed);
-	uint64_t head = atomic_load_explicit(&j->h->head, memory_order_acquire);
-	uint64_t pos = tail;
-
-	while (pos < head && is_record(j, pos, head, false)) {
-		struct record *r = record_at(j, pos);
-
-		if ((atomic_load_explicit(&r->word, memory_order_acquire) & WORD_STATE) !=
-		    STATE_CONSUMED)
-			break;
-		pos += r->room_bytes;
-	}
-	if (pos != tail)
-		atomic_store_explicit(&j->h->tail, pos, memory_order_release);
-}
-
 void journal_consume(struct journal *j, uint64_t pos)
 {
 	atomic_store_explicit(&record_at(j, pos)->word, word_pos(j, pos) | STATE_CONSUMED,
 			      memory_order_release);
 	atomic_fetch_add_explicit(&j->h->consumed, 1, memory_order_relaxed);
-	if (pos == atomic_load_explicit(&j->h->tail, memory_order_relaxed))
-		advance_tail(j);
+	advance_tail(j);
 }
 
 /* Calls fn for every record that is not consumed. */
@@ -509,7 +511,7 @@ int journal_open(const char *path, size_t size_bytes, struct journal **ret)
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ struct journal *j = calloc(1, sizeof(*j));
 	bool aside = false;
-	uint8_t *base;
+	uint8_t *base = NULL;
 	int r;
 
 	if (!j)

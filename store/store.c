@@ -152,7 +152,7 @@ static int open_key(struct store *s, char *why, size_t size)
 	int r;
 
 	if (s->dir_fd < 0)
-		s->dir_fd = open(s->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->dir_fd < 0) {
 		r = -errno;
 		snprintf(why, size, "state directory %.150s: %s", s->dir, strerror(-r));
