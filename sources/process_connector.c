@@ -221,7 +221,7 @@ static void take_exit(struct connector_feed *c, const struct connector_event *e)
 
 static void count_gap(struct connector_feed *c, const struct connector_event *e)
 {
-	if (c->filtered || e->cpu >= CONNECTOR_CPUS || e->what == CONNECTOR_ACK)
+	if (c->filtered || e->cpu >= CONNECTOR_CPUS)
 		return;
 	if (c->seq_known[e->cpu] && e->seq != c->seq[e->cpu] + 1) {
 		c->seq_gaps++;
@@ -431,7 +431,7 @@ static int request(const struct connector_feed *c, uint32_t seq, const void *dat
 	cn = mnl_nlmsg_put_extra_header(nlh, sizeof(*cn) + len);
 	cn->id.idx = CN_IDX_PROC;
 	cn->id.val = CN_VAL_PROC;
-	cn->seq = seq;
+	cn->seq = cn->ack = seq; /* the answer has this ack + 1, and a seq of its own */
 	cn->len = len;
 	memcpy(cn->data, data, len);
 	return mnl_socket_sendto(c->nl, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
@@ -478,15 +478,17 @@ static int listen_to_processes(struct connector_feed *c)
 		.op = PROC_CN_MCAST_LISTEN,
 		.events = PROC_EVENT_FORK | PROC_EVENT_EXEC | PROC_EVENT_EXIT,
 	};
+	/* Answers go to all listeners: ours must be told from theirs. */
+	const uint32_t seq = (uint32_t)getpid() * 4;
 	int r;
 
-	r = request(c, 1, &all, sizeof(all));
+	r = request(c, seq, &all, sizeof(all));
 	if (r == 0)
-		r = await_ack(c, 1);
+		r = await_ack(c, seq);
 	if (r < 0)
 		return r;
-	r = request(c, 3, &some, sizeof(some));
-	c->filtered = r == 0 && await_ack(c, 3) == 0;
+	r = request(c, seq + 2, &some, sizeof(some));
+	c->filtered = r == 0 && await_ack(c, seq + 2) == 0;
 	return 0;
 }
 
@@ -520,7 +522,7 @@ static void connector_free(struct connector_feed **p)
 	if (c->nl) {
 		/* Refused when the privilege is gone: then the kernel notices the close. */
 		if (c->base.ops)
-			request(c, 5, &ignore, sizeof(ignore));
+			request(c, 0, &ignore, sizeof(ignore));
 		mnl_socket_close(c->nl);
 	}
 	free(c);

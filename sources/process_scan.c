@@ -157,14 +157,18 @@ struct sweep {
 	struct process_feed *feed;
 };
 
-static void drop_if_gone(const struct member *m, void *arg)
+static void look_again(const struct member *m, void *arg)
 {
 	const struct sweep *w = arg;
 	const struct process_scan_entry *e = scan_find(w->scan, m->tgid);
 	struct procstat stat;
 
-	if (e && start_time_same(e->start_time_ns, m->start_time_ns))
+	if (e && start_time_same(e->start_time_ns, m->start_time_ns)) {
+		/* Others are told of execs, later than this snapshot perhaps. */
+		if (!strcmp(w->feed->ops->name, "scan"))
+			proctree_set_name(w->feed->tree, m->tgid, e->comm, e->uid);
 		return;
+	}
 	/* Not in the snapshot, which may be older than the member. */
 	if (procstat_read(m->tgid, &stat) == 0 && !stat.dead &&
 	    (!m->start_time_ns || start_time_same(stat.start_time_ns, m->start_time_ns)))
@@ -194,7 +198,7 @@ int process_scan_apply(const struct process_scan *s, struct process_feed *f, str
 	int r, total = 0;
 
 	process_feed_settle(f);
-	proctree_each_member(t, 0, drop_if_gone, &w);
+	proctree_each_member(t, 0, look_again, &w);
 	if (f->ops->resync)
 		total += f->ops->resync(f);
 	do {
