@@ -308,10 +308,10 @@ static void test_nul_bytes_and_no_line_feed(void **state)
 static void test_long_lines(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_free_ char *line = malloc(CONTROL_LINE_MAX * 2);
+	static char line[CONTROL_LINE_MAX * 2];
 	_cleanup_free_ char *got = NULL, *fits = NULL;
 
-	memset(line, ' ', CONTROL_LINE_MAX * 2);
+	memset(line, ' ', sizeof(line));
 	got = ask_bytes(f, line, CONTROL_LINE_MAX * 2);
 	assert_true(strstr(got, "at most 65536") || !*got);
 

@@ -68,7 +68,7 @@ static int one_option(struct cli *cli, char **argv, int *i, const struct cli_opt
 	}
 	if (!value)
 		value = argv[*i + 1] ? argv[++*i] : NULL;
-	if (!value) {
+	if (!value || !o->value) {
 		cli_usage(cli, "--%s needs a value", o->name);
 		return CLI_USAGE;
 	}

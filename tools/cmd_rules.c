@@ -39,6 +39,18 @@ static int take_row(void *arg, json_t *item, const char *text)
 	return 0;
 }
 
+static void print_source(const char *text)
+{
+	putchar('\n');
+	while (*text) {
+		const char *end = strchrnul(text, '\n');
+		_cleanup_free_ char *line = cli_escape(text, (size_t)(end - text));
+
+		puts(line);
+		text = *end ? end + 1 : end;
+	}
+}
+
 static int take_all(void *arg, json_t *item, const char *text)
 {
 	struct listing *l = arg;
@@ -59,15 +71,8 @@ static int take_all(void *arg, json_t *item, const char *text)
 		  cli_str(item, "why"));
 	cli_field(l->cli, "from", "%s, %s:%lld", cli_str(item, "pack"), cli_str(item, "file"),
 		  (long long)cli_int(item, "line"));
-	if (*cli_str(item, "source")) {
-		_cleanup_free_ char *source = strdup(cli_str(item, "source"));
-		char *rest = source, *line;
-
-		putchar('\n');
-		while (rest && (line = strsep(&rest, "\n")))
-			if (*line || rest)
-				cli_text(line), putchar('\n');
-	}
+	if (*cli_str(item, "source"))
+		print_source(cli_str(item, "source"));
 	return 0;
 }
 

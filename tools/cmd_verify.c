@@ -8,16 +8,18 @@
 #include "tools/cli.h"
 
 /* SEQ:HASH. */
-static int parse_head(char *s, uint64_t *seq, const char **hash)
+static int parse_head(const char *s, uint64_t *seq, const char **hash)
 {
-	char *colon = strchr(s, ':');
+	const char *colon = strchr(s, ':');
+	char number[24];
 	int64_t n;
 
 	if (!colon || strlen(colon + 1) != 64 ||
-	    strspn(colon + 1, "0123456789abcdef") != 64)
+	    strspn(colon + 1, "0123456789abcdef") != 64 || colon - s >= (ssize_t)sizeof(number))
 		return -EINVAL;
-	*colon = '\0';
-	if (cli_parse_number(s, 1, INT64_MAX, &n) < 0)
+	memcpy(number, s, (size_t)(colon - s));
+	number[colon - s] = '\0';
+	if (cli_parse_number(number, 1, INT64_MAX, &n) < 0)
 		return -EINVAL;
 	*seq = (uint64_t)n;
 	*hash = colon + 1;
@@ -44,13 +46,14 @@ static void print_result(const struct cli *cli, const struct store_verify_result
 	else
 		cli_printf(cli, CLI_RED, "%-12s", "BROKEN");
 	putchar(' ');
-	if (ok)
+	if (ok) {
 		printf("%llu records, none altered, removed or reordered\n",
 		       (unsigned long long)v->checked);
-	else
-		cli_text(v->problem), putchar('\n');
-	if (!ok)
+	} else {
+		cli_text(v->problem);
+		putchar('\n');
 		cli_field(cli, "before it", "%llu records hold", (unsigned long long)v->checked);
+	}
 	cli_field(cli, "head", "%llu:%s%s", (unsigned long long)v->last_seq, v->last_hash,
 		  v->head_checked ? "" : " (no signed head to hold it against)");
 	cli_field(cli, "key", "%s", v->key_fingerprint);
@@ -67,7 +70,6 @@ static int run(struct cli *cli, int argc, char **argv)
 	};
 	struct store_verify_result v = { 0 };
 	_cleanup_free_ char *in_state_dir = NULL;
-	_cleanup_free_ char *head_copy = NULL;
 	uint64_t seq = 0;
 	const char *db;
 	int r = cli_options(cli, argc, argv, opts, false);
@@ -76,8 +78,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
 	if (!cli_positional(cli, r, 0, 1))
 		return CLI_FAILED;
-	head_copy = head ? strdup(head) : NULL;
-	if (head && (!head_copy || parse_head(head_copy, &seq, &hash) < 0))
+	if (head && parse_head(head, &seq, &hash) < 0)
 		return cli_usage(cli, "--head is SEQ:HASH, with a hash of 64 hexadecimal digits");
 	if (asprintf(&in_state_dir, "%s/oknek.db", state_dir) < 0) {
 		in_state_dir = NULL;
