@@ -192,13 +192,27 @@ static void rescan(struct marks *m)
 
 /* --- homes and projects ------------------------------------------------------------------- */
 
+/* What is marked in it stays so; it is only no longer looked through anew. */
+static bool forget_oldest_project(struct marks *m)
+{
+	for (unsigned i = 0; i < m->n_places; i++) {
+		if (!m->places[i].project[0])
+			continue;
+		m->n_places--;
+		memmove(&m->places[i], &m->places[i + 1],
+			(m->n_places - i) * sizeof(m->places[0]));
+		return true;
+	}
+	return false;
+}
+
 static bool add_place(struct marks *m, uid_t uid, const char *home, const char *project)
 {
 	for (unsigned i = 0; i < m->n_places; i++)
 		if (!strcmp(m->places[i].home, home) && !strcmp(m->places[i].project, project))
 			return false;
-	if (m->n_places == PLACES_MAX) {
-		marks_gap(m, home[0] ? home : project, "more homes and projects than oknek keeps");
+	if (m->n_places == PLACES_MAX && !forget_oldest_project(m)) {
+		marks_gap(m, home[0] ? home : project, "more homes than oknek keeps");
 		return false;
 	}
 	m->places[m->n_places].uid = uid;

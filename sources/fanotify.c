@@ -218,13 +218,15 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 	count_verdict(s, m->tree_id, bus_publish(b, &ev));
 }
 
-static void refuse_nobody(int group_fd, int event_fd)
+/* There are more slots than permissions may be parked, so this does not happen; if it does, nobody
+ * is held, and it is counted. */
+static void answer_without_slot(struct fanotify_source *s, int event_fd)
 {
 	struct fanotify_response r = { .fd = event_fd, .response = FAN_ALLOW };
 
-	/* No slot, which more slots than parked permissions rules out: never hold the opener. */
-	if (write(group_fd, &r, sizeof(r)) < 0)
-		abort();
+	s->lost++;
+	if (write(s->groups.permission, &r, sizeof(r)) < 0)
+		s->malformed++;
 	close(event_fd);
 }
 
@@ -257,7 +259,7 @@ static void handle_permission(struct fanotify_source *s, struct bus *b,
 	s->fig.answered++;
 	p = permission_take(s->c.permissions, s->groups.permission, md->fd, md->pid);
 	if (!p) {
-		refuse_nobody(s->groups.permission, md->fd);
+		answer_without_slot(s, md->fd);
 		return;
 	}
 	ctx = &s->parked[permission_index(s->c.permissions, p)];

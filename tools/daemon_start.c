@@ -44,7 +44,7 @@ static void refuse_source(struct daemon *d, const char *name, const char *why)
 }
 
 struct wanted {
-	bool fanotify, any;
+	bool fanotify;
 	char *replay;
 };
 
@@ -80,8 +80,7 @@ static int choose_sources(struct daemon *d, struct wanted *w)
 		for (char **s = d->config->sources; s && *s; s++)
 			if (want(d, w, *s) < 0)
 				return -EINVAL;
-		w->any = !d->config->sources || !d->config->sources[0];
-		w->fanotify |= w->any;
+		w->fanotify |= !d->config->sources || !d->config->sources[0];
 	}
 	return 0;
 }
@@ -417,19 +416,11 @@ static int open_replay(struct daemon *d, const char *path)
 	return err;
 }
 
-static int open_sources(struct daemon *d)
+static int open_sources(struct daemon *d, const struct wanted *w)
 {
-	struct wanted w = { 0 };
-
-	if (choose_sources(d, &w) < 0)
-		return EXIT_USAGE;
-	if (w.fanotify && geteuid() != 0 && !w.replay) {
-		log_error("fanotify needs root; only --source=replay:FILE runs without");
-		return EXIT_NOPERM;
-	}
-	if (w.replay)
-		open_replay(d, w.replay);
-	if (w.fanotify)
+	if (w->replay)
+		open_replay(d, w->replay);
+	if (w->fanotify)
 		open_fanotify(d);
 	if (!d->enforcer && permissive_open(&d->enforcer) < 0)
 		return EXIT_UNAVAILABLE;
@@ -532,8 +523,15 @@ static void resume_trees(struct daemon *d)
 
 int daemon_start(struct daemon *d)
 {
+	struct wanted w = { 0 };
 	int status, err;
 
+	if (choose_sources(d, &w) < 0)
+		return EXIT_USAGE;
+	if (w.fanotify && geteuid() != 0 && !w.replay) {
+		log_error("fanotify needs root; only --source=replay:FILE runs without");
+		return EXIT_NOPERM;
+	}
 	if (zone_load(&d->zone) < 0)
 		log_warning("the local time zone cannot be read: rules see UTC");
 	if (make_dir(d->opt.run_dir, 0755) < 0 || lock_run_dir(d->opt.run_dir) < 0)
@@ -555,7 +553,7 @@ int daemon_start(struct daemon *d)
 		return EXIT_UNAVAILABLE;
 	atomic_store(&d->mode, d->opt.mode >= 0 ? d->opt.mode : (int)d->config->mode);
 	atomic_store(&d->mode_now, atomic_load(&d->mode));
-	status = open_sources(d);
+	status = open_sources(d, &w);
 	if (!status)
 		status = load_first_rules(d);
 	if (status)
