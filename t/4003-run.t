@@ -21,7 +21,7 @@ exits 137 "killed by signal 9" oknek run -- sh -c 'kill -9 $$'
 exits 143 "killed by signal 15" oknek run -- sh -c 'kill -15 $$'
 exits 127 "a command that is not there" oknek run -- "$SCRATCH/none"
 like "$(cat "$SCRATCH/out")" "oknek: $SCRATCH/none: No such file" "is said"
-exits 127 "nor in PATH" oknek run -- nonesuch-command
+exits 127 "nor in PATH" env PATH=/usr/bin:/bin "$(bin oknek)" --run-dir "$RUN" run nonesuch-command
 touch "$SCRATCH/plain"
 exits 126 "one that cannot be executed" oknek run -- "$SCRATCH/plain"
 exits 126 "a directory" oknek run -- "$SCRATCH"
@@ -144,7 +144,10 @@ os.write(fd, b"\x1a")
 check(expect(b"Stopped"), "^Z stops it again")
 os.write(fd, b"fg\n")
 time.sleep(0.3)
+os.write(fd, b"in front\n")
+expect(b"in front")
 os.write(fd, b"\x03")
+time.sleep(0.5) # the terminal throws away what was typed before
 os.write(fd, b"echo status=$?=\n")
 check(expect(b"status=130="), "^C ends it with 130")
 os.write(fd, run + b" cat &\n")
@@ -153,7 +156,10 @@ os.write(fd, b"jobs\n")
 check(expect(b"Stopped"), "in the background it stops when it reads")
 os.write(fd, b"fg\n")
 time.sleep(0.3)
+os.write(fd, b"in front\n")
+expect(b"in front")
 os.write(fd, b"\x04")
+time.sleep(0.3)
 os.write(fd, b"echo status=$?=\n")
 check(expect(b"status=0="), "and ends in front")
 os.write(fd, b"exit\n")
