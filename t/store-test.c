@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <sodium.h>
 #include <sqlite3.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -29,8 +31,6 @@ static void on_health(void *arg, bool ok, const char *why)
 	struct health *h = arg;
 
 	h->changes++;
-	if (getenv("V"))
-		fprintf(stderr, "HEALTH %d %s\n", ok, why);
 	h->ok = ok;
 	snprintf(h->why, sizeof(h->why), "%s", why);
 }
@@ -813,6 +813,82 @@ static void a_size_limit_removes_the_oldest(void **state)
 	assert_int_equal(v.last_seq, 75 + 240);
 }
 
+/* ---- disks of our own, in a mount namespace of our own; these come last ---- */
+
+static void mount_state(struct scratch *sc, const char *options)
+{
+	mkdir(in(sc, "state"), 0700);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", in(sc, "state"), "tmpfs", 0, options) < 0)
+		skip();
+}
+
+static void a_full_disk_is_survived(void **state)
+{
+	struct scratch *sc = *state;
+	struct store_verify_result v;
+	unsigned decided = 0, kept = 0;
+	struct journal_stats js;
+	struct setup u;
+	char junk[4096] = { 0 };
+	FILE *f;
+
+	mount_state(sc, "size=1m,mode=700");
+	start(sc, &u, 256 << 10);
+	evidence_record(u.j, "/first");
+	assert_int_equal(store_flush(u.s, 5000), 0);
+	f = fopen(in(sc, "state/junk"), "w");
+	while (fwrite(junk, sizeof(junk), 1, f) == 1 && !fflush(f))
+		;
+	fclose(f);
+	for (; decided < 2000; decided++) {
+		kept += evidence_record(u.j, "/more") != 0;
+		usleep(100);
+	}
+	wait_health(&u, false);
+	assert_non_null(strstr(u.health.why, "space"));
+	for (; decided < 4000; decided++)
+		kept += evidence_record(u.j, "/more") != 0;
+	journal_stats(u.j, &js);
+	assert_int_equal(kept + js.lost, decided);
+	assert_true(js.lost > 0);
+
+	/* Room for about a thousand records. */
+	assert_int_equal(unlink(in(sc, "state/junk")), 0);
+	assert_int_equal(mount(NULL, in(sc, "state"), NULL, MS_REMOUNT, "size=64m"), 0);
+	wait_health(&u, true);
+	assert_int_equal(store_flush(u.s, 5000), 0);
+	stop(&u);
+	assert_int_equal(verify(sc, &v), 0);
+	assert_int_equal(count(sc, &(struct store_filter){ .rule = "R3" }), kept + 1);
+	assert_true(count(sc, &(struct store_filter){ .rule = "O1" }) > 0);
+	umount2(in(sc, "state"), MNT_DETACH);
+}
+
+static void a_disk_that_becomes_read_only_is_waited_for(void **state)
+{
+	struct scratch *sc = *state;
+	struct store_verify_result v;
+	struct setup u;
+
+	mount_state(sc, "size=8m,mode=700");
+	fill(sc, 3);
+	assert_int_equal(mount(NULL, in(sc, "state"), NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+	start(sc, &u, 0);
+	assert_true(evidence_record(u.j, "/x"));
+	wait_health(&u, false);
+	assert_int_equal(u.health.changes, 1);
+	/* Reading goes on: a copy somebody was given is often read-only. */
+	assert_int_equal(verify(sc, &v), 0);
+	assert_int_equal(v.checked, 3);
+	assert_int_equal(mount(NULL, in(sc, "state"), NULL, MS_REMOUNT, NULL), 0);
+	assert_int_equal(store_flush(u.s, 5000), 0);
+	stop(&u);
+	assert_int_equal(verify(sc, &v), 0);
+	assert_int_equal(v.checked, 4);
+	umount2(in(sc, "state"), MNT_DETACH);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -848,6 +924,8 @@ int main(void)
 		T(decided_alone_becomes_unknown),
 		T(expired_records_go_and_verify_passes),
 		T(a_size_limit_removes_the_oldest),
+		T(a_full_disk_is_survived),
+		T(a_disk_that_becomes_read_only_is_waited_for),
 	};
 
 	log_set_level(LOG_ERROR - 1); /* what goes wrong here is meant to */
