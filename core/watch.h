@@ -54,6 +54,7 @@ struct watch_queue {
 	_Atomic uint64_t head;  /* changes put, by the verdict thread */
 	_Atomic uint64_t done;  /* changes dealt with, by the mark thread: marks stand */
 	_Atomic bool overflow;  /* a change found no room: everything must be looked at again */
+	_Atomic unsigned filesystems; /* groups in use: notify[] and observe[] below this */
 	int wake_fd;            /* eventfd: the mark thread has work */
 	int done_fd;            /* eventfd: `done` advanced */
 	_Atomic uint8_t exe_trust[PERMISSION_SLOTS]; /* enum exe_trust */

@@ -47,6 +47,8 @@ static int notify(struct marks *m, struct object *o, int fd, const char *fstype)
 	}
 	if (spare < 0)
 		return -ENOSPC;
+	/* Read from before its first mark stands. */
+	atomic_store_explicit(&m->c.queue->filesystems, (unsigned)spare + 1, memory_order_release);
 	err = mark(m->c.groups->notify[spare], notify_mask(o), fd);
 	if (err)
 		return err;

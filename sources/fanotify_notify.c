@@ -10,6 +10,7 @@
 #include "sources/fanotify_priv.h"
 
 #define DRAIN_READS_MAX 64 /* of 8 KiB: some 5,000 changes before we call it a flood */
+#define OPEN_READS_MAX 4
 
 /* The identities one notification carries. */
 struct notice {
@@ -193,12 +194,11 @@ static bool drain_group(struct fanotify_source *s, int fd, int reads_max,
 
 bool fanotify_drain_changes(struct fanotify_source *s)
 {
+	unsigned n = atomic_load_explicit(&s->c.queue->filesystems, memory_order_acquire);
 	bool all = true;
 
-	for (int i = 0; i < WATCH_FILESYSTEMS_MAX; i++)
-		if (s->groups.notify[i] >= 0)
-			all &= drain_group(s, s->groups.notify[i], DRAIN_READS_MAX,
-					   handle_change);
+	for (unsigned i = 0; i < n; i++)
+		all &= drain_group(s, s->groups.notify[i], DRAIN_READS_MAX, handle_change);
 	return all;
 }
 
@@ -260,8 +260,9 @@ static void handle_open(struct fanotify_source *s, const struct fanotify_event_m
 
 void fanotify_drain_opens(struct fanotify_source *s, struct bus *b)
 {
+	unsigned n = atomic_load_explicit(&s->c.queue->filesystems, memory_order_acquire);
+
 	s->bus = b;
-	for (int i = 0; i < WATCH_FILESYSTEMS_MAX; i++)
-		if (s->groups.observe[i] >= 0)
-			drain_group(s, s->groups.observe[i], 4, handle_open);
+	for (unsigned i = 0; i < n; i++)
+		drain_group(s, s->groups.observe[i], OPEN_READS_MAX, handle_open);
 }
