@@ -22,17 +22,9 @@
 #define SETTLE_BATCH 256
 #define ACKS_MAX 65536 /* datagrams to look through for an answer to our request */
 
-/* The longer request that Linux 6.6 and later take: only these events. In older headers it is
- * missing, older kernels ignore it without a word. */
-struct listen_filtered {
-	uint32_t op;
-	uint32_t events;
-};
-
 struct connector_feed {
 	struct process_feed base;
 	struct mnl_socket *nl;
-	bool filtered; /* what the filter holds back leaves gaps in the sequence */
 	bool overflow; /* found in settle, to be told by the next drain */
 	bool seq_known[CONNECTOR_CPUS];
 	uint32_t seq[CONNECTOR_CPUS];
@@ -219,9 +211,10 @@ static void take_exit(struct connector_feed *c, const struct connector_event *e)
 	}
 }
 
+/* The kernel numbers what it sends, and leaves a gap where it found no memory for a message. */
 static void count_gap(struct connector_feed *c, const struct connector_event *e)
 {
-	if (c->filtered || e->cpu >= CONNECTOR_CPUS)
+	if (e->cpu >= CONNECTOR_CPUS)
 		return;
 	if (c->seq_known[e->cpu] && e->seq != c->seq[e->cpu] + 1) {
 		c->seq_gaps++;
@@ -471,25 +464,17 @@ static int await_ack(const struct connector_feed *c, uint32_t seq)
 	return w.seen ? -(int)w.error : -EOPNOTSUPP;
 }
 
+/* Linux 6.6 can filter by kind, but what it holds back leaves gaps in the numbers: a loss could no
+ * longer be told from it. The other kinds are rare. */
 static int listen_to_processes(struct connector_feed *c)
 {
 	const uint32_t all = PROC_CN_MCAST_LISTEN;
-	const struct listen_filtered some = {
-		.op = PROC_CN_MCAST_LISTEN,
-		.events = PROC_EVENT_FORK | PROC_EVENT_EXEC | PROC_EVENT_EXIT,
-	};
 	/* Answers go to all listeners: ours must be told from theirs. */
-	const uint32_t seq = (uint32_t)getpid() * 4;
+	const uint32_t seq = (uint32_t)getpid();
 	int r;
 
 	r = request(c, seq, &all, sizeof(all));
-	if (r == 0)
-		r = await_ack(c, seq);
-	if (r < 0)
-		return r;
-	r = request(c, seq + 2, &some, sizeof(some));
-	c->filtered = r == 0 && await_ack(c, seq + 2) == 0;
-	return 0;
+	return r < 0 ? r : await_ack(c, seq);
 }
 
 static int open_socket(struct connector_feed *c, const struct process_feed_limits *l)
