@@ -365,7 +365,7 @@ static int read_readers(struct loading *l, const struct yaml_node *n)
 		if (err)
 			return err;
 		drop_readers(l->c, n->keys[i]->scalar);
-		for (size_t k = 0; exes[k]; k++) {
+		for (size_t k = 0; exes && exes[k]; k++) {
 			err = add_reader(l, n->keys[i]->scalar, exes[k]);
 			if (err)
 				return err;

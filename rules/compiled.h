@@ -121,10 +121,6 @@ unsigned match_process_names(struct match_context *ctx, const char *const **ret)
 
 /* index.c */
 struct index;
-struct index_hits {
-	const uint32_t *rules;
-	size_t n;
-};
 int index_build(struct pool *pool, struct compiled *const *rules, size_t n, enum event_kind kind,
 		struct index **ret);
 /* Calls fn with each list of rules that could match; a rule may come more than once. NULL names

@@ -28,6 +28,7 @@ struct rules_config {
 	unsigned mechanisms[KIND_COUNT]; /* bit per enum mechanism that works here, per kind */
 	const struct rules_override *overrides;
 	size_t n_overrides;
+	uint64_t retain_default_s; /* for rules that do not say; 0: 90 days */
 };
 
 /* Loads all rules of all dirs or nothing. Errors: -EINVAL (err says where and what), -ENOENT,

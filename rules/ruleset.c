@@ -10,6 +10,7 @@
 #include "rules/compiled.h"
 
 #define FILES_MAX 16384
+#define RETAIN_DEFAULT_S (90 * UINT64_C(86400))
 
 /* A set that is being put together. */
 struct building {
@@ -54,6 +55,9 @@ static int add_rule(struct building *b, const struct yaml_doc *doc, size_t i, bo
 	err = rule_parse(&l, root, c);
 	if (err)
 		return err;
+	if (!c->rule.retain_s)
+		c->rule.retain_s = b->config->retain_default_s ? b->config->retain_default_s :
+								 RETAIN_DEFAULT_S;
 	if (only_x && c->rule.id[0] != 'X')
 		return yaml_fail(l.err, l.file, yaml_get(root, "id")->line,
 				 "id %s is reserved for signed packs: rules of your own begin "

@@ -374,8 +374,16 @@ static void defaults_are_what_the_manual_says(void **state)
 	(void)state;
 	assert_int_equal(r->on_timeout, VERDICT_BLOCK);
 	assert_int_equal(r->deadline_ns, 0);
-	assert_int_equal(r->retain_s, 0);
+	assert_int_equal(r->retain_s, 90 * 86400);
 	assert_string_equal(r->pack, "local");
+	ruleset_unref(rs);
+	const struct rules_config c = { .retain_default_s = 7 };
+	const char *text = RULE("X1", "{ default: warn }") "---\nevidence: { retain_for: 1h }\n"
+			   RULE("X2", "{ default: warn }");
+	struct rules_error err;
+	assert_int_equal(ruleset_load_buffer("f", text, strlen(text), &c, &rs, &err), 0);
+	assert_int_equal(ruleset_rule(rs, 0)->retain_s, 7);
+	assert_int_equal(ruleset_rule(rs, 1)->retain_s, 3600);
 	ruleset_unref(rs);
 	rs = rules(RULE("X1", "{ default: block, deadline: 250ms, on_timeout: allow, on_block: hold }"));
 	r = ruleset_rule(rs, 0);

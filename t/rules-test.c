@@ -3,6 +3,7 @@
 #include "t/rules-test.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,7 +12,7 @@
 
 /* ---- does anything on the way allocate? ---------------------------------------------------- */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if SANITIZED
 #define COUNTS_ALLOCATIONS 0
 static unsigned long allocations;
 #else
@@ -370,6 +371,41 @@ static void deciding_allocates_nothing(void **state)
 	ruleset_unref(rs);
 }
 
+static void *decide_often(void *arg)
+{
+	struct event ev = an_open("/home/u/.aws/xyxyxyxyxy.pem");
+	size_t n = 0;
+
+	for (int i = 0; i < 2000; i++) {
+		const char *category;
+		struct decision d;
+
+		ruleset_ref(arg);
+		rules_decide(arg, &ev, &wednesday_15, &d, &category);
+		n += d.n_fired == 2 && category;
+		ruleset_unref(arg);
+	}
+	return (void *)n;
+}
+
+static void threads_share_a_set(void **state)
+{
+	struct ruleset *rs = rules(
+		HEAD("R3") "part: a\nmatch: { any_of: [ path: { glob: '~/.{aws,ssh}/**' } ] }\n---\n"
+		HEAD("X1") "match: { all_of: [ path: { match: '/(x|y)+\\.pem$' } ] }\n");
+	pthread_t threads[3];
+	void *n;
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, decide_often, rs), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(pthread_join(threads[i], &n), 0);
+		assert_int_equal((size_t)n, 2000);
+	}
+	ruleset_unref(rs);
+}
+
 /* ---- categories ---------------------------------------------------------------------------- */
 
 static void a_category_ignores_who_and_when(void **state)
@@ -633,6 +669,7 @@ int main(void)
 		cmocka_unit_test(the_strongest_come_first_and_the_rest_are_counted),
 		cmocka_unit_test(a_match_that_gives_up_counts_against_the_process),
 		cmocka_unit_test(deciding_allocates_nothing),
+		cmocka_unit_test(threads_share_a_set),
 		cmocka_unit_test(a_category_ignores_who_and_when),
 		cmocka_unit_test(a_rule_is_bound_to_what_holds_it),
 		cmocka_unit_test(without_a_mechanism_a_block_is_detected),

@@ -13,6 +13,19 @@
 #include "core/proctree.h"
 #include "rules/rules.h"
 
+/* Sanitizers have a malloc of their own, which a test must not replace. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                     \
+	__has_feature(memory_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 /* A rule of kind file_opened around a match, to be completed with its lines. */
 #define HEAD(id) "id: " id "\nname: n\nversion: 1\nkind: file_opened\naction: { default: block }\n"
 #define FANOTIFY { [KIND_FILE_OPENED] = 1u << MECH_FANOTIFY }

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loading fails cleanly at whichever allocation fails: an error, no crash, nothing left behind. */
+#include "t/rules-test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/config.h"
+
+#if SANITIZED
+#define CAN_FAIL 0
+static long fail_at;
+static long in_use;
+#else
+#define CAN_FAIL 1
+static long fail_at; /* counts down; at 0 the allocation fails, below none does */
+static long in_use;
+
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+void __libc_free(void *p);
+
+static bool fails(void)
+{
+	return fail_at > 0 && --fail_at == 0;
+}
+
+void *malloc(size_t n)
+{
+	void *p = fails() ? NULL : __libc_malloc(n);
+
+	in_use += p != NULL;
+	return p;
+}
+
+void *calloc(size_t n, size_t size)
+{
+	void *p = fails() ? NULL : __libc_calloc(n, size);
+
+	in_use += p != NULL;
+	return p;
+}
+
+void *realloc(void *old, size_t n)
+{
+	void *p = fails() ? NULL : __libc_realloc(old, n);
+
+	in_use += p && !old;
+	return p;
+}
+
+void free(void *p)
+{
+	in_use -= p != NULL;
+	__libc_free(p);
+}
+#endif
+
+static const char rule[] =
+	"id: X1\npart: a\nname: n\nversion: 1\nkind: file_opened\nauthors: [ a ]\n"
+	"match:\n  any_of:\n    - path: { glob: ['~/.{a,b}/**', '**/*.pem'] }\n"
+	"    - all_of: [ path: { prefix: /x/ }, process_name: { match: '^(a|b)+$' } ]\n"
+	"    - path: { suffix: .key }\n"
+	"  none_of: [ path: { eq: /x/y }, process_name: { eq: z } ]\n"
+	"action: { default: block, configurable: true }\n---\n"
+	"id: X2\nname: n\nversion: 1\nkind: socket_connect\n"
+	"match: { any_of: [ dest_ip: { cidr: 10.0.0.0/8 } ] }\naction: { default: block }\n";
+
+static void rules_without_memory(void **state)
+{
+	const struct rules_override override = { "X1", VERDICT_WARN };
+	const struct rules_config c = { .mechanisms = FANOTIFY, .overrides = &override,
+					.n_overrides = 1 };
+	struct ruleset *rs = NULL;
+	struct rules_error err;
+	long n = 0, before;
+	int rc;
+
+	(void)state;
+	if (!CAN_FAIL)
+		skip();
+	do {
+		before = in_use;
+		err.text[0] = '\0';
+		fail_at = ++n;
+		rc = ruleset_load_buffer("f", rule, strlen(rule), &c, &rs, &err);
+		if (rc) {
+			fail_at = 0;
+			assert_true(rc == -ENOMEM || rc == -EINVAL);
+			assert_non_null(strstr(err.text, "memory"));
+			assert_null(rs);
+			assert_int_equal(in_use, before);
+		}
+	} while (rc && n < 10000);
+	fail_at = 0;
+	assert_int_equal(rc, 0);
+	assert_true(n > 20);
+	assert_int_equal(ruleset_count(rs), 2);
+	ruleset_unref(rs);
+	assert_int_equal(in_use, before);
+}
+
+static void configuration_without_memory(void **state)
+{
+	static const char text[] = "source: [fanotify]\nfanotify: { only: [/tmp] }\n"
+				   "control: { group: a }\nrules: { R3: { action: warn } }\n"
+				   "readers: { R3/aws: [/a, /b] }\n";
+	struct config *c = NULL;
+	char err[512];
+	long n = 0, before;
+	int rc;
+
+	(void)state;
+	if (!CAN_FAIL)
+		skip();
+	do {
+		before = in_use;
+		fail_at = ++n;
+		rc = config_load_buffer("f", text, strlen(text), &c, err);
+		if (rc) {
+			fail_at = 0;
+			assert_int_equal(rc, -ENOMEM);
+			assert_null(c);
+			assert_int_equal(in_use, before);
+		}
+	} while (rc && n < 10000);
+	fail_at = 0;
+	assert_int_equal(rc, 0);
+	assert_true(n > 20);
+	config_free(c);
+	assert_int_equal(in_use, before);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rules_without_memory),
+		cmocka_unit_test(configuration_without_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
