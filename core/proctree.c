@@ -11,6 +11,7 @@
 
 #define LINEAGE_DEPTH 64
 #define PEEK_TRIES 64
+#define GROUP_BITS 6
 
 /* What proctree_peek() reads while we write. */
 #define SHARED_SET(field, v) __atomic_store_n(&(field), (v), __ATOMIC_RELEASE)
@@ -18,12 +19,14 @@
 
 /* ---- slots: pid to row -------------------------------------------------------------------- */
 
-/* Sixteen neighbouring pids share a cache line: a tree's pids mostly are neighbours. */
+/* Neighbouring pids stay together, since a tree's pids mostly are neighbours: few pages are touched.
+ * Their groups are scattered, or the pids of two dense ranges would pile up. */
 static uint32_t slot_home(pid_t tgid)
 {
-	uint32_t group = ((uint32_t)tgid >> 4) * 2654435769u; /* 2^32 / golden ratio */
+	uint32_t group = ((uint32_t)tgid >> GROUP_BITS) * 2654435769u; /* 2^32 / golden ratio */
 
-	return (group >> (32 - (SLOT_BITS - 4)) << 4) | ((uint32_t)tgid & 15);
+	return (group >> (32 - (SLOT_BITS - GROUP_BITS)) << GROUP_BITS) |
+	       ((uint32_t)tgid & ((1u << GROUP_BITS) - 1));
 }
 
 static uint64_t slot_value(pid_t tgid, uint32_t row)

@@ -3,6 +3,7 @@
 #include "sources/process_feed.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #ifdef OKNEK_NO_BPF
