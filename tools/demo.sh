@@ -22,6 +22,8 @@ if [ -t 1 ] && [ -z "${NO_COLOR-}" ]; then
 else
 	bold='' dim='' red='' plain=''
 fi
+fields='agent\.id|decided_by|errno|mechanism|outcome|process\.exe|rule\.(id|part)|prev|seq|sig'
+fields+='|time|verdict'
 number=0
 step() { number=$((number + 1)); printf '\n%s%d. %s%s\n' "$bold" $number "$1" "$plain"; }
 typed() { printf '%s   $ %s%s\n' "$dim" "$1" "$plain"; }
@@ -101,22 +103,7 @@ recorded() {
 	return 1
 }
 
-# The event, its record, and the proof; the same whether it came from the kernel or a recording.
-show_record() {
-	step "The event, as the administrator sees it"
-	recorded || failed "the event is not in the evidence"
-	typed "oknek events"
-	oknek events >"$scratch/out" 2>&1 || failed "oknek events: $(cat "$scratch/out")"
-	shown
-	grep -q "$1" "$scratch/out" || failed "the event line does not say $1"
-}
-show_proof() {
-	step "The proof: a signed record, chained to the one before it"
-	typed "oknek show $seq"
-	oknek show "$seq" >"$scratch/out" 2>&1 || failed "oknek show: $(cat "$scratch/out")"
-	grep -E '^(agent\.id|decided_by|errno|mechanism|outcome|process\.exe|rule\.(id|part)|prev|seq|sig|time|verdict) ' \
-		"$scratch/out" | sed 's/^/   /'
-	echo "   …"
+prove() {
 	typed "oknek verify --state-dir …"
 	oknek verify --state-dir "$state" >"$scratch/out" 2>&1 ||
 		failed "oknek verify: $(cat "$scratch/out")"
@@ -177,14 +164,26 @@ live() {
 		cat "$home/hello.py" >"$scratch/out" 2>&1 || failed "it was denied: $(cat "$scratch/out")"
 	shown
 
-	show_record BLOCK
+	step "The event, as the administrator sees it"
+	recorded || failed "the event is not in the evidence"
+	typed "oknek events"
+	oknek events >"$scratch/out" 2>&1 || failed "oknek events: $(cat "$scratch/out")"
+	shown
+	grep -q BLOCK "$scratch/out" || failed "the event line does not say BLOCK"
+
 	step "The reason, as the agent or its user may ask for it"
 	typed "oknek why"
 	as_user "$scratch/bin/oknek" --run-dir "$run" why >"$scratch/out" 2>&1 ||
 		failed "oknek why: $(cat "$scratch/out")"
 	shown
 	grep -q R3 "$scratch/out" || failed "it does not name the rule"
-	show_proof
+
+	step "The proof: a signed record, chained to the one before it"
+	typed "oknek show $seq"
+	oknek show "$seq" >"$scratch/out" 2>&1 || failed "oknek show: $(cat "$scratch/out")"
+	grep -E "^($fields) " "$scratch/out" | sed 's/^/   /'
+	echo "   …"
+	prove
 	stop
 	printf '\n%sAll of it happened, and nothing of it is left.%s\n' "$bold" "$plain"
 }
@@ -199,10 +198,20 @@ replayed() {
 	# By whoever runs this: others would not be shown it.
 	sed "s/\"uid\":1000/\"uid\":$(id -u)/" tools/demo.events >"$scratch/demo.events"
 	grep -v '^#' "$scratch/demo.events" | cut -c -400 | sed 's/^/   /'
-	start --source=replay:"$scratch/demo.events" || failed "the daemon did not start"
-	show_record R3
-	show_proof
-	stop
+	typed "oknekd --foreground --source=replay:demo.events …"
+	timeout 60 "$scratch/bin/oknekd" --foreground --run-dir "$run" --state-dir "$state" \
+		--config "$config" --rules "$root/rules/core" \
+		--source=replay:"$scratch/demo.events" </dev/null >"$scratch/log" 2>&1 ||
+		failed "the daemon did not end well"
+
+	step "The proof: a signed record, chained to the one before it"
+	typed "oknek export"
+	oknek export --db "$state/oknek.db" >"$scratch/out" 2>&1 ||
+		failed "oknek export: $(cat "$scratch/out")"
+	shown
+	grep '"id":"R3"' "$scratch/out" | grep -q '"verdict":"detected"' ||
+		failed "the event is not in the evidence"
+	prove
 	printf '\n%sThe decision is the same; that the kernel denies it can be seen as root.%s\n' \
 		"$bold" "$plain"
 }
