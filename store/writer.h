@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The working part of the store: takes what is in the ring into the database. It belongs to one
+ * thread at a time and knows nothing of others; what they may see it hands out by `published`.
+ */
+#ifndef OKNEK_STORE_WRITER_H
+#define OKNEK_STORE_WRITER_H
+
+#include "store/db.h"
+#include "store/journal.h"
+
+#define BATCH_MAX 256
+#define NOTES_MAX 8
+#define RETENTIONS_MAX 256
+
+struct note { /* a record of the store's own, for the next batch */
+	const char *name;
+	char json[400];
+};
+
+struct retention {
+	char rule[64], part[64];
+	uint64_t retain_s;
+};
+
+struct writer {
+	/* given */
+	char *dir; /* owned */
+	struct journal *j;
+	uint64_t max_size_bytes;
+	void (*health)(void *arg, bool ok, const char *why, bool changed);
+	void (*published)(void *arg);                        /* the chain's end has moved */
+	void *arg;
+
+	struct zone zone;
+	char host[256];
+	int dir_fd; /* -1: not open */
+	bool have_key, have_db;
+	struct host_key key;
+	struct db db;
+	uint64_t batch; /* number of the last one committed */
+	struct journal_losses told; /* that a record tells of */
+	uint64_t claimed[BATCH_MAX];
+	struct note notes[NOTES_MAX];
+	unsigned n_notes;
+	struct retention retention[RETENTIONS_MAX]; /* what the database knows already */
+	unsigned n_retention;
+	struct text json;
+	uint64_t head_seq, head_ns, announced_seq, announced_ns, pruned_ns, retry_ns;
+	bool healthy, health_told, head_bad;
+};
+
+/* One turn: opens what is not open, takes one batch. True when there may be more to do at once.
+ * leisure: nobody waits for it, so that old records may be pruned. */
+bool writer_turn(struct writer *w, bool leisure);
+/* The last one: takes what is left, makes the head durable, closes, frees what w holds. */
+void writer_finish(struct writer *w);
+
+/* --- between writer.c and batch.c ---------------------------------------------------------- */
+
+/* Takes what is in the ring into the database. Returns how many entries it took, or -errno; then
+ * nothing has changed. `must`: there is something to write beside the ring, or the head has to be
+ * made durable. */
+int batch_run(struct writer *w, bool must);
+bool batch_head_is_due(const struct writer *w, uint64_t now_ns);
+
+__attribute__((format(printf, 3, 4)))
+void writer_note(struct writer *w, const char *name, const char *fmt, ...);
+void writer_set_health(struct writer *w, bool ok, const char *why);
+/* After an error of the open database: what the next attempt starts from. */
+void writer_give_up(struct writer *w, int err);
+uint64_t writer_now_ns(void);
+int64_t writer_wall_ns(void);
+
+#endif
