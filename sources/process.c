@@ -185,7 +185,20 @@ int process_feed_drain(struct process_feed *f)
 
 int process_feed_track(struct process_feed *f, pid_t tgid, uint32_t tree_id)
 {
-	return f->ops->track ? f->ops->track(f, tgid, tree_id) : 0;
+	const struct member *m = proctree_find(f->tree, tgid);
+	struct procstat stat;
+	int r;
+
+	r = f->ops->track ? f->ops->track(f, tgid, tree_id) : 0;
+	if (r < 0 && r != -ESRCH)
+		return r;
+	/* From here on the feed tells of its end. If that came before, nobody else will. */
+	if (r == 0 && procstat_read(tgid, &stat) == 0 && !stat.dead &&
+	    (!m || !m->start_time_ns || start_time_same(m->start_time_ns, stat.start_time_ns)))
+		return 0;
+	process_feed_untrack(f, tgid);
+	process_gone(f, tgid);
+	return -ESRCH;
 }
 
 int process_feed_untrack(struct process_feed *f, pid_t tgid)

@@ -67,7 +67,9 @@ int process_feed_drain(struct process_feed *f);
 void process_feed_settle(struct process_feed *f);
 
 /* Tells the feed about members that the table got by other ways (new tree, adoption), and about
- * removed ones, so that their children are followed. Not on the answer path. */
+ * removed ones, so that their children are followed. Not on the answer path. track: -ESRCH when
+ * the process ended before the feed would have told; it is no member any more then. -E2BIG when the
+ * kernel's map is full. */
 int process_feed_track(struct process_feed *f, pid_t tgid, uint32_t tree_id);
 int process_feed_untrack(struct process_feed *f, pid_t tgid);
 

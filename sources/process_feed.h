@@ -51,8 +51,7 @@ int process_feed_open_limited(const char *which, const struct process_feed_limit
 			      struct process_feed **ret, char why[256]);
 
 /*
- * Makes a running process a member, if the process that has this pid has this start time; it is
- * asked after it was tracked, so that no exit comes in between. 1 if it became one, 0 if it was
+ * Makes a running process a member, if the process that has this pid has this start time. 1 if it became one, 0 if it was
  * one, -ESRCH when it is gone, -ENOSPC.
  */
 int process_adopt(struct process_feed *f, uint32_t tree_id, pid_t tgid, uint64_t start_time_ns);

@@ -131,18 +131,12 @@ int process_adopt(struct process_feed *f, uint32_t tree_id, pid_t tgid, uint64_t
 	if (r <= 0)
 		return r;
 	r = process_feed_track(f, tgid, tree_id);
-	if (r < 0) {
+	if (r < 0 && r != -ESRCH) {
 		/* Whose children are not followed is no member: better counted than half watched. */
 		proctree_exit(f->tree, tgid);
 		f->stats.lost++;
-		return r == -E2BIG ? -ENOSPC : r;
 	}
-	/* Exits from here on are told by the feed. It may have been gone before. */
-	if (process_read(tgid, &e) < 0 || !start_time_same(e.start_time_ns, start_time_ns)) {
-		process_gone(f, tgid);
-		return -ESRCH;
-	}
-	return 1;
+	return r == -E2BIG ? -ENOSPC : r < 0 ? r : 1;
 }
 
 static const struct process_scan_entry *scan_find(const struct process_scan *s, pid_t tgid)

@@ -626,6 +626,37 @@ static void running_tree_is_adopted(void **state)
 
 /* ---- privilege ---------------------------------------------------------------------------- */
 
+/* A root that died before it was tracked does not stay for ever. */
+static void dead_root_is_not_kept(void **state)
+{
+	struct tree init = { .agent = "test-agent" };
+	struct process_scan_entry e;
+	const struct tree *tr;
+	struct rig g;
+	pid_t pid;
+
+	if (!rig_open(&g, *state, &usual))
+		return;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(process_read(pid, &e), 0);
+	init.root_pid = pid;
+	init.root_start_ns = e.start_time_ns;
+	kill(pid, SIGKILL);
+	reap_all();
+	drain(&g);
+	assert_int_equal(proctree_add_tree(g.tree, &init, &tr), 0);
+	assert_int_equal(process_feed_track(g.feed, pid, tr->id), -ESRCH);
+	assert_int_equal(proctree_members(g.tree), 0);
+	assert_int_equal(tr->members, 0);
+	assert_int_equal(g.exits, 1);
+	rig_close(&g);
+}
+
 /* What the feed says it needs is enough; everything else is dropped. */
 static void dropped_privileges_suffice(void **state)
 {
@@ -917,6 +948,8 @@ int main(void)
 		FEED_TEST(running_tree_is_adopted, "bpf"),
 		FEED_TEST(running_tree_is_adopted, "connector"),
 		FEED_TEST(running_tree_is_adopted, "scan"),
+		FEED_TEST(dead_root_is_not_kept, "bpf"),
+		FEED_TEST(dead_root_is_not_kept, "connector"),
 		FEED_TEST(reused_pid_is_a_stranger, "bpf"),
 		FEED_TEST(reused_pid_is_a_stranger, "connector"),
 		cmocka_unit_test_teardown(stale_map_entry_is_not_inherited, let_go),
