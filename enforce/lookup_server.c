@@ -317,7 +317,7 @@ static int serve(struct server *s, const struct wire_request *q, const struct wi
 	struct wire_reply done = { .kind = WIRE_DONE };
 	struct wire_text answer[WIRE_TEXTS] = { 0 };
 	_cleanup_free_ void *buf = NULL;
-	const char *home;
+	const char *home = NULL;
 
 	switch (q->op) {
 	case WIRE_PATTERNS:

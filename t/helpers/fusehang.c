@@ -63,6 +63,14 @@ static void serve_read(int fd, const struct fuse_in_header *in, const char *arg)
 	case FUSE_RELEASEDIR:
 		answer(fd, in->unique, 0, NULL, 0);
 		break;
+	case FUSE_READ: /* this is what one can wait for */
+	case FUSE_READDIR:
+	case FUSE_FORGET: /* these get no answer ever */
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+		break;
+	default:
+		answer(fd, in->unique, -ENOSYS, NULL, 0);
 	}
 }
 
