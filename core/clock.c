@@ -41,12 +41,12 @@ static int64_t first_change(int64_t from, int64_t to, int32_t offset_s)
 int zone_load(struct zone *z)
 {
 	int64_t end = (int64_t)time(NULL) + ZONE_AHEAD_S;
-	struct zone n = { .n = 1 };
+	struct zone n = {.n = 1};
 	int32_t offset_s;
 
 	tzset();
 	offset_s = sampled_offset_s(ZONE_FROM_UNIX_S);
-	n.at[0] = (struct zone_transition){ ZONE_FROM_UNIX_S, offset_s };
+	n.at[0] = (struct zone_transition){ZONE_FROM_UNIX_S, offset_s};
 
 	for (int64_t t = ZONE_FROM_UNIX_S; t < end; t += ZONE_STEP_S) {
 		int64_t change;
@@ -57,7 +57,7 @@ int zone_load(struct zone *z)
 			return -EOVERFLOW;
 		change = first_change(t, t + ZONE_STEP_S, offset_s);
 		offset_s = sampled_offset_s(t + ZONE_STEP_S);
-		n.at[n.n++] = (struct zone_transition){ change, offset_s };
+		n.at[n.n++] = (struct zone_transition){change, offset_s};
 	}
 	*z = n;
 	return 0;
@@ -185,7 +185,7 @@ static int literal(const char **p, char c)
 
 static unsigned days_in_month(unsigned year, unsigned month)
 {
-	static const unsigned char days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	static const unsigned char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 
 	if (month == 2 && year % 4 == 0 && (year % 100 || year % 400 == 0))
 		return 29;
@@ -223,8 +223,8 @@ int rfc3339_parse(const char *text, int64_t *ret_unix_ns)
 	    hour > 23 || min > 59 || sec > 60 || off_h > 23 || off_m > 59)
 		return -EINVAL;
 
-	unix_s = days_from_date((int)year, month, mday) * DAY_S + hour * 3600 + min * 60 + sec -
-		 sign * (int64_t)(off_h * 3600 + off_m * 60);
+	unix_s = days_from_date((int)year, month, mday) * DAY_S + hour * 3600 + min * 60 +
+		 sec - sign * (int64_t)(off_h * 3600 + off_m * 60);
 	/* 64 bits of nanoseconds reach from 1677 to 2262. */
 	if (__builtin_mul_overflow(unix_s, (int64_t)NSEC_PER_SEC, &unix_s) ||
 	    __builtin_add_overflow(unix_s, (int64_t)ns, &unix_s))

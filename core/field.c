@@ -21,8 +21,8 @@
 #define K_MCP K(MCP_ENDPOINT)
 
 static const struct field_info fields[FIELD_COUNT] = {
-#define FIELD(id, name, kinds, type, meaning)                                                  \
-	[FIELD_##id] = { name, kinds, FIELD_TYPE_##type, meaning },
+#define FIELD(id, name, kinds, type, meaning)                                                 \
+	[FIELD_##id] = {name, kinds, FIELD_TYPE_##type, meaning},
 #include "core/fields.def"
 #undef FIELD
 };
@@ -91,7 +91,7 @@ static void set_process_name(struct field_value *v, const char *exe)
 
 static void set_address(struct field_value *v, const uint8_t addr[16])
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	static const uint8_t none[16];
 	bool v4 = !memcmp(addr, mapped, sizeof(mapped));
 
@@ -103,15 +103,16 @@ static void set_address(struct field_value *v, const uint8_t addr[16])
 
 static void set_open_mode(struct field_value *v, enum open_mode mode)
 {
-	static const char *const names[] = {
-		[OPEN_MODE_READ] = "read", [OPEN_MODE_WRITE] = "write", [OPEN_MODE_EXEC] = "exec"
-	};
+	static const char *const names[] = {[OPEN_MODE_READ] = "read",
+					    [OPEN_MODE_WRITE] = "write",
+					    [OPEN_MODE_EXEC] = "exec"};
 
 	if ((unsigned)mode < ARRAY_SIZE(names))
 		set_string(v, names[mode]);
 }
 
-static void set_path(struct field_value *v, const struct file_object *file, unsigned name_index)
+static void set_path(struct field_value *v, const struct file_object *file,
+		     unsigned name_index)
 {
 	if (file->n_names)
 		set_string(v, file->names[name_index < file->n_names ? name_index : 0].path);

@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static int permissive_apply(struct enforcer *e, const struct event *ev, const struct decision *d)
+static int permissive_apply(struct enforcer *e, const struct event *ev,
+			    const struct decision *d)
 {
 	(void)e;
 	(void)ev;

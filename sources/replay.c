@@ -35,7 +35,8 @@ struct replay {
 	struct source_stats stats;
 	void (*error)(void *arg, const char *text);
 	void *arg;
-	struct tree trees[TREES_MAX]; /* one for each agent, session and root; the last is reused */
+	struct tree trees
+		[TREES_MAX]; /* one for each agent, session and root; the last is reused */
 	unsigned n_trees;
 	char path_buf[PATH_MAX];
 	char argv[16384];
@@ -50,8 +51,9 @@ static int fail(struct replay *r, const char *key, const char *what)
 
 /* Each key and what it must be; kinds as a bit per enum event_kind. */
 #define ALL ((1u << KIND_COUNT) - 1)
-#define PATHS (1u << KIND_FILE_OPENED | 1u << KIND_FILE_CHANGED | 1u << KIND_FILE_SCANNED | \
-	       1u << KIND_EXEC_OBSERVED)
+#define PATHS                                                                                 \
+	(1u << KIND_FILE_OPENED | 1u << KIND_FILE_CHANGED | 1u << KIND_FILE_SCANNED |         \
+	 1u << KIND_EXEC_OBSERVED)
 #define NET (1u << KIND_SOCKET_CONNECT)
 static const struct key {
 	const char *name;
@@ -59,28 +61,28 @@ static const struct key {
 	unsigned kinds;
 	int64_t max; /* of an integer */
 } keys[] = {
-	{ "kind", JSON_STRING, ALL, 0 },
-	{ "time", JSON_STRING, ALL, 0 },
-	{ "agent", JSON_STRING, ALL, 0 },
-	{ "session", JSON_STRING, ALL, 0 },
-	{ "root_pid", JSON_INTEGER, ALL, INT_MAX },
-	{ "pid", JSON_INTEGER, ALL, INT_MAX },
-	{ "ppid", JSON_INTEGER, ALL, INT_MAX },
-	{ "uid", JSON_INTEGER, ALL, UINT32_MAX },
-	{ "auid", JSON_INTEGER, ALL, UINT32_MAX },
-	{ "comm", JSON_STRING, ALL, 0 },
-	{ "exe", JSON_STRING, ALL, 0 },
-	{ "cgroup", JSON_STRING, ALL, 0 },
-	{ "lineage", JSON_STRING, ALL, 0 },
-	{ "home", JSON_STRING, ALL, 0 },
-	{ "path", JSON_STRING, PATHS, 0 },
-	{ "path_b64", JSON_STRING, PATHS, 0 },
-	{ "mode", JSON_STRING, 1u << KIND_FILE_OPENED, 0 },
-	{ "argv", JSON_ARRAY, 1u << KIND_EXEC_OBSERVED, 0 },
-	{ "dest_ip", JSON_STRING, NET, 0 },
-	{ "dest_port", JSON_INTEGER, NET, UINT16_MAX },
-	{ "dest_host", JSON_STRING, NET, 0 },
-	{ "protocol", JSON_STRING, NET, 0 },
+	{"kind", JSON_STRING, ALL, 0},
+	{"time", JSON_STRING, ALL, 0},
+	{"agent", JSON_STRING, ALL, 0},
+	{"session", JSON_STRING, ALL, 0},
+	{"root_pid", JSON_INTEGER, ALL, INT_MAX},
+	{"pid", JSON_INTEGER, ALL, INT_MAX},
+	{"ppid", JSON_INTEGER, ALL, INT_MAX},
+	{"uid", JSON_INTEGER, ALL, UINT32_MAX},
+	{"auid", JSON_INTEGER, ALL, UINT32_MAX},
+	{"comm", JSON_STRING, ALL, 0},
+	{"exe", JSON_STRING, ALL, 0},
+	{"cgroup", JSON_STRING, ALL, 0},
+	{"lineage", JSON_STRING, ALL, 0},
+	{"home", JSON_STRING, ALL, 0},
+	{"path", JSON_STRING, PATHS, 0},
+	{"path_b64", JSON_STRING, PATHS, 0},
+	{"mode", JSON_STRING, 1u << KIND_FILE_OPENED, 0},
+	{"argv", JSON_ARRAY, 1u << KIND_EXEC_OBSERVED, 0},
+	{"dest_ip", JSON_STRING, NET, 0},
+	{"dest_port", JSON_INTEGER, NET, UINT16_MAX},
+	{"dest_host", JSON_STRING, NET, 0},
+	{"protocol", JSON_STRING, NET, 0},
 };
 
 static const struct key *find_key(const char *name)
@@ -104,9 +106,10 @@ static int check_keys(struct replay *r, const json_t *o, enum event_kind kind)
 		if (!(k->kinds & 1u << kind))
 			return fail(r, name, "this kind has no such key");
 		if (json_typeof(v) != k->type)
-			return fail(r, name, k->type == JSON_STRING  ? "must be a string"
-					     : k->type == JSON_ARRAY ? "must be a list"
-								     : "must be an integer");
+			return fail(r, name,
+				    k->type == JSON_STRING  ? "must be a string"
+				    : k->type == JSON_ARRAY ? "must be a list"
+							    : "must be an integer");
 		if (json_is_integer(v) &&
 		    (json_integer_value(v) < 0 || json_integer_value(v) > k->max))
 			return fail(r, name, "out of range");
@@ -132,7 +135,7 @@ static int64_t get_int(const json_t *o, const char *key, int64_t otherwise)
 static const struct tree *find_tree(struct replay *r, const json_t *o)
 {
 	const char *agent = get(o, "agent", NULL);
-	struct tree t = { 0 };
+	struct tree t = {0};
 	unsigned i;
 
 	if (!agent)
@@ -147,7 +150,8 @@ static const struct tree *find_tree(struct replay *r, const json_t *o)
 		snprintf(t.session, sizeof(t.session), "replay-%.20s-%d", t.agent, t.root_pid);
 	snprintf(t.how, sizeof(t.how), "replay");
 	for (i = 0; i < r->n_trees; i++)
-		if (r->trees[i].root_pid == t.root_pid && !strcmp(r->trees[i].agent, t.agent) &&
+		if (r->trees[i].root_pid == t.root_pid &&
+		    !strcmp(r->trees[i].agent, t.agent) &&
 		    !strcmp(r->trees[i].session, t.session))
 			return &r->trees[i];
 	if (i == TREES_MAX)
@@ -179,7 +183,7 @@ static int get_path(struct replay *r, const json_t *o, const char **ret)
 
 static int get_mode(struct replay *r, const json_t *o, enum open_mode *ret)
 {
-	static const char *const names[] = { "unknown", "read", "write", "exec" };
+	static const char *const names[] = {"unknown", "read", "write", "exec"};
 	const char *mode = get(o, "mode", "unknown");
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -214,7 +218,7 @@ static int get_argv(struct replay *r, const json_t *o, struct exec_object *x)
 
 static int get_dest(struct replay *r, const json_t *o, struct dest_object *d)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	const char *ip = get(o, "dest_ip", NULL);
 
 	if (ip && inet_pton(AF_INET6, ip, d->addr) != 1) {
@@ -297,17 +301,18 @@ static int parse(struct replay *r, const json_t *o, struct event *ev)
 		.kind = (enum event_kind)kind,
 		.source = &r->source,
 		.source_name = "replay",
-		.subj = {
-			.tgid = (pid_t)get_int(o, "pid", 0),
-			.ppid = (pid_t)get_int(o, "ppid", 0),
-			.uid = (uid_t)get_int(o, "uid", 0),
-			.auid = (uid_t)get_int(o, "auid", (uid_t)-1),
-			.comm = get(o, "comm", ""),
-			.exe = get(o, "exe", ""),
-			.cgroup = get(o, "cgroup", ""),
-			.lineage = get(o, "lineage", ""),
-			.tree = find_tree(r, o),
-		},
+		.subj =
+			{
+				.tgid = (pid_t)get_int(o, "pid", 0),
+				.ppid = (pid_t)get_int(o, "ppid", 0),
+				.uid = (uid_t)get_int(o, "uid", 0),
+				.auid = (uid_t)get_int(o, "auid", (uid_t)-1),
+				.comm = get(o, "comm", ""),
+				.exe = get(o, "exe", ""),
+				.cgroup = get(o, "cgroup", ""),
+				.lineage = get(o, "lineage", ""),
+				.tree = find_tree(r, o),
+			},
 	};
 	if (home) {
 		ev->subj.homes.n = 1;

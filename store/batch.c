@@ -25,9 +25,11 @@ static int write_progress(struct writer *w, uint64_t batch, const struct journal
 {
 	char text[192];
 
-	snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-		 " %" PRIu64 " %" PRIu64, journal_id(w->j), batch, l->by_verdict[0],
-		 l->by_verdict[1], l->by_verdict[2], l->own, l->damaged);
+	snprintf(text, sizeof(text),
+		 "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
+		 " %" PRIu64,
+		 journal_id(w->j), batch, l->by_verdict[0], l->by_verdict[1], l->by_verdict[2],
+		 l->own, l->damaged);
 	return db_meta_set(&w->db, "journal", text);
 }
 
@@ -57,7 +59,7 @@ static int remember_retention(struct writer *w, const struct record_row *row)
 static int write_record(struct writer *w, struct batch *b, const struct payload *p,
 			enum outcome outcome, int err, unsigned i)
 {
-	struct record_context c = { .host = w->host, .zone = &w->zone };
+	struct record_context c = {.host = w->host, .zone = &w->zone};
 	uint8_t sig[RECORD_SIG_SIZE];
 	struct record_row row;
 	int r;
@@ -81,8 +83,12 @@ static int write_record(struct writer *w, struct batch *b, const struct payload 
 static int write_own(struct writer *w, struct batch *b, const char *id, const char *name,
 		     const char *json)
 {
-	struct payload p = { .own = true, .time_unix_ns = writer_wall_ns(), .own_id = id,
-			     .own_name = name, .own_json = json, .auid = (uid_t)-1 };
+	struct payload p = {.own = true,
+			    .time_unix_ns = writer_wall_ns(),
+			    .own_id = id,
+			    .own_name = name,
+			    .own_json = json,
+			    .auid = (uid_t)-1};
 
 	return write_record(w, b, &p, OUTCOME_OBSERVED, 0, 0);
 }
@@ -157,7 +163,8 @@ static void write_head(struct writer *w, uint64_t now)
 
 int batch_run(struct writer *w, bool must)
 {
-	struct batch b = { .number = w->batch + 1, .seq = w->db.last_seq, .n_notes = w->n_notes };
+	struct batch b = {
+		.number = w->batch + 1, .seq = w->db.last_seq, .n_notes = w->n_notes};
 	uint64_t now = writer_now_ns(), cursor = 0;
 	struct journal_losses losses;
 	struct journal_entry e;

@@ -74,15 +74,15 @@ int db_error(struct db *db, const char *what)
 	int r = db_errno(code);
 
 	/* SQLite calls many things an I/O error or "cannot open"; the system said more. */
-	if ((r == -EIO) && (err == ENOSPC || err == EDQUOT || err == EROFS || err == EACCES ||
-			    err == ENOENT))
+	if ((r == -EIO) &&
+	    (err == ENOSPC || err == EDQUOT || err == EROFS || err == EACCES || err == ENOENT))
 		r = err == EDQUOT ? -ENOSPC : err == EACCES ? -EROFS : -err;
 	snprintf(db->why, sizeof(db->why), "%s: %s", what,
-		 r == -EBUSY  ? "another process holds the database locked" :
-		 r == -ENOSPC ? "no space left on the disk" :
-		 r == -EROFS  ? "the state directory cannot be written" :
-		 db->sql      ? sqlite3_errmsg(db->sql) :
-				"out of memory");
+		 r == -EBUSY    ? "another process holds the database locked"
+		 : r == -ENOSPC ? "no space left on the disk"
+		 : r == -EROFS  ? "the state directory cannot be written"
+		 : db->sql      ? sqlite3_errmsg(db->sql)
+				: "out of memory");
 	return r ? r : -EIO;
 }
 
@@ -186,7 +186,8 @@ static int identify(struct db *db)
 	if (r)
 		return r;
 	if (*value && strcmp(value, db->key->fingerprint)) {
-		snprintf(db->why, sizeof(db->why), DB_FILE ": its records are signed by another key");
+		snprintf(db->why, sizeof(db->why),
+			 DB_FILE ": its records are signed by another key");
 		return -EKEYREJECTED;
 	}
 	snprintf(version, sizeof(version), "%d", DB_SCHEMA_VERSION);
@@ -231,15 +232,18 @@ static int find_end(struct db *db)
 		snprintf(db->why, sizeof(db->why), DB_FILE ": the last record is no record");
 		return -EBADMSG;
 	}
-	record_hash((const char *)sqlite3_column_text(s, 1), (size_t)sqlite3_column_bytes(s, 1),
-		    sqlite3_column_blob(s, 2), db->last_hash);
+	record_hash((const char *)sqlite3_column_text(s, 1),
+		    (size_t)sqlite3_column_bytes(s, 1), sqlite3_column_blob(s, 2),
+		    db->last_hash);
 	db->last_seq = (uint64_t)sqlite3_column_int64(s, 0);
 
 	/* Counted by what is not there: count(*) would read the whole database. */
 	r = get_number(db, "SELECT min(seq) FROM events", &first);
 	if (!r)
-		r = get_number(db, "SELECT sum(last-first+1) FROM pruned"
-				   " WHERE first>(SELECT min(seq) FROM events)", &gone);
+		r = get_number(db,
+			       "SELECT sum(last-first+1) FROM pruned"
+			       " WHERE first>(SELECT min(seq) FROM events)",
+			       &gone);
 	if (!r)
 		db->records = db->last_seq - (uint64_t)first + 1 - (uint64_t)gone;
 	return r;
@@ -259,7 +263,8 @@ static int note_file(struct db *db, const char *path)
 /* SQLite makes its files with the mode of the main one, which we make ourselves. */
 static int make_private(struct db *db, const char *path)
 {
-	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int fd =
+		open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd >= 0 || errno == EEXIST)
 		return 0;
@@ -283,15 +288,20 @@ static int open_all(struct db *db, const char *path)
 	r = db_exec(db, "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
 			"PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304;"
 			"PRAGMA cache_size=-1024; PRAGMA temp_store=MEMORY;"
+			"PRAGMA wal_autocheckpoint=4000;"
 			"PRAGMA cell_size_check=ON");
 	if (!r)
 		r = migrate(db);
 	if (!r)
-		r = db_prepare(db, "INSERT INTO events(seq,time_ns,rule,part,verdict,agent,uid,"
-				   "pid,json,sig) VALUES(?,?,?,?,?,?,?,?,?,?)", &db->insert);
+		r = db_prepare(db,
+			       "INSERT INTO events(seq,time_ns,rule,part,verdict,agent,uid,"
+			       "pid,json,sig) VALUES(?,?,?,?,?,?,?,?,?,?)",
+			       &db->insert);
 	if (!r)
-		r = db_prepare(db, "INSERT INTO meta(key,value) VALUES(?,?) ON CONFLICT(key)"
-				   " DO UPDATE SET value=excluded.value", &db->meta);
+		r = db_prepare(db,
+			       "INSERT INTO meta(key,value) VALUES(?,?) ON CONFLICT(key)"
+			       " DO UPDATE SET value=excluded.value",
+			       &db->meta);
 	if (!r)
 		r = identify(db);
 	if (!r)
@@ -303,7 +313,7 @@ static int open_all(struct db *db, const char *path)
 
 int db_open(const char *dir, const struct host_key *key, struct db *ret)
 {
-	struct db db = { .key = key };
+	struct db db = {.key = key};
 	char path[PATH_MAX];
 	int r;
 

@@ -116,13 +116,13 @@ static uint64_t reserve(struct journal *j, uint64_t room)
 		/* Signed: head may be older than tail, and then the exchange fails. */
 		if ((int64_t)(head + room - tail) > (int64_t)j->size_bytes)
 			return 0;
-	} while (!atomic_compare_exchange_weak_explicit(&j->h->head, &head, head + room,
-							memory_order_relaxed,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&j->h->head, &head, head + room, memory_order_relaxed, memory_order_relaxed));
 	return head;
 }
 
-static void publish(struct journal *j, uint64_t pos, size_t len, uint64_t room, enum state state)
+static void publish(struct journal *j, uint64_t pos, size_t len, uint64_t room,
+		    enum state state)
 {
 	struct record *r = record_at(j, pos);
 
@@ -158,7 +158,8 @@ static uint64_t journal_decided(struct recorder *rec, const struct verdict_note 
 	uint64_t room = room_for(len), pos = reserve(j, room);
 
 	if (!pos) {
-		atomic_fetch_add_explicit(&j->h->lost[note->d->verdict], 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&j->h->lost[note->d->verdict], 1,
+					  memory_order_relaxed);
 		return 0;
 	}
 	payload_write(note, event_time_unix_ns(note->ev), record_at(j, pos) + 1);
@@ -166,7 +167,8 @@ static uint64_t journal_decided(struct recorder *rec, const struct verdict_note 
 	return pos;
 }
 
-static void journal_answered(struct recorder *rec, uint64_t ticket, enum outcome outcome, int err)
+static void journal_answered(struct recorder *rec, uint64_t ticket, enum outcome outcome,
+			     int err)
 {
 	struct journal *j = (struct journal *)rec;
 	uint64_t expect = word_pos(j, ticket) | STATE_DECIDED;
@@ -222,7 +224,8 @@ static void fill(struct journal *j, uint64_t pos, uint64_t end)
 	r->len_bytes = 0;
 	r->room_bytes = (uint32_t)(end - pos);
 	atomic_store_explicit(&r->batch, 0, memory_order_relaxed);
-	atomic_store_explicit(&r->word, word_pos(j, pos) | STATE_CONSUMED, memory_order_release);
+	atomic_store_explicit(&r->word, word_pos(j, pos) | STATE_CONSUMED,
+			      memory_order_release);
 }
 
 /* Passes over what does not hold together: to the next whole record, or to `limit`, beyond which
@@ -410,7 +413,7 @@ static int read_header(int fd, struct header *ret)
 
 static int make(const char *path, size_t size_bytes, int *ret_fd)
 {
-	struct header h = { .magic = MAGIC, .layout = layout(), .size_bytes = size_bytes };
+	struct header h = {.magic = MAGIC, .layout = layout(), .size_bytes = size_bytes};
 	_cleanup_close_ int fd = -1;
 	char tmp[PATH_MAX];
 	int r;
@@ -453,8 +456,8 @@ static int map(int fd, size_t size_bytes, uint8_t **ret)
 		return -errno;
 	if (mmap(base, HEADER_SIZE + size_bytes, PROT_READ | PROT_WRITE, flags, fd, 0) ==
 		    MAP_FAILED ||
-	    mmap(base + HEADER_SIZE + size_bytes, size_bytes, PROT_READ | PROT_WRITE, flags, fd,
-		 HEADER_SIZE) == MAP_FAILED) {
+	    mmap(base + HEADER_SIZE + size_bytes, size_bytes, PROT_READ | PROT_WRITE, flags,
+		 fd, HEADER_SIZE) == MAP_FAILED) {
 		int r = -errno;
 
 		munmap(base, all);
@@ -540,8 +543,9 @@ int journal_open(const char *path, size_t size_bytes, struct journal **ret)
 	atomic_store(&j->h->consumed, 0);
 	atomic_store(&j->h->written, walk(j, false, 0));
 	if (aside)
-		journal_own(j, "O1", "journal set aside",
-			    "{\"why\":\"the journal in the run directory could not be read\"}");
+		journal_own(
+			j, "O1", "journal set aside",
+			"{\"why\":\"the journal in the run directory could not be read\"}");
 	*ret = TAKE_PTR(j);
 	return 0;
 }

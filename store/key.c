@@ -32,8 +32,8 @@ static int write_all(int fd, const void *data, size_t len)
 
 static int write_new(int dir_fd, const char *name, const void *data, size_t len, unsigned mode)
 {
-	_cleanup_close_ int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC |
-							      O_NOFOLLOW, mode);
+	_cleanup_close_ int fd = openat(
+		dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 	int r;
 
 	if (fd < 0)
@@ -67,8 +67,8 @@ int file_replace(int dir_fd, const char *name, const void *data, size_t len, uns
 /* A whole small file, NUL-terminated. Returns its length or -errno. */
 static int read_small(int dir_fd, const char *name, char buf[SMALL_FILE_MAX + 1])
 {
-	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
-							      O_NONBLOCK);
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct stat st;
 	ssize_t n;
 
@@ -91,7 +91,8 @@ static int parse_hex(const char *text, uint8_t *bin, size_t size)
 
 	if (len && text[len - 1] == '\n')
 		len--;
-	if (len != size * 2 || sodium_hex2bin(bin, size, text, len, NULL, &n, NULL) || n != size)
+	if (len != size * 2 || sodium_hex2bin(bin, size, text, len, NULL, &n, NULL) ||
+	    n != size)
 		return -EBADMSG;
 	return 0;
 }
@@ -187,14 +188,16 @@ int key_read_public(const char *path, uint8_t public[32], char fp[KEY_HEX + 1])
 /* The signed bytes: the canonical object without its signature. */
 static int head_text(const struct store_head *h, char *buf, size_t size)
 {
-	return snprintf(buf, size, "{\"hash\":\"%s\",\"key\":\"%s\",\"seq\":%llu,\"time_ns\":%lld,"
-			"\"v\":1}", h->hash, h->key, (unsigned long long)h->seq,
+	return snprintf(buf, size,
+			"{\"hash\":\"%s\",\"key\":\"%s\",\"seq\":%llu,\"time_ns\":%lld,"
+			"\"v\":1}",
+			h->hash, h->key, (unsigned long long)h->seq,
 			(long long)h->time_unix_ns);
 }
 
 int head_write(int dir_fd, const struct host_key *k, uint64_t seq, const char *hash)
 {
-	struct store_head h = { .seq = seq };
+	struct store_head h = {.seq = seq};
 	char text[SMALL_FILE_MAX], hex[2 * crypto_sign_BYTES + 1];
 	uint8_t sig[crypto_sign_BYTES];
 	struct timespec now;
@@ -205,7 +208,8 @@ int head_write(int dir_fd, const struct host_key *k, uint64_t seq, const char *h
 	snprintf(h.hash, sizeof(h.hash), "%s", hash);
 	snprintf(h.key, sizeof(h.key), "%s", k->fingerprint);
 	n = head_text(&h, text, sizeof(text));
-	crypto_sign_detached(sig, NULL, (const uint8_t *)text, (unsigned long long)n, k->secret);
+	crypto_sign_detached(sig, NULL, (const uint8_t *)text, (unsigned long long)n,
+			     k->secret);
 	sodium_bin2hex(hex, sizeof(hex), sig, sizeof(sig));
 	n += snprintf(text + n, sizeof(text) - (size_t)n, "\n%s\n", hex);
 	return file_replace(dir_fd, "head", text, (size_t)n, 0644);
@@ -215,7 +219,7 @@ int head_read(int dir_fd, const char *name, const uint8_t public[32], struct sto
 {
 	char text[SMALL_FILE_MAX + 1], again[SMALL_FILE_MAX];
 	uint8_t sig[crypto_sign_BYTES];
-	struct store_head h = { 0 };
+	struct store_head h = {0};
 	unsigned long long seq;
 	long long time_ns;
 	char *nl;
@@ -228,8 +232,10 @@ int head_read(int dir_fd, const char *name, const uint8_t public[32], struct sto
 		return -EBADMSG;
 	*nl = '\0';
 	if (parse_hex(nl + 1, sig, sizeof(sig)) ||
-	    sscanf(text, "{\"hash\":\"%64[0-9a-f]\",\"key\":\"%64[0-9a-f]\",\"seq\":%llu,"
-		   "\"time_ns\":%lld,\"v\":1}", h.hash, h.key, &seq, &time_ns) != 4)
+	    sscanf(text,
+		   "{\"hash\":\"%64[0-9a-f]\",\"key\":\"%64[0-9a-f]\",\"seq\":%llu,"
+		   "\"time_ns\":%lld,\"v\":1}",
+		   h.hash, h.key, &seq, &time_ns) != 4)
 		return -EBADMSG;
 	h.seq = seq;
 	h.time_unix_ns = time_ns;

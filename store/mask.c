@@ -14,23 +14,24 @@ static const struct token_form {
 	const char *prefix;
 	size_t min;
 } token_forms[] = {
-	{ "AKIA", 12 },	       { "ASIA", 12 },	     { "ghp_", 16 },  { "gho_", 16 },
-	{ "ghu_", 16 },	       { "ghs_", 16 },	     { "ghr_", 16 },  { "github_pat_", 16 },
-	{ "glpat-", 12 },      { "sk-", 16 },	     { "sk_live_", 12 }, { "sk_test_", 12 },
-	{ "rk_live_", 12 },    { "xoxa-", 8 },	     { "xoxb-", 8 },  { "xoxp-", 8 },
-	{ "xoxo-", 8 },	       { "xoxr-", 8 },	     { "xoxs-", 8 },  { "xoxe-", 8 },
-	{ "xapp-", 8 },	       { "AIza", 24 },	     { "ya29.", 16 }, { "npm_", 20 },
-	{ "pypi-", 20 },       { "hf_", 20 },	     { "dop_v1_", 20 }, { "SG.", 20 },
-	{ "eyJ", 20 },	       { "hvs.", 16 },	     { "dckr_pat_", 16 },
+	{"AKIA", 12},     {"ASIA", 12}, {"ghp_", 16},      {"gho_", 16},
+	{"ghu_", 16},     {"ghs_", 16}, {"ghr_", 16},      {"github_pat_", 16},
+	{"glpat-", 12},   {"sk-", 16},  {"sk_live_", 12},  {"sk_test_", 12},
+	{"rk_live_", 12}, {"xoxa-", 8}, {"xoxb-", 8},      {"xoxp-", 8},
+	{"xoxo-", 8},     {"xoxr-", 8}, {"xoxs-", 8},      {"xoxe-", 8},
+	{"xapp-", 8},     {"AIza", 24}, {"ya29.", 16},     {"npm_", 20},
+	{"pypi-", 20},    {"hf_", 20},  {"dop_v1_", 20},   {"SG.", 20},
+	{"eyJ", 20},      {"hvs.", 16}, {"dckr_pat_", 16},
 };
 
 /* Words in a name that make its value a secret; dashes and underscores do not count. */
 static const char *const secret_words[] = {
-	"password", "passwd", "passphrase", "pwd",	 "secret",     "token",	   "apikey",
-	"accesskey", "privatekey", "credential", "authorization", "sessionkey", "cookie",
+	"password",      "passwd",     "passphrase", "pwd",        "secret",
+	"token",         "apikey",     "accesskey",  "privatekey", "credential",
+	"authorization", "sessionkey", "cookie",
 };
 
-static const char *const schemes[] = { "bearer", "basic" };
+static const char *const schemes[] = {"bearer", "basic"};
 
 static bool is_token_byte(unsigned char c)
 {

@@ -10,7 +10,8 @@
 /* Numbers first, then the strings in a fixed order, each as a length and bytes with a NUL. */
 struct head {
 	int64_t time_unix_ns;
-	uint8_t own, kind, verdict, mode, mechanism, by, open_mode, permission, member, n_fired;
+	uint8_t own, kind, verdict, mode, mechanism, by, open_mode, permission, member,
+		n_fired;
 	uint16_t port;
 	uint32_t n_fired_more;
 	int32_t pid, ppid, root_pid;
@@ -75,12 +76,14 @@ static void put_fired(struct writer *w, const struct event *ev, const struct fir
 	put_string(w, r->part, PAYLOAD_NAME_MAX);
 	put_string(w, r->name, PAYLOAD_NAME_MAX);
 	put_string(w, r->pack, PAYLOAD_NAME_MAX);
-	put_string(w, other_name ? ev->file.names[f->name_index].path : NULL, PAYLOAD_PATH_MAX);
+	put_string(w, other_name ? ev->file.names[f->name_index].path : NULL,
+		   PAYLOAD_PATH_MAX);
 }
 
 static bool has_file(enum event_kind kind)
 {
-	return kind == KIND_FILE_OPENED || kind == KIND_FILE_CHANGED || kind == KIND_FILE_SCANNED;
+	return kind == KIND_FILE_OPENED || kind == KIND_FILE_CHANGED ||
+	       kind == KIND_FILE_SCANNED;
 }
 
 static void put_note(struct writer *w, const struct verdict_note *note, int64_t time_unix_ns)
@@ -143,7 +146,7 @@ static void put_note(struct writer *w, const struct verdict_note *note, int64_t 
 
 size_t payload_size(const struct verdict_note *note)
 {
-	struct writer w = { 0 };
+	struct writer w = {0};
 
 	put_note(&w, note, 0);
 	return w.n;
@@ -151,7 +154,7 @@ size_t payload_size(const struct verdict_note *note)
 
 void payload_write(const struct verdict_note *note, int64_t time_unix_ns, void *buf)
 {
-	struct writer w = { .p = buf };
+	struct writer w = {.p = buf};
 
 	put_note(&w, note, time_unix_ns);
 }
@@ -159,7 +162,7 @@ void payload_write(const struct verdict_note *note, int64_t time_unix_ns, void *
 static void put_own(struct writer *w, const char *rule_id, const char *name, const char *json,
 		    int64_t time_unix_ns)
 {
-	struct head h = { .time_unix_ns = time_unix_ns, .own = 1, .auid = (uint32_t)-1 };
+	struct head h = {.time_unix_ns = time_unix_ns, .own = 1, .auid = (uint32_t)-1};
 
 	put(w, &h, sizeof(h));
 	put_string(w, rule_id, 16);
@@ -169,7 +172,7 @@ static void put_own(struct writer *w, const char *rule_id, const char *name, con
 
 size_t payload_own_size(const char *rule_id, const char *name, const char *json)
 {
-	struct writer w = { 0 };
+	struct writer w = {0};
 
 	put_own(&w, rule_id, name, json, 0);
 	return w.n;
@@ -178,7 +181,7 @@ size_t payload_own_size(const char *rule_id, const char *name, const char *json)
 void payload_own_write(const char *rule_id, const char *name, const char *json,
 		       int64_t time_unix_ns, void *buf)
 {
-	struct writer w = { .p = buf };
+	struct writer w = {.p = buf};
 
 	put_own(&w, rule_id, name, json, time_unix_ns);
 }
@@ -264,8 +267,8 @@ static bool head_is_sane(const struct head *h)
 
 int payload_read(const void *buf, size_t len_bytes, struct payload *ret)
 {
-	struct reader r = { .p = buf, .end = (const char *)buf + len_bytes };
-	struct payload p = { 0 };
+	struct reader r = {.p = buf, .end = (const char *)buf + len_bytes};
+	struct payload p = {0};
 	struct head h;
 
 	get(&r, &h, sizeof(h));

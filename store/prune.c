@@ -13,7 +13,8 @@
 
 /* The signed bytes of each kind of row: canonical objects whose keys differ from one another and
  * from those of a record and of the head, so that no signature can stand in for another. */
-static void retention_text(struct text *t, const char *rule, const char *part, uint64_t retain_s)
+static void retention_text(struct text *t, const char *rule, const char *part,
+			   uint64_t retain_s)
 {
 	text_puts(t, "{\"part\":");
 	text_json(t, part, strlen(part));
@@ -35,11 +36,12 @@ static void pruned_text(struct text *t, const struct pruned *p)
 	text_puts(t, buf);
 }
 
-static bool is_signed(const struct text *t, sqlite3_stmt *s, int column, const uint8_t public[32])
+static bool is_signed(const struct text *t, sqlite3_stmt *s, int column,
+		      const uint8_t public[32])
 {
 	return !t->failed && sqlite3_column_bytes(s, column) == RECORD_SIG_SIZE &&
-	       !crypto_sign_verify_detached(sqlite3_column_blob(s, column), (const uint8_t *)t->p,
-					    t->n, public);
+	       !crypto_sign_verify_detached(sqlite3_column_blob(s, column),
+					    (const uint8_t *)t->p, t->n, public);
 }
 
 static const char *column_text(sqlite3_stmt *s, int i)
@@ -51,7 +53,7 @@ static const char *column_text(sqlite3_stmt *s, int i)
 
 bool retention_is_signed(sqlite3_stmt *s, const uint8_t public[32])
 {
-	_cleanup_(text_free) struct text t = { 0 };
+	_cleanup_(text_free) struct text t = {0};
 
 	retention_text(&t, column_text(s, 0), column_text(s, 1),
 		       (uint64_t)sqlite3_column_int64(s, 2));
@@ -60,7 +62,7 @@ bool retention_is_signed(sqlite3_stmt *s, const uint8_t public[32])
 
 bool pruned_read(sqlite3_stmt *s, const uint8_t public[32], struct pruned *ret)
 {
-	_cleanup_(text_free) struct text t = { 0 };
+	_cleanup_(text_free) struct text t = {0};
 	struct pruned p = {
 		.first = (uint64_t)sqlite3_column_int64(s, 0),
 		.last = (uint64_t)sqlite3_column_int64(s, 1),
@@ -78,7 +80,7 @@ bool pruned_read(sqlite3_stmt *s, const uint8_t public[32], struct pruned *ret)
 int prune_retention_set(struct db *db, const char *rule, const char *part, uint64_t retain_s)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
-	_cleanup_(text_free) struct text t = { 0 };
+	_cleanup_(text_free) struct text t = {0};
 	uint8_t sig[RECORD_SIG_SIZE];
 	int r;
 
@@ -88,8 +90,10 @@ int prune_retention_set(struct db *db, const char *rule, const char *part, uint6
 	if (t.failed)
 		return -ENOMEM;
 	crypto_sign_detached(sig, NULL, (const uint8_t *)t.p, t.n, db->key->secret);
-	r = db_prepare(db, "INSERT OR REPLACE INTO retention(" RETENTION_COLUMNS ")"
-			   " VALUES(?,?,?,?)", &s);
+	r = db_prepare(db,
+		       "INSERT OR REPLACE INTO retention(" RETENTION_COLUMNS ")"
+		       " VALUES(?,?,?,?)",
+		       &s);
 	if (r)
 		return r;
 	sqlite3_bind_text(s, 1, rule, -1, SQLITE_STATIC);
@@ -137,7 +141,7 @@ static int join(struct db *db, const char *where, uint64_t seq, struct pruned *p
 int prune_mark(struct db *db, const struct pruned *given)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
-	_cleanup_(text_free) struct text t = { 0 };
+	_cleanup_(text_free) struct text t = {0};
 	uint8_t sig[RECORD_SIG_SIZE];
 	struct pruned p = *given;
 	int r;
@@ -208,7 +212,7 @@ static int remove_selected(struct db *db, const char *sql, int64_t arg, const ch
 			   int64_t now_ns, unsigned *ret)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL, *del = NULL;
-	struct pruned run = { .time_ns = now_ns };
+	struct pruned run = {.time_ns = now_ns};
 	unsigned n = 0;
 	int r, step;
 
@@ -258,8 +262,10 @@ static int remove_batch(struct db *db, const char *sql, int64_t arg, const char 
 static int size_bytes(struct db *db, uint64_t *ret)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
-	int r = db_prepare(db, "SELECT (page_count-freelist_count)*page_size FROM"
-			       " pragma_page_count,pragma_freelist_count,pragma_page_size", &s);
+	int r = db_prepare(db,
+			   "SELECT (page_count-freelist_count)*page_size FROM"
+			   " pragma_page_count,pragma_freelist_count,pragma_page_size",
+			   &s);
 
 	if (r)
 		return r;
@@ -279,10 +285,12 @@ int prune_run(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *
 	int r;
 
 	do {
-		r = remove_batch(db, "SELECT e.seq,e.json,e.sig FROM events e JOIN retention r"
-				     " ON r.rule=e.rule AND r.part=e.part"
-				     " WHERE e.time_ns<?1-r.retain_s*1000000000 AND e.seq<" NEWEST
-				     " ORDER BY e.seq LIMIT ?2", now_ns, "retention", now_ns, &n);
+		r = remove_batch(db,
+				 "SELECT e.seq,e.json,e.sig FROM events e JOIN retention r"
+				 " ON r.rule=e.rule AND r.part=e.part"
+				 " WHERE e.time_ns<?1-r.retain_s*1000000000 AND e.seq<" NEWEST
+				 " ORDER BY e.seq LIMIT ?2",
+				 now_ns, "retention", now_ns, &n);
 		if (r)
 			return r;
 		*removed += n;
@@ -292,8 +300,9 @@ int prune_run(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *
 		r = size_bytes(db, &size);
 		if (r || size <= max_size_bytes)
 			break;
-		r = remove_batch(db, "SELECT seq,json,sig FROM events WHERE seq<" NEWEST
-				     " ORDER BY seq LIMIT min(?2,?1)",
+		r = remove_batch(db,
+				 "SELECT seq,json,sig FROM events WHERE seq<" NEWEST
+				 " ORDER BY seq LIMIT min(?2,?1)",
 				 (int64_t)(db->records / 10 + 1), "size", now_ns, &n);
 		if (r || !n)
 			break;

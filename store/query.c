@@ -9,7 +9,8 @@
 
 static void bind_text(sqlite3_stmt *s, const char *name, const char *value)
 {
-	sqlite3_bind_text(s, sqlite3_bind_parameter_index(s, name), value, -1, SQLITE_TRANSIENT);
+	sqlite3_bind_text(s, sqlite3_bind_parameter_index(s, name), value, -1,
+			  SQLITE_TRANSIENT);
 }
 
 static void bind_int(sqlite3_stmt *s, const char *name, int64_t value)
@@ -43,9 +44,10 @@ static int bind_filter(sqlite3_stmt *s, const struct store_filter *f)
 
 	bind_int(s, ":since", f->since_seq > INT64_MAX ? INT64_MAX : (int64_t)f->since_seq);
 	if (f->since_unix_s > 0)
-		bind_int(s, ":time", f->since_unix_s < INT64_MAX / (int64_t)NSEC_PER_SEC
-					     ? f->since_unix_s * (int64_t)NSEC_PER_SEC
-					     : INT64_MAX);
+		bind_int(s, ":time",
+			 f->since_unix_s < INT64_MAX / (int64_t)NSEC_PER_SEC
+				 ? f->since_unix_s * (int64_t)NSEC_PER_SEC
+				 : INT64_MAX);
 	if (f->rule) {
 		size_t n = slash ? (size_t)(slash - f->rule) : strlen(f->rule);
 
@@ -75,7 +77,7 @@ int store_query(const char *db_path, const struct store_filter *f,
 {
 	_cleanup_(read_close) sqlite3 *sql = NULL;
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
-	_cleanup_(text_free) struct text t = { 0 };
+	_cleanup_(text_free) struct text t = {0};
 	int r = read_open(db_path, &sql), step;
 
 	if (r)
@@ -88,11 +90,12 @@ int store_query(const char *db_path, const struct store_filter *f,
 		if (step != SQLITE_ROW)
 			return db_errno(step);
 		text_clear(&t);
-		if (sqlite3_column_bytes(s, 2) != RECORD_SIG_SIZE || !sqlite3_column_text(s, 1))
+		if (sqlite3_column_bytes(s, 2) != RECORD_SIG_SIZE ||
+		    !sqlite3_column_text(s, 1))
 			return -EBADMSG;
 		r = record_with_sig((const char *)sqlite3_column_text(s, 1),
-				    (size_t)sqlite3_column_bytes(s, 1), sqlite3_column_blob(s, 2),
-				    &t);
+				    (size_t)sqlite3_column_bytes(s, 1),
+				    sqlite3_column_blob(s, 2), &t);
 		if (!r)
 			r = fn(arg, (uint64_t)sqlite3_column_int64(s, 0), t.p);
 	}

@@ -39,14 +39,16 @@ static int open_uri(const char *path, bool immutable, sqlite3 **ret)
 
 	if (r)
 		return r;
-	code = sqlite3_open_v2(uri, &sql, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI |
-						  SQLITE_OPEN_NOMUTEX, NULL);
+	code = sqlite3_open_v2(
+		uri, &sql, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
 	if (code == SQLITE_OK) {
 		sqlite3_busy_timeout(sql, 1000);
 		sqlite3_db_config(sql, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 		sqlite3_db_config(sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-		code = sqlite3_exec(sql, "PRAGMA cell_size_check=ON;"
-					 "SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL, NULL);
+		code = sqlite3_exec(sql,
+				    "PRAGMA cell_size_check=ON;"
+				    "SELECT 1 FROM sqlite_schema LIMIT 1",
+				    NULL, NULL, NULL);
 	}
 	if (code != SQLITE_OK)
 		return (code & 0xff) == SQLITE_CANTOPEN ? -EACCES : db_errno(code);

@@ -53,7 +53,7 @@ static void put_int(struct text *t, bool first, const char *key, int64_t n)
 
 static void put_argv(struct text *t, const struct payload *p)
 {
-	_cleanup_(text_free) struct text m = { 0 };
+	_cleanup_(text_free) struct text m = {0};
 	size_t n = p->argv_len_bytes;
 
 	while (n && !p->argv[n - 1])
@@ -82,9 +82,14 @@ static void as_event(const struct payload *p, const struct payload_fired *f, str
 {
 	*ev = (struct event){
 		.kind = p->kind,
-		.subj = { .tgid = p->pid, .ppid = p->ppid, .uid = p->uid, .auid = p->auid,
-			  .comm = p->comm, .exe = p->exe, .cgroup = p->cgroup,
-			  .lineage = p->lineage },
+		.subj = {.tgid = p->pid,
+			 .ppid = p->ppid,
+			 .uid = p->uid,
+			 .auid = p->auid,
+			 .comm = p->comm,
+			 .exe = p->exe,
+			 .cgroup = p->cgroup,
+			 .lineage = p->lineage},
 	};
 	if (p->kind == KIND_SOCKET_CONNECT) {
 		memcpy(ev->dest.addr, p->addr, sizeof(p->addr));
@@ -163,7 +168,7 @@ static void put_fired(const struct payload *p, const char *own_id, struct text *
 	put_key(t, false, "fired");
 	text_puts(t, "[");
 	for (unsigned i = 0; i < p->n_fired; i++) {
-		_cleanup_(text_free) struct text name = { 0 };
+		_cleanup_(text_free) struct text name = {0};
 
 		text_puts(&name, p->fired[i].id);
 		if (*p->fired[i].part) {
@@ -276,7 +281,7 @@ static void put_own_capture(struct text *t, const char *json)
 
 static const char *as_shown(const char *s, char visible[4 * PAYLOAD_NAME_MAX + 1])
 {
-	_cleanup_(text_free) struct text t = { 0 };
+	_cleanup_(text_free) struct text t = {0};
 
 	if (!s || !text_visible(&t, s, strlen(s)))
 		return s;
@@ -287,13 +292,17 @@ static const char *as_shown(const char *s, char visible[4 * PAYLOAD_NAME_MAX + 1
 static void write_own(const struct record_context *c, const struct payload *p, uint64_t seq,
 		      const char *prev_hex, struct text *t, struct record_row *row)
 {
-	struct payload_fired f = { .id = p->own_id, .part = "", .name = p->own_name,
-				   .pack = "oknek", .version = 1 };
+	struct payload_fired f = {.id = p->own_id,
+				  .part = "",
+				  .name = p->own_name,
+				  .pack = "oknek",
+				  .version = 1};
 	bool operator_act = !strcmp(p->own_id, "O2");
 
 	text_puts(t, "{\"agent\":null");
 	put_own_capture(t, p->own_json);
-	put_string(t, false, "decided_by", decided_by_name(operator_act ? BY_OPERATOR : BY_RULE));
+	put_string(t, false, "decided_by",
+		   decided_by_name(operator_act ? BY_OPERATOR : BY_RULE));
 	put_errno(t, 0);
 	put_fired(p, f.id, t);
 	put_string(t, false, "host", c->host);
@@ -312,17 +321,24 @@ static void write_own(const struct record_context *c, const struct payload *p, u
 	row->retain_s = RECORD_RETAIN_OWN_S;
 }
 
-void record_write(const struct record_context *c, const struct payload *p, enum outcome outcome,
-		  int err, unsigned i, uint64_t seq, const char *prev_hex, struct text *t,
-		  struct record_row *row)
+void record_write(const struct record_context *c, const struct payload *p,
+		  enum outcome outcome, int err, unsigned i, uint64_t seq,
+		  const char *prev_hex, struct text *t, struct record_row *row)
 {
 	/* Answered without any rule: by a deadline or by the guardian. */
-	static const char *const none_names[] = { "answered without a rule", "answered by operator",
-						  "answered by deadline", "answered by guardian" };
-	struct payload_fired none = { .id = "O1", .part = "", .pack = "oknek", .version = 1,
-				      .name = none_names[p->by], .path = p->path,
-				      .mechanism = p->mechanism, .retain_s = RECORD_RETAIN_OWN_S,
-				      .n_capture = 1, .capture = { FIELD_PATH } };
+	static const char *const none_names[] = {
+		"answered without a rule", "answered by operator", "answered by deadline",
+		"answered by guardian"};
+	struct payload_fired none = {.id = "O1",
+				     .part = "",
+				     .pack = "oknek",
+				     .version = 1,
+				     .name = none_names[p->by],
+				     .path = p->path,
+				     .mechanism = p->mechanism,
+				     .retain_s = RECORD_RETAIN_OWN_S,
+				     .n_capture = 1,
+				     .capture = {FIELD_PATH}};
 	const struct payload_fired *f = p->n_fired ? &p->fired[i] : &none;
 	const char *verdict;
 
@@ -330,7 +346,9 @@ void record_write(const struct record_context *c, const struct payload *p, enum 
 		write_own(c, p, seq, prev_hex, t, row);
 		return;
 	}
-	verdict = p->n_fired ? verdict_of(p, f) : outcome == OUTCOME_DENIED ? "block" : "allow";
+	verdict = p->n_fired                  ? verdict_of(p, f)
+		  : outcome == OUTCOME_DENIED ? "block"
+					      : "allow";
 
 	if (p->member) {
 		text_puts(t, "{\"agent\":{");

@@ -58,9 +58,9 @@ struct record_row {
 unsigned record_count(const struct payload *p);
 
 /* Appends the signed bytes of record i of record_count(); row->seq and prev_hex are given. */
-void record_write(const struct record_context *c, const struct payload *p, enum outcome outcome,
-		  int err, unsigned i, uint64_t seq, const char *prev_hex, struct text *t,
-		  struct record_row *row);
+void record_write(const struct record_context *c, const struct payload *p,
+		  enum outcome outcome, int err, unsigned i, uint64_t seq,
+		  const char *prev_hex, struct text *t, struct record_row *row);
 
 /* Appends the object with its signature. -EBADMSG when the bytes are no record. */
 int record_with_sig(const char *json, size_t len, const uint8_t sig[RECORD_SIG_SIZE],

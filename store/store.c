@@ -104,8 +104,13 @@ int store_open(const struct store_config *c, struct journal *j, struct store **r
 		return -ENOMEM;
 	s->c = *c;
 	s->w = (struct writer){
-		.dir = strdup(c->state_dir), .j = j, .max_size_bytes = c->max_size_bytes,
-		.health = on_health, .published = on_published, .arg = s, .dir_fd = -1,
+		.dir = strdup(c->state_dir),
+		.j = j,
+		.max_size_bytes = c->max_size_bytes,
+		.health = on_health,
+		.published = on_published,
+		.arg = s,
+		.dir_fd = -1,
 	};
 	if (!s->w.dir || sodium_init() < 0) {
 		free(s->w.dir);

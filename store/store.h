@@ -16,7 +16,7 @@
 struct store;
 
 struct store_config {
-	const char *state_dir;     /* oknek.db host.key host.pub head */
+	const char *state_dir; /* oknek.db host.key host.pub head */
 	uint64_t max_size_bytes;
 	/* Told (on the store thread) when the store's health changes: ok, or why not. */
 	void (*health)(void *arg, bool ok, const char *why);
@@ -27,7 +27,8 @@ struct store_config {
  * a locked database is no error: the store retries, keeps what the ring holds, counts the rest,
  * and `health` says so. -errno only for lack of memory or a journal that cannot be read. */
 int store_open(const struct store_config *c, struct journal *j, struct store **ret);
-int store_start(struct store *s); /* starts the thread; leftovers of a dead daemon come first */
+int store_start(
+	struct store *s); /* starts the thread; leftovers of a dead daemon come first */
 /* Empties the ring (at most wait_ms), signs the head, ends the thread, frees. */
 void store_close(struct store *s, int wait_ms);
 /* Waits until all that is in the ring now is committed: 0, or -ETIMEDOUT. */
@@ -35,13 +36,13 @@ int store_flush(struct store *s, int wait_ms);
 
 struct store_status {
 	bool ok;
-	char why[256];         /* why not ok, "" otherwise */
-	uint64_t records;      /* in the database */
+	char why[256];    /* why not ok, "" otherwise */
+	uint64_t records; /* in the database */
 	uint64_t last_seq;
-	char last_hash[65];    /* hex sha256 of the last record's bytes */
+	char last_hash[65]; /* hex sha256 of the last record's bytes */
 	char key_fingerprint[65];
-	uint64_t lost;         /* verdicts that are counted but have no record of their own */
-	uint64_t pending;      /* in the ring, not committed */
+	uint64_t lost;    /* verdicts that are counted but have no record of their own */
+	uint64_t pending; /* in the ring, not committed */
 };
 void store_status(struct store *s, struct store_status *ret); /* any thread but verdict */
 
@@ -56,18 +57,19 @@ struct store_filter {
 	pid_t pid;            /* 0 all */
 	const char *agent;    /* NULL all */
 	bool has_uid;
-	uid_t uid;            /* only events of this uid's trees */
+	uid_t uid; /* only events of this uid's trees */
 };
 
-/* Calls fn with the stored bytes (NUL-terminated JSON) of each record, oldest first, until it
- * returns non-zero (which is returned). 0 or -errno. */
+/* Calls fn with each record as it is shown: the stored bytes with `sig` put in (NUL-terminated,
+ * canonical), oldest first, until fn returns non-zero (which is returned). Opens the database
+ * itself, each time; fn must not take long while the daemon writes. 0 or -errno. */
 int store_query(const char *db_path, const struct store_filter *f,
 		int (*fn)(void *arg, uint64_t seq, const char *json), void *arg);
 
 struct store_verify_result {
-	uint64_t checked;      /* records whose hash and signature hold */
+	uint64_t checked;       /* records whose hash and signature hold */
 	uint64_t first_bad_seq; /* 0: none */
-	char problem[256];     /* "record 17: signature does not match" … */
+	char problem[256];      /* "record 17: signature does not match" … */
 	uint64_t last_seq;
 	char last_hash[65];
 	char key_fingerprint[65];

@@ -11,7 +11,7 @@
 void text_free(struct text *t)
 {
 	free(t->p);
-	*t = (struct text){ 0 };
+	*t = (struct text){0};
 }
 
 void text_clear(struct text *t)
@@ -100,23 +100,23 @@ static bool is_deceptive(uint32_t c)
 	static const struct {
 		uint32_t first, last;
 	} ranges[] = {
-		{ 0x0000, 0x001f },   /* C0 */
-		{ 0x007f, 0x009f },   /* DEL, C1 */
-		{ 0x00ad, 0x00ad },   /* soft hyphen */
-		{ 0x034f, 0x034f },   /* combining grapheme joiner */
-		{ 0x061c, 0x061c },   /* Arabic letter mark */
-		{ 0x115f, 0x1160 },   /* Hangul fillers */
-		{ 0x17b4, 0x17b5 },   /* Khmer inherent vowels */
-		{ 0x180b, 0x180f },   /* Mongolian selectors and vowel separator */
-		{ 0x200b, 0x200f },   /* zero-width, direction marks */
-		{ 0x2028, 0x202e },   /* line and paragraph separator, bidi embedding */
-		{ 0x2060, 0x206f },   /* word joiner, bidi isolates */
-		{ 0x3164, 0x3164 },   /* Hangul filler */
-		{ 0xfe00, 0xfe0f },   /* variation selectors */
-		{ 0xfeff, 0xfeff },   /* byte order mark */
-		{ 0xffa0, 0xffa0 },   /* halfwidth Hangul filler */
-		{ 0xfff0, 0xffff },   /* interlinear annotation, noncharacters */
-		{ 0xe0000, 0xe0fff }, /* tags, more variation selectors */
+		{0x0000, 0x001f},   /* C0 */
+		{0x007f, 0x009f},   /* DEL, C1 */
+		{0x00ad, 0x00ad},   /* soft hyphen */
+		{0x034f, 0x034f},   /* combining grapheme joiner */
+		{0x061c, 0x061c},   /* Arabic letter mark */
+		{0x115f, 0x1160},   /* Hangul fillers */
+		{0x17b4, 0x17b5},   /* Khmer inherent vowels */
+		{0x180b, 0x180f},   /* Mongolian selectors and vowel separator */
+		{0x200b, 0x200f},   /* zero-width, direction marks */
+		{0x2028, 0x202e},   /* line and paragraph separator, bidi embedding */
+		{0x2060, 0x206f},   /* word joiner, bidi isolates */
+		{0x3164, 0x3164},   /* Hangul filler */
+		{0xfe00, 0xfe0f},   /* variation selectors */
+		{0xfeff, 0xfeff},   /* byte order mark */
+		{0xffa0, 0xffa0},   /* halfwidth Hangul filler */
+		{0xfff0, 0xffff},   /* interlinear annotation, noncharacters */
+		{0xe0000, 0xe0fff}, /* tags, more variation selectors */
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
@@ -149,7 +149,7 @@ static bool put_visible(struct text *t, const char *s, size_t len, bool json)
 		if (i == len)
 			break;
 		if (is_plain(p[i])) {
-			char quoted[2] = { '\\', (char)p[i++] };
+			char quoted[2] = {'\\', (char)p[i++]};
 
 			text_put(t, quoted, 2);
 			continue;
@@ -162,7 +162,7 @@ static bool put_visible(struct text *t, const char *s, size_t len, bool json)
 		}
 		altered = true;
 		for (size_t end = i + (n ? n : 1); i < end; i++) {
-			char esc[5] = { '\\', '\\', 'x', hex[p[i] >> 4], hex[p[i] & 15] };
+			char esc[5] = {'\\', '\\', 'x', hex[p[i] >> 4], hex[p[i] & 15]};
 
 			text_put(t, json ? esc : esc + 1, json ? 5 : 4);
 		}
@@ -225,7 +225,7 @@ static void put_object(struct text *t, const json_t *v)
 
 static void put_masked(struct text *t, const char *s, size_t len)
 {
-	_cleanup_(text_free) struct text m = { 0 };
+	_cleanup_(text_free) struct text m = {0};
 
 	mask_secrets(&m, s, len);
 	t->failed |= m.failed;
@@ -273,15 +273,16 @@ void text_json_value(struct text *t, const json_t *v)
 
 void text_base64(struct text *t, const void *data, size_t len)
 {
-	static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char set[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const unsigned char *p = data;
 
 	for (size_t i = 0; i < len; i += 3) {
 		size_t n = len - i < 3 ? len - i : 3;
 		uint32_t v = (uint32_t)p[i] << 16 | (n > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
 			     (n > 2 ? p[i + 2] : 0);
-		char out[4] = { set[v >> 18], set[v >> 12 & 63], n > 1 ? set[v >> 6 & 63] : '=',
-				n > 2 ? set[v & 63] : '=' };
+		char out[4] = {set[v >> 18], set[v >> 12 & 63], n > 1 ? set[v >> 6 & 63] : '=',
+			       n > 2 ? set[v & 63] : '='};
 
 		text_put(t, out, 4);
 	}
@@ -293,7 +294,7 @@ void text_hex(struct text *t, const void *data, size_t len)
 	const unsigned char *p = data;
 
 	for (size_t i = 0; i < len; i++) {
-		char out[2] = { hex[p[i] >> 4], hex[p[i] & 15] };
+		char out[2] = {hex[p[i] >> 4], hex[p[i] & 15]};
 
 		text_put(t, out, 2);
 	}

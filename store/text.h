@@ -16,7 +16,7 @@ struct text {
 	bool failed;
 };
 
-void text_free(struct text *t); /* for _cleanup_(text_free) too */
+void text_free(struct text *t);  /* for _cleanup_(text_free) too */
 void text_clear(struct text *t); /* keeps the memory */
 void text_put(struct text *t, const void *data, size_t len);
 void text_puts(struct text *t, const char *s);

@@ -25,8 +25,8 @@ struct verifier {
 	bool tail_seen;
 };
 
-__attribute__((format(printf, 3, 4)))
-static int bad(struct verifier *v, uint64_t seq, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int bad(struct verifier *v, uint64_t seq,
+						     const char *fmt, ...)
 {
 	va_list ap;
 
@@ -43,8 +43,8 @@ static int sql_error(struct verifier *v)
 
 	/* A database that is damaged as a file has been altered, whoever did it. */
 	if (r == -EBADMSG)
-		return bad(v, v->next, "record %" PRIu64 ": the database is damaged here: %s", v->next,
-			   sqlite3_errmsg(v->sql));
+		return bad(v, v->next, "record %" PRIu64 ": the database is damaged here: %s",
+			   v->next, sqlite3_errmsg(v->sql));
 	return r;
 }
 
@@ -72,17 +72,23 @@ static int cross_gap(struct verifier *v, uint64_t seq)
 	sqlite3_bind_int64(s, 1, (sqlite3_int64)v->next);
 	step = sqlite3_step(s);
 	if (step == SQLITE_DONE)
-		return bad(v, v->next, seq - v->next == 1 ? "record %" PRIu64 " is missing"
-							  : "records %" PRIu64 " to %" PRIu64
-							    " are missing", v->next, seq - 1);
+		return bad(v, v->next,
+			   seq - v->next == 1 ? "record %" PRIu64 " is missing"
+					      : "records %" PRIu64 " to %" PRIu64
+						" are missing",
+			   v->next, seq - 1);
 	if (step != SQLITE_ROW)
 		return sql_error(v);
 	if (!pruned_read(s, v->public, &p))
-		return bad(v, v->next, "records from %" PRIu64 " are missing: the signature of the "
-				       "checkpoint that says why does not match", v->next);
+		return bad(v, v->next,
+			   "records from %" PRIu64 " are missing: the signature of the "
+			   "checkpoint that says why does not match",
+			   v->next);
 	if (p.last < p.first || p.last >= seq || strcmp(p.prev, v->prev))
-		return bad(v, v->next, "records %" PRIu64 " to %" PRIu64 " are missing: the "
-				       "checkpoint beside them does not fit", v->next, seq - 1);
+		return bad(v, v->next,
+			   "records %" PRIu64 " to %" PRIu64 " are missing: the "
+			   "checkpoint beside them does not fit",
+			   v->next, seq - 1);
 	v->next = p.last + 1;
 	memcpy(v->prev, p.hash, sizeof(v->prev));
 	v->gaps_used++;
@@ -117,7 +123,8 @@ static const char *differing_column(sqlite3_stmt *s, const json_t *rec)
 	int64_t time_ns;
 
 	if (!time || rfc3339_parse(time, &time_ns) ||
-	    sqlite3_column_type(s, 3) != SQLITE_INTEGER || sqlite3_column_int64(s, 3) != time_ns)
+	    sqlite3_column_type(s, 3) != SQLITE_INTEGER ||
+	    sqlite3_column_int64(s, 3) != time_ns)
 		return "time_ns";
 	if (!same_text(s, 4, json_object_get(rule, "id")))
 		return "rule";
@@ -146,13 +153,16 @@ static int check_content(struct verifier *v, sqlite3_stmt *s, uint64_t seq, cons
 	if (!rec)
 		r = bad(v, seq, "record %" PRIu64 ": is no JSON object", seq);
 	else if (said != seq)
-		r = bad(v, seq, "record %" PRIu64 ": reordered or duplicated, it was signed as "
-				"record %" PRIu64, seq, said);
+		r = bad(v, seq,
+			"record %" PRIu64 ": reordered or duplicated, it was signed as "
+			"record %" PRIu64,
+			seq, said);
 	else if (!prev || strcmp(prev, v->prev))
-		r = bad(v, seq, "record %" PRIu64 ": does not follow the record before it", seq);
+		r = bad(v, seq, "record %" PRIu64 ": does not follow the record before it",
+			seq);
 	else if ((column = differing_column(s, rec)))
-		r = bad(v, seq, "record %" PRIu64 ": column %s differs from what was signed", seq,
-			column);
+		r = bad(v, seq, "record %" PRIu64 ": column %s differs from what was signed",
+			seq, column);
 	json_decref(rec);
 	return r;
 }
@@ -160,7 +170,8 @@ static int check_content(struct verifier *v, sqlite3_stmt *s, uint64_t seq, cons
 static int check_row(struct verifier *v, sqlite3_stmt *s)
 {
 	uint64_t seq = (uint64_t)sqlite3_column_int64(s, 0);
-	bool text = sqlite3_column_type(s, 1) == SQLITE_TEXT; /* asked before it is converted */
+	bool text =
+		sqlite3_column_type(s, 1) == SQLITE_TEXT; /* asked before it is converted */
 	const char *json = (const char *)sqlite3_column_text(s, 1);
 	size_t len = (size_t)sqlite3_column_bytes(s, 1);
 	const void *sig = sqlite3_column_blob(s, 2);
@@ -174,11 +185,12 @@ static int check_row(struct verifier *v, sqlite3_stmt *s)
 	if (seq != v->next)
 		return bad(v, seq, "record %" PRIu64 ": duplicated", seq);
 	/* As it was stored: text, and its bytes are what the signature is about. */
-	if (!json || !text ||
-	    sqlite3_column_bytes(s, 2) != RECORD_SIG_SIZE ||
+	if (!json || !text || sqlite3_column_bytes(s, 2) != RECORD_SIG_SIZE ||
 	    crypto_sign_verify_detached(sig, (const uint8_t *)json, len, v->public))
-		return bad(v, seq, "record %" PRIu64 ": signature does not match (altered, or signed "
-				   "by another key)", seq);
+		return bad(v, seq,
+			   "record %" PRIu64 ": signature does not match (altered, or signed "
+			   "by another key)",
+			   seq);
 	r = check_content(v, s, seq, json, len);
 	if (r)
 		return r;
@@ -192,8 +204,12 @@ static int check_row(struct verifier *v, sqlite3_stmt *s)
 static int check_records(struct verifier *v)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
-	int r = prepare(v, "SELECT seq,json,sig,time_ns,rule,part,verdict,agent,uid,pid FROM events"
-			   " ORDER BY seq", &s), step;
+	int r = prepare(
+		    v,
+		    "SELECT seq,json,sig,time_ns,rule,part,verdict,agent,uid,pid FROM events"
+		    " ORDER BY seq",
+		    &s),
+	    step;
 
 	if (r)
 		return r;
@@ -216,17 +232,22 @@ static int check_rest(struct verifier *v)
 	if (!r)
 		r = prepare(v, "SELECT " RETENTION_COLUMNS " FROM retention", &kept);
 	if (!r)
-		r = prepare(v, "SELECT min(seq),rule,part FROM events e WHERE NOT EXISTS (SELECT 1"
-			       " FROM retention r WHERE r.rule=e.rule AND r.part=e.part)"
-			       " GROUP BY rule,part LIMIT 1", &without);
+		r = prepare(
+			v,
+			"SELECT min(seq),rule,part FROM events e WHERE NOT EXISTS (SELECT 1"
+			" FROM retention r WHERE r.rule=e.rule AND r.part=e.part)"
+			" GROUP BY rule,part LIMIT 1",
+			&without);
 	if (r)
 		return r;
 	while ((step = sqlite3_step(gaps)) == SQLITE_ROW) {
 		struct pruned p;
 
 		if (!pruned_read(gaps, v->public, &p) || ++n > v->gaps_used)
-			return bad(v, p.first, "checkpoint for records %" PRIu64 " to %" PRIu64
-					       " is not ours", p.first, p.last);
+			return bad(v, p.first,
+				   "checkpoint for records %" PRIu64 " to %" PRIu64
+				   " is not ours",
+				   p.first, p.last);
 	}
 	while (step == SQLITE_DONE && (step = sqlite3_step(kept)) == SQLITE_ROW) {
 		if (!retention_is_signed(kept, v->public))
@@ -250,8 +271,10 @@ static int check_against(struct verifier *v, uint64_t last, uint64_t seq, const 
 	if (v->tail_seen || !seq)
 		return 0;
 	if (seq > last)
-		return bad(v, last + 1, "records %" PRIu64 " to %" PRIu64 " are missing at the end, "
-			   "%s knows of them", last + 1, seq, what);
+		return bad(v, last + 1,
+			   "records %" PRIu64 " to %" PRIu64 " are missing at the end, "
+			   "%s knows of them",
+			   last + 1, seq, what);
 	return bad(v, seq, "record %" PRIu64 ": is not the one that %s knows", seq, what);
 }
 
@@ -261,14 +284,15 @@ static int beside(const char *db_path, const char *name, char buf[PATH_MAX])
 	const char *slash = strrchr(db_path, '/');
 	int dir = slash ? (int)(slash - db_path) + 1 : 0;
 
-	return snprintf(buf, PATH_MAX, "%.*s%s", dir, db_path, name) < PATH_MAX ? 0
-										 : -ENAMETOOLONG;
+	return snprintf(buf, PATH_MAX, "%.*s%s", dir, db_path, name) < PATH_MAX
+		       ? 0
+		       : -ENAMETOOLONG;
 }
 
 static int verify_all(struct verifier *v, const char *head_path, bool head_required,
 		      uint64_t expect_seq, const char *expect_hash)
 {
-	struct store_head head = { 0 };
+	struct store_head head = {0};
 	int h = head_read(AT_FDCWD, head_path, v->public, &head), r;
 	uint64_t last;
 
@@ -292,11 +316,14 @@ static int verify_all(struct verifier *v, const char *head_path, bool head_requi
 		r = check_against(v, last, expect_seq, "the given head");
 	/* The signed head beside it counts too, but only its number can be compared twice. */
 	if (!r && expect_hash && !h && head.seq > last)
-		return bad(v, last + 1, "records %" PRIu64 " to %" PRIu64 " are missing at the end, "
-			   "the signed head knows of them", last + 1, head.seq);
+		return bad(v, last + 1,
+			   "records %" PRIu64 " to %" PRIu64 " are missing at the end, "
+			   "the signed head knows of them",
+			   last + 1, head.seq);
 	if (!r && !expect_hash && h == -EBADMSG)
-		return bad(v, last, "the signed head beside the database was altered, or is signed "
-				    "by another key");
+		return bad(v, last,
+			   "the signed head beside the database was altered, or is signed "
+			   "by another key");
 	if (!r && !expect_hash && !h)
 		r = check_against(v, last, head.seq, "the signed head");
 	return r;
@@ -306,8 +333,8 @@ int store_verify(const char *db_path, const char *key_path, const char *head_pat
 		 uint64_t expect_seq, const char *expect_hash, struct store_verify_result *ret)
 {
 	_cleanup_(read_close) sqlite3 *sql = NULL;
-	struct store_verify_result res = { 0 };
-	struct verifier v = { .res = &res, .next = 1 };
+	struct store_verify_result res = {0};
+	struct verifier v = {.res = &res, .next = 1};
 	char key_buf[PATH_MAX], head_buf[PATH_MAX];
 	int r;
 
@@ -325,8 +352,8 @@ int store_verify(const char *db_path, const char *key_path, const char *head_pat
 		r = 1;
 	} else if (!r) {
 		v.sql = sql;
-		r = verify_all(&v, head_path ? head_path : head_buf, head_path != NULL, expect_seq,
-			       expect_hash);
+		r = verify_all(&v, head_path ? head_path : head_buf, head_path != NULL,
+			       expect_seq, expect_hash);
 	}
 	if (r >= 0)
 		*ret = res;

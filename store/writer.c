@@ -49,7 +49,8 @@ void writer_note(struct writer *w, const char *name, const char *fmt, ...)
 	struct note *n;
 	va_list ap;
 
-	if (w->n_notes == NOTES_MAX) /* each is a rare event, and the first ones tell the cause */
+	if (w->n_notes ==
+	    NOTES_MAX) /* each is a rare event, and the first ones tell the cause */
 		return;
 	n = &w->notes[w->n_notes++];
 	n->name = name;
@@ -95,7 +96,7 @@ static int open_key(struct writer *w, char *why, size_t size)
 /* Puts a database that cannot be gone on with beside, with what belongs to it. */
 static int set_aside(struct writer *w, const char *kind)
 {
-	static const char *const suffixes[] = { "", "-wal", "-shm" };
+	static const char *const suffixes[] = {"", "-wal", "-shm"};
 	char to[128], from[32];
 	int64_t t = writer_wall_ns() / (int64_t)NSEC_PER_SEC;
 
@@ -106,10 +107,11 @@ static int set_aside(struct writer *w, const char *kind)
 			return -errno;
 	}
 	log_error("evidence: database set aside as %s/" DB_FILE ".%s-%" PRId64
-		  ", a new one is started", w->dir, kind, t);
+		  ", a new one is started",
+		  w->dir, kind, t);
 	writer_note(w, "database set aside",
-		 "{\"aside\":\"" DB_FILE ".%s-%" PRId64 "\",\"why\":\"%s\"}", kind, t,
-		 kind[0] == 'c' ? "it could not be read" : "it is signed by another key");
+		    "{\"aside\":\"" DB_FILE ".%s-%" PRId64 "\",\"why\":\"%s\"}", kind, t,
+		    kind[0] == 'c' ? "it could not be read" : "it is signed by another key");
 	return 0;
 }
 
@@ -118,7 +120,8 @@ static int set_aside(struct writer *w, const char *kind)
  * is signed as a gap of our own making. */
 static int compare_head(struct writer *w, bool aside)
 {
-	struct pruned p = { .first = w->db.last_seq + 1, .time_ns = writer_wall_ns(), .why = "aside" };
+	struct pruned p = {
+		.first = w->db.last_seq + 1, .time_ns = writer_wall_ns(), .why = "aside"};
 	struct store_head h;
 	int r = head_read(w->dir_fd, "head", w->key.public, &h);
 
@@ -139,9 +142,10 @@ static int compare_head(struct writer *w, bool aside)
 		}
 	} else {
 		log_error("evidence: records %" PRIu64 " to %" PRIu64 " are missing from the "
-			  "database", p.first, p.last);
-		writer_note(w, "records missing", "{\"first\":%" PRIu64 ",\"last\":%" PRIu64 "}",
-			 p.first, p.last);
+			  "database",
+			  p.first, p.last);
+		writer_note(w, "records missing",
+			    "{\"first\":%" PRIu64 ",\"last\":%" PRIu64 "}", p.first, p.last);
 	}
 	w->db.last_seq = h.seq;
 	memcpy(w->db.last_hash, h.hash, sizeof(h.hash));
@@ -151,16 +155,19 @@ static int compare_head(struct writer *w, bool aside)
 /* meta.journal: "ID BATCH ALLOW WARN BLOCK OWN DAMAGED", in each batch. */
 static int read_progress(struct writer *w)
 {
-	struct journal_losses l = { 0 };
+	struct journal_losses l = {0};
 	uint64_t id, batch;
 	char text[192];
 	int r = db_meta_get(&w->db, "journal", text, sizeof(text));
 
 	if (r)
 		return r;
-	if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
-			 " %" SCNu64, &id, &batch, &l.by_verdict[0], &l.by_verdict[1],
-		   &l.by_verdict[2], &l.own, &l.damaged) != 7 || id != journal_id(w->j))
+	if (sscanf(text,
+		   "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
+		   " %" SCNu64,
+		   &id, &batch, &l.by_verdict[0], &l.by_verdict[1], &l.by_verdict[2], &l.own,
+		   &l.damaged) != 7 ||
+	    id != journal_id(w->j))
 		batch = 0; /* this database knows nothing of this journal */
 	else
 		w->told = l;
@@ -268,7 +275,8 @@ bool writer_turn(struct writer *w, bool leisure)
 		return false;
 	w->retry_ns = 0;
 	if (w->have_db && batch_head_is_due(w, now) && db_is_gone(&w->db, w->dir)) {
-		writer_note(w, "database gone", "{\"why\":\"" DB_FILE " was removed or replaced\"}");
+		writer_note(w, "database gone",
+			    "{\"why\":\"" DB_FILE " was removed or replaced\"}");
 		close_db(w);
 		if (w->dir_fd >= 0)
 			close(TAKE_FD(w->dir_fd));

@@ -29,7 +29,7 @@ struct writer {
 	struct journal *j;
 	uint64_t max_size_bytes;
 	void (*health)(void *arg, bool ok, const char *why, bool changed);
-	void (*published)(void *arg);                        /* the chain's end has moved */
+	void (*published)(void *arg); /* the chain's end has moved */
 	void *arg;
 
 	struct zone zone;
@@ -38,7 +38,7 @@ struct writer {
 	bool have_key, have_db;
 	struct host_key key;
 	struct db db;
-	uint64_t batch; /* number of the last one committed */
+	uint64_t batch;             /* number of the last one committed */
 	struct journal_losses told; /* that a record tells of */
 	uint64_t claimed[BATCH_MAX];
 	struct note notes[NOTES_MAX];
@@ -64,8 +64,8 @@ void writer_finish(struct writer *w);
 int batch_run(struct writer *w, bool must);
 bool batch_head_is_due(const struct writer *w, uint64_t now_ns);
 
-__attribute__((format(printf, 3, 4)))
-void writer_note(struct writer *w, const char *name, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) void writer_note(struct writer *w, const char *name,
+						       const char *fmt, ...);
 void writer_set_health(struct writer *w, bool ok, const char *why);
 /* After an error of the open database: what the next attempt starts from. */
 void writer_give_up(struct writer *w, int err);

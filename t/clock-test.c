@@ -8,8 +8,12 @@
 
 /* POSIX rules need no zone files: what is tested is here whatever the host has. */
 static const char *const zones[] = {
-	"UTC0", "CET-1CEST,M3.5.0,M10.5.0/3", "EST5EDT,M3.2.0,M11.1.0", "IST-5:30",
-	"<+1245>-12:45<+1345>,M9.5.0/2:45,M4.1.0/3:45", "NST3:30NDT,M3.2.0,M11.1.0",
+	"UTC0",
+	"CET-1CEST,M3.5.0,M10.5.0/3",
+	"EST5EDT,M3.2.0,M11.1.0",
+	"IST-5:30",
+	"<+1245>-12:45<+1345>,M9.5.0/2:45,M4.1.0/3:45",
+	"NST3:30NDT,M3.2.0,M11.1.0",
 };
 
 static void load(const char *tz, struct zone *z)
@@ -55,7 +59,8 @@ static void times_are_written(void **state)
 	struct zone z;
 
 	(void)state;
-	assert_int_equal(zone_rfc3339(NULL, 1772460000123456789LL, true, buf, sizeof(buf)), 30);
+	assert_int_equal(zone_rfc3339(NULL, 1772460000123456789LL, true, buf, sizeof(buf)),
+			 30);
 	assert_string_equal(buf, "2026-03-02T14:00:00.123456789Z");
 	zone_rfc3339(NULL, -1, true, buf, sizeof(buf));
 	assert_string_equal(buf, "1969-12-31T23:59:59.999999999Z");
@@ -73,9 +78,17 @@ static void times_are_written(void **state)
 static void times_are_read(void **state)
 {
 	static const char *const bad[] = {
-		"", "2026", "2026-03-02", "2026-03-02T14:00:00", "2026-13-02T14:00:00Z",
-		"2026-02-29T14:00:00Z", "2026-03-02T24:00:00Z", "2026-03-02T14:00:00Zx",
-		"2026-03-02T14:00:00.Z", "2026-03-02T14:00:00+1:00", "9999-01-01T00:00:00Z",
+		"",
+		"2026",
+		"2026-03-02",
+		"2026-03-02T14:00:00",
+		"2026-13-02T14:00:00Z",
+		"2026-02-29T14:00:00Z",
+		"2026-03-02T24:00:00Z",
+		"2026-03-02T14:00:00Zx",
+		"2026-03-02T14:00:00.Z",
+		"2026-03-02T14:00:00+1:00",
+		"9999-01-01T00:00:00Z",
 	};
 	int64_t t = 5;
 

@@ -32,12 +32,16 @@ static const struct rule evidence_rule = {
 	.mechanism = MECH_FANOTIFY,
 	.retain_s = 90 * 86400,
 	.n_capture = 5,
-	.capture = { FIELD_PATH, FIELD_AGENT_IDENTIFIER, FIELD_BASELINE_DISTANCE, FIELD_OPEN_MODE,
-		     FIELD_MATCHED_CATEGORY },
+	.capture = {FIELD_PATH, FIELD_AGENT_IDENTIFIER, FIELD_BASELINE_DISTANCE,
+		    FIELD_OPEN_MODE, FIELD_MATCHED_CATEGORY},
 };
 
 static const struct tree evidence_tree = {
-	.id = 1, .agent = "claude-code", .session = "5f2c", .root_pid = 4700, .uid = 1000,
+	.id = 1,
+	.agent = "claude-code",
+	.session = "5f2c",
+	.root_pid = 4700,
+	.uid = 1000,
 };
 
 struct evidence {
@@ -51,22 +55,35 @@ struct evidence {
 static inline void evidence_make(struct evidence *e, const char *path)
 {
 	*e = (struct evidence){
-		.ev = {
-			.kind = KIND_FILE_OPENED,
-			.source_name = "fanotify",
-			.subj = { .tgid = 4711, .ppid = 4700, .uid = 1000, .auid = 1000,
-				  .comm = "cat", .exe = "/usr/bin/cat", .cgroup = "/user.slice",
-				  .lineage = "claude > bash > cat", .tree = &evidence_tree },
-			.file = { .n_names = 1, .names = { { .path = path } },
-				  .mode = OPEN_MODE_READ },
-			.perm = (struct permission *)e,
-		},
-		.d = { .verdict = VERDICT_BLOCK, .n_fired = 1,
-		       .fired = { { .rule = &evidence_rule, .verdict = VERDICT_BLOCK } } },
+		.ev =
+			{
+				.kind = KIND_FILE_OPENED,
+				.source_name = "fanotify",
+				.subj = {.tgid = 4711,
+					 .ppid = 4700,
+					 .uid = 1000,
+					 .auid = 1000,
+					 .comm = "cat",
+					 .exe = "/usr/bin/cat",
+					 .cgroup = "/user.slice",
+					 .lineage = "claude > bash > cat",
+					 .tree = &evidence_tree},
+				.file = {.n_names = 1,
+					 .names = {{.path = path}},
+					 .mode = OPEN_MODE_READ},
+				.perm = (struct permission *)e,
+			},
+		.d = {.verdict = VERDICT_BLOCK,
+		      .n_fired = 1,
+		      .fired = {{.rule = &evidence_rule, .verdict = VERDICT_BLOCK}}},
 	};
 	e->note = (struct verdict_note){
-		.ev = &e->ev, .d = &e->d, .mode = MODE_ENFORCE, .mechanism = MECH_FANOTIFY,
-		.by = BY_RULE, .category = "aws",
+		.ev = &e->ev,
+		.d = &e->d,
+		.mode = MODE_ENFORCE,
+		.mechanism = MECH_FANOTIFY,
+		.by = BY_RULE,
+		.category = "aws",
 	};
 }
 
@@ -87,7 +104,8 @@ static inline uint64_t evidence_record(struct journal *j, const char *path)
 	return t;
 }
 
-static inline int evidence_remove(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+static inline int evidence_remove(const char *path, const struct stat *st, int flag,
+				  struct FTW *ftw)
 {
 	(void)st;
 	(void)flag;

@@ -32,22 +32,23 @@ static void the_process_name_is_that_of_the_executable(void **state)
 	static const struct {
 		const char *exe, *name;
 	} cases[] = {
-		{ "/usr/bin/cat", "cat" },
-		{ "/opt/x/claude.exe", "claude" },
-		{ "/opt/x/claude (deleted)", "claude" },
-		{ "/opt/x/claude.exe (deleted)", "claude" },
-		{ "/opt/.exe", ".exe" },
-		{ "/opt/x/exe", "exe" },
-		{ "node", "node" },
-		{ "", NULL },
-		{ "/", NULL },
+		{"/usr/bin/cat", "cat"},
+		{"/opt/x/claude.exe", "claude"},
+		{"/opt/x/claude (deleted)", "claude"},
+		{"/opt/x/claude.exe (deleted)", "claude"},
+		{"/opt/.exe", ".exe"},
+		{"/opt/x/exe", "exe"},
+		{"node", "node"},
+		{"", NULL},
+		{"/", NULL},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		e.ev.subj.exe = cases[i].exe;
 		if (cases[i].name)
-			assert_string_equal(text(FIELD_PROCESS_NAME, NULL, NULL), cases[i].name);
+			assert_string_equal(text(FIELD_PROCESS_NAME, NULL, NULL),
+					    cases[i].name);
 		else
 			assert_null(text(FIELD_PROCESS_NAME, NULL, NULL));
 	}
@@ -73,7 +74,7 @@ static void what_is_not_known_is_null(void **state)
 
 static void values_come_from_the_event(void **state)
 {
-	struct wall_clock clock = { .unix_s = 1772460000, .hour = 15, .dow = 1 };
+	struct wall_clock clock = {.unix_s = 1772460000, .hour = 15, .dow = 1};
 
 	(void)state;
 	assert_string_equal(text(FIELD_PATH, NULL, NULL), "/a");
@@ -98,7 +99,7 @@ static void addresses_are_readable(void **state)
 {
 	(void)state;
 	e.ev.kind = KIND_SOCKET_CONNECT;
-	e.ev.dest = (struct dest_object){ .port = 443 };
+	e.ev.dest = (struct dest_object){.port = 443};
 	assert_null(text(FIELD_DEST_IP, NULL, NULL));
 	inet_pton(AF_INET6, "::ffff:192.0.2.7", e.ev.dest.addr);
 	assert_string_equal(text(FIELD_DEST_IP, NULL, NULL), "192.0.2.7");
@@ -108,7 +109,7 @@ static void addresses_are_readable(void **state)
 
 static void arguments_are_joined(void **state)
 {
-	struct exec_object x = { .argv = "a\0b c\0", .argv_len_bytes = 6 };
+	struct exec_object x = {.argv = "a\0b c\0", .argv_len_bytes = 6};
 	char buf[8];
 
 	(void)state;

@@ -127,7 +127,7 @@ static void the_ring_goes_round(void **state)
 static void a_parked_record_is_waited_for_and_blocks_nobody(void **state)
 {
 	struct journal *j = open_in(*state, SIZE);
-	unsigned out[8] = { 0 };
+	unsigned out[8] = {0};
 	uint64_t parked = evidence_decide(j, "/parked");
 
 	for (int i = 0; i < 5; i++)
@@ -261,7 +261,8 @@ static void killed_anywhere_it_loses_nothing_it_promised(void **state)
 	for (int round = 0; round < 150; round++) {
 		struct shared {
 			_Atomic unsigned decided;
-		} *sh = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		} *sh = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			     -1, 0);
 		struct journal_stats s;
 		struct journal *j;
 		pid_t pid = fork();
@@ -347,7 +348,7 @@ static void many_producers_one_consumer(void **state)
 	unsigned got = 0, kept = 0;
 
 	for (int i = 0; i < 3; i++) {
-		p[i] = (struct producer){ .j = j };
+		p[i] = (struct producer){.j = j};
 		assert_int_equal(pthread_create(&p[i].thread, NULL, produce, &p[i]), 0);
 	}
 	do {

@@ -12,15 +12,15 @@
 static const char zeros[] = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /* One transition: always an hour east. */
-static const struct zone zone = { .n = 1, .at = { { 0, 3600 } } };
-static const struct record_context ctx = { .host = "build7", .zone = &zone };
+static const struct zone zone = {.n = 1, .at = {{0, 3600}}};
+static const struct record_context ctx = {.host = "build7", .zone = &zone};
 
 static char *record(const struct evidence *e, enum outcome outcome, int err, unsigned i)
 {
 	size_t n = payload_size(&e->note);
 	_cleanup_free_ char *buf = malloc(n);
 	struct record_row row;
-	struct text t = { 0 };
+	struct text t = {0};
 	struct payload p;
 
 	payload_write(&e->note, TIME_NS, buf);
@@ -36,7 +36,7 @@ static char *own(const char *id, const char *name, const char *json)
 	size_t n = payload_own_size(id, name, json);
 	_cleanup_free_ char *buf = malloc(n);
 	struct record_row row;
-	struct text t = { 0 };
+	struct text t = {0};
 	struct payload p;
 
 	payload_own_write(id, name, json, TIME_NS, buf);
@@ -73,7 +73,8 @@ static void the_golden_record(void **state)
 	(void)state;
 	evidence_make(&e, "/home/u/.aws/credentials");
 	json = record(&e, OUTCOME_DENIED, 1, 0);
-	assert_string_equal(json,
+	assert_string_equal(
+		json,
 		"{\"agent\":{\"id\":\"claude-code\",\"root_pid\":4700,\"session\":\"5f2c\"},"
 		"\"capture\":{\"agent_identifier\":\"claude-code\",\"baseline_distance\":null,"
 		"\"matched_category\":\"aws\",\"open_mode\":\"read\","
@@ -94,12 +95,12 @@ static void the_golden_record(void **state)
 static void keys_are_exactly_the_published_ones(void **state)
 {
 	static const char *const want[] = {
-		"agent", "capture", "decided_by", "errno", "fired", "host", "kind", "mechanism",
-		"mode", "outcome", "prev", "process", "rule", "seq", "sig", "source", "time", "v",
-		"verdict",
+		"agent",     "capture", "decided_by", "errno", "fired",   "host", "kind",
+		"mechanism", "mode",    "outcome",    "prev",  "process", "rule", "seq",
+		"sig",       "source",  "time",       "v",     "verdict",
 	};
-	uint8_t sig[RECORD_SIG_SIZE] = { 0xab };
-	_cleanup_(text_free) struct text t = { 0 };
+	uint8_t sig[RECORD_SIG_SIZE] = {0xab};
+	_cleanup_(text_free) struct text t = {0};
 	_cleanup_free_ char *json = NULL, *mine = NULL;
 
 	(void)state;
@@ -157,8 +158,8 @@ static void the_verdict_says_what_could_be_done(void **state)
 	/* Two rules of one event: each gets its own record, both are in both. */
 	evidence_make(&e, "/x");
 	e.d.n_fired = 3;
-	e.d.fired[1] = (struct fired){ .rule = &detect, .verdict = VERDICT_BLOCK };
-	e.d.fired[2] = (struct fired){ .rule = &warn, .verdict = VERDICT_WARN };
+	e.d.fired[1] = (struct fired){.rule = &detect, .verdict = VERDICT_BLOCK};
+	e.d.fired[2] = (struct fired){.rule = &warn, .verdict = VERDICT_WARN};
 	e.d.n_fired_more = 2;
 	json = record(&e, OUTCOME_DENIED, 1, 0);
 	has(json, "\"verdict\":\"block\"");
@@ -237,10 +238,12 @@ static void names_of_any_bytes_are_recorded(void **state)
 	has(json, "\"path_b64\":\"LwECAwQFBgcICQoLDA0ODxAR");
 	free(json);
 
-	evidence_make(&e, "/tmp/\xe2\x80\xaegnp.exe \xe2\x80\x8b \x1b[2J \xc3\xa4\xe6\x97\xa5");
+	evidence_make(&e,
+		      "/tmp/\xe2\x80\xaegnp.exe \xe2\x80\x8b \x1b[2J \xc3\xa4\xe6\x97\xa5");
 	json = record(&e, OUTCOME_DENIED, 1, 0);
-	has(json, "\"path\":\"/tmp/\\\\xe2\\\\x80\\\\xaegnp.exe \\\\xe2\\\\x80\\\\x8b \\\\x1b[2J "
-		  "\xc3\xa4\xe6\x97\xa5\"");
+	has(json,
+	    "\"path\":\"/tmp/\\\\xe2\\\\x80\\\\xaegnp.exe \\\\xe2\\\\x80\\\\x8b \\\\x1b[2J "
+	    "\xc3\xa4\xe6\x97\xa5\"");
 	has(json, "\"path_b64\":");
 	assert_canonical(json);
 	free(json);
@@ -271,7 +274,8 @@ static void long_strings_are_cut_at_their_maximum(void **state)
 
 static void an_exec_is_recorded_without_its_secrets(void **state)
 {
-	static const char argv[] = "curl\0-H\0Authorization: Bearer abcdefghijkl\0--token\0s3cret\0x";
+	static const char argv[] =
+		"curl\0-H\0Authorization: Bearer abcdefghijkl\0--token\0s3cret\0x";
 	struct rule r = evidence_rule;
 	struct evidence e;
 	char *json;
@@ -283,20 +287,22 @@ static void an_exec_is_recorded_without_its_secrets(void **state)
 	r.capture[2] = FIELD_WALL_CLOCK_HOUR;
 	evidence_make(&e, "/x");
 	e.ev.kind = KIND_EXEC_OBSERVED;
-	e.ev.exec = (struct exec_object){ .path = "/usr/bin/curl", .argv = argv,
-					  .argv_len_bytes = sizeof(argv) };
+	e.ev.exec = (struct exec_object){
+		.path = "/usr/bin/curl", .argv = argv, .argv_len_bytes = sizeof(argv)};
 	e.d.fired[0].rule = &r;
 	json = record(&e, OUTCOME_OBSERVED, 0, 0);
-	has(json, "\"capture\":{\"argv\":\"curl -H Authorization: Bearer [masked] --token [masked] "
-		  "x\",\"wall_clock\":\"2026-03-02T15:00:00+01:00\",\"wall_clock_hour\":15}");
+	has(json,
+	    "\"capture\":{\"argv\":\"curl -H Authorization: Bearer [masked] --token [masked] "
+	    "x\",\"wall_clock\":\"2026-03-02T15:00:00+01:00\",\"wall_clock_hour\":15}");
 	assert_canonical(json);
 	free(json);
 }
 
 static void own_records_are_canonical_too(void **state)
 {
-	char *json = own("O2", "mode", " { \"z\" : [1, true, null, \"a\\u0007\"], \"a\" : 1.5 ,"
-				       "\"argv\":\"PASSWORD=hunter2 x\"} ");
+	char *json = own("O2", "mode",
+			 " { \"z\" : [1, true, null, \"a\\u0007\"], \"a\" : 1.5 ,"
+			 "\"argv\":\"PASSWORD=hunter2 x\"} ");
 
 	(void)state;
 	assert_canonical(json);
@@ -335,34 +341,34 @@ static void secrets_are_masked(void **state)
 	static const struct {
 		const char *in, *out;
 	} cases[] = {
-		{ "ls -l /tmp", "ls -l /tmp" },
-		{ "AKIAIOSFODNN7EXAMPLE", "AKIA[masked]" },
-		{ "x ghp_0123456789abcdefghij y", "x ghp_[masked] y" },
-		{ "sk-ant-api03-abcdefghijklmnop", "sk-[masked]" },
-		{ "xoxb-123456789-abc", "xoxb-[masked]" },
-		{ "sk-short", "sk-short" },
-		{ "mask-tokens", "mask-tokens" },
-		{ "--password=hunter2 -v", "--password=[masked] -v" },
-		{ "--password hunter2 -v", "--password [masked] -v" },
-		{ "--password --verbose", "--password --verbose" },
-		{ "PASSWORD='a b' run", "PASSWORD='[masked]' run" },
-		{ "DB_PASSWORD=x;ls", "DB_PASSWORD=[masked];ls" },
-		{ "AWS_SECRET_ACCESS_KEY=abc/def+g", "AWS_SECRET_ACCESS_KEY=[masked]" },
-		{ "{\"api_key\": \"zzz\"}", "{\"api_key\": \"[masked]\"}" },
-		{ "Authorization: Bearer abcdef", "Authorization: Bearer [masked]" },
-		{ "-H 'authorization: basic dTpw'", "-H 'authorization: basic [masked]'" },
-		{ "Bearer abcdefghijkl", "Bearer [masked]" },
-		{ "git clone https://u:p%40ss@host/r", "git clone https://u:[masked]@host/r" },
-		{ "https://host:8080/a@b", "https://host:8080/a@b" },
-		{ "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
-		  "-----BEGIN RSA PRIVATE KEY[masked]-----END RSA PRIVATE KEY-----" },
-		{ "password=", "password=" },
-		{ "", "" },
+		{"ls -l /tmp", "ls -l /tmp"},
+		{"AKIAIOSFODNN7EXAMPLE", "AKIA[masked]"},
+		{"x ghp_0123456789abcdefghij y", "x ghp_[masked] y"},
+		{"sk-ant-api03-abcdefghijklmnop", "sk-[masked]"},
+		{"xoxb-123456789-abc", "xoxb-[masked]"},
+		{"sk-short", "sk-short"},
+		{"mask-tokens", "mask-tokens"},
+		{"--password=hunter2 -v", "--password=[masked] -v"},
+		{"--password hunter2 -v", "--password [masked] -v"},
+		{"--password --verbose", "--password --verbose"},
+		{"PASSWORD='a b' run", "PASSWORD='[masked]' run"},
+		{"DB_PASSWORD=x;ls", "DB_PASSWORD=[masked];ls"},
+		{"AWS_SECRET_ACCESS_KEY=abc/def+g", "AWS_SECRET_ACCESS_KEY=[masked]"},
+		{"{\"api_key\": \"zzz\"}", "{\"api_key\": \"[masked]\"}"},
+		{"Authorization: Bearer abcdef", "Authorization: Bearer [masked]"},
+		{"-H 'authorization: basic dTpw'", "-H 'authorization: basic [masked]'"},
+		{"Bearer abcdefghijkl", "Bearer [masked]"},
+		{"git clone https://u:p%40ss@host/r", "git clone https://u:[masked]@host/r"},
+		{"https://host:8080/a@b", "https://host:8080/a@b"},
+		{"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
+		 "-----BEGIN RSA PRIVATE KEY[masked]-----END RSA PRIVATE KEY-----"},
+		{"password=", "password="},
+		{"", ""},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		_cleanup_(text_free) struct text t = { 0 };
+		_cleanup_(text_free) struct text t = {0};
 
 		mask_secrets(&t, cases[i].in, strlen(cases[i].in));
 		assert_string_equal(t.p ? t.p : "", cases[i].out);

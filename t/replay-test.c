@@ -21,7 +21,8 @@ struct seen {
 	struct source *source;
 };
 
-static void decide(void *arg, const struct event *ev, struct decision *ret, const char **category)
+static void decide(void *arg, const struct event *ev, struct decision *ret,
+		   const char **category)
 {
 	struct seen *s = arg;
 
@@ -40,8 +41,9 @@ static void decide(void *arg, const struct event *ev, struct decision *ret, cons
 	if (ev->subj.tree)
 		snprintf(s->session, sizeof(s->session), "%s", ev->subj.tree->session);
 	snprintf(s->exe, sizeof(s->exe), "%s", ev->subj.exe);
-	*ret = (struct decision){ .verdict = VERDICT_BLOCK, .n_fired = 1,
-				  .fired = { { &evidence_rule, VERDICT_BLOCK, 0 } } };
+	*ret = (struct decision){.verdict = VERDICT_BLOCK,
+				 .n_fired = 1,
+				 .fired = {{&evidence_rule, VERDICT_BLOCK, 0}}};
 }
 
 static uint64_t decided(struct recorder *r, const struct verdict_note *note)
@@ -78,15 +80,16 @@ static void on_error(void *arg, const char *text)
 static void play(struct scratch *sc, const void *text, size_t len, struct seen *s,
 		 struct source_stats *stats)
 {
-	struct recorder rec = { decided, answered };
-	struct bus bus = { .decide = decide, .decide_arg = s, .recorder = &rec, .mode = enforce };
-	struct pollfd p = { .events = POLLIN };
+	struct recorder rec = {decided, answered};
+	struct bus bus = {
+		.decide = decide, .decide_arg = s, .recorder = &rec, .mode = enforce};
+	struct pollfd p = {.events = POLLIN};
 	FILE *f = fopen(in(sc, "x.events"), "w");
 	int n;
 
 	fwrite(text, len, 1, f);
 	fclose(f);
-	*s = (struct seen){ 0 };
+	*s = (struct seen){0};
 	assert_int_equal(permissive_open(&bus.enforcer), 0);
 	assert_int_equal(replay_open(in(sc, "x.events"), on_error, s, &s->source), 0);
 	p.fd = s->source->ops->fd(s->source);
@@ -140,7 +143,8 @@ static void a_line_becomes_an_event(void **state)
 
 static void names_of_any_bytes_come_through(void **state)
 {
-	static const char line[] = "{\"kind\":\"file_opened\",\"path_b64\":\"L3RtcC//G1sybQo=\"}\n";
+	static const char line[] =
+		"{\"kind\":\"file_opened\",\"path_b64\":\"L3RtcC//G1sybQo=\"}\n";
 	struct source_stats st;
 	struct seen s;
 
@@ -174,23 +178,24 @@ static void bad_lines_are_named_and_skipped(void **state)
 	static const struct {
 		const char *line, *error;
 	} cases[] = {
-		{ "{", "x.events:1: " },
-		{ "[]", "must be an object" },
-		{ "{\"pid\":1}", "kind: is missing" },
-		{ "{\"kind\":\"file_open\"}", "kind: no such kind" },
-		{ "{\"kind\":\"file_opened\",\"pth\":\"/x\"}", "pth: no such key" },
-		{ "{\"kind\":\"file_opened\",\"argv\":[]}", "argv: this kind has no such key" },
-		{ "{\"kind\":\"file_opened\",\"pid\":\"1\"}", "pid: must be an integer" },
-		{ "{\"kind\":\"file_opened\",\"pid\":-1}", "pid: out of range" },
-		{ "{\"kind\":\"file_opened\",\"pid\":4294967296}", "pid: out of range" },
-		{ "{\"kind\":\"file_opened\",\"mode\":\"rw\"}", "mode: must be" },
-		{ "{\"kind\":\"file_opened\",\"time\":\"today\"}", "time: must be" },
-		{ "{\"kind\":\"file_opened\",\"path_b64\":\"!\"}", "path_b64: is no base64" },
-		{ "{\"kind\":\"file_opened\",\"path_b64\":\"LwBh\"}", "path_b64: holds a NUL" },
-		{ "{\"kind\":\"file_opened\",\"home\":\"u\"}", "home: must be" },
-		{ "{\"kind\":\"file_opened\",\"pid\":1,\"pid\":2}", "x.events:1: " },
-		{ "{\"kind\":\"socket_connect\",\"dest_ip\":\"x\"}", "dest_ip: is no address" },
-		{ "{\"kind\":\"exec_observed\",\"argv\":[1]}", "argv: must be a list of strings" },
+		{"{", "x.events:1: "},
+		{"[]", "must be an object"},
+		{"{\"pid\":1}", "kind: is missing"},
+		{"{\"kind\":\"file_open\"}", "kind: no such kind"},
+		{"{\"kind\":\"file_opened\",\"pth\":\"/x\"}", "pth: no such key"},
+		{"{\"kind\":\"file_opened\",\"argv\":[]}", "argv: this kind has no such key"},
+		{"{\"kind\":\"file_opened\",\"pid\":\"1\"}", "pid: must be an integer"},
+		{"{\"kind\":\"file_opened\",\"pid\":-1}", "pid: out of range"},
+		{"{\"kind\":\"file_opened\",\"pid\":4294967296}", "pid: out of range"},
+		{"{\"kind\":\"file_opened\",\"mode\":\"rw\"}", "mode: must be"},
+		{"{\"kind\":\"file_opened\",\"time\":\"today\"}", "time: must be"},
+		{"{\"kind\":\"file_opened\",\"path_b64\":\"!\"}", "path_b64: is no base64"},
+		{"{\"kind\":\"file_opened\",\"path_b64\":\"LwBh\"}", "path_b64: holds a NUL"},
+		{"{\"kind\":\"file_opened\",\"home\":\"u\"}", "home: must be"},
+		{"{\"kind\":\"file_opened\",\"pid\":1,\"pid\":2}", "x.events:1: "},
+		{"{\"kind\":\"socket_connect\",\"dest_ip\":\"x\"}", "dest_ip: is no address"},
+		{"{\"kind\":\"exec_observed\",\"argv\":[1]}",
+		 "argv: must be a list of strings"},
 	};
 	static const char good[] = "\n{\"kind\":\"file_opened\",\"path\":\"/x\"}\n";
 

@@ -45,9 +45,9 @@ struct setup {
 static void start(struct scratch *sc, struct setup *u, size_t ring)
 {
 	const char *state = in(sc, "state");
-	struct store_config c = { .state_dir = state, .health = on_health, .arg = &u->health };
+	struct store_config c = {.state_dir = state, .health = on_health, .arg = &u->health};
 
-	*u = (struct setup){ 0 };
+	*u = (struct setup){0};
 	mkdir(state, 0700);
 	assert_int_equal(journal_open(in(sc, "journal"), ring, &u->j), 0);
 	assert_int_equal(store_open(&c, u->j, &u->s), 0);
@@ -82,7 +82,7 @@ static const char *db_path(struct scratch *sc)
 
 static int verify(struct scratch *sc, struct store_verify_result *v)
 {
-	*v = (struct store_verify_result){ 0 };
+	*v = (struct store_verify_result){0};
 	return store_verify(db_path(sc), NULL, NULL, 0, NULL, v);
 }
 
@@ -140,7 +140,7 @@ static int see(void *arg, uint64_t seq, const char *json)
 
 static unsigned count(struct scratch *sc, const struct store_filter *f)
 {
-	struct seen s = { 0 };
+	struct seen s = {0};
 
 	assert_int_equal(store_query(db_path(sc), f, see, &s), 0);
 	free(s.last);
@@ -218,23 +218,26 @@ static void queries_filter(void **state)
 	e.note.ev = &e.ev;
 	journal_recorder(u.j)->answered(
 		journal_recorder(u.j),
-		journal_recorder(u.j)->decided(journal_recorder(u.j), &e.note), OUTCOME_OBSERVED, 0);
+		journal_recorder(u.j)->decided(journal_recorder(u.j), &e.note),
+		OUTCOME_OBSERVED, 0);
 	journal_own(u.j, "O2", "mode", "{\"to\":\"enforce\"}");
 	assert_int_equal(store_flush(u.s, 5000), 0);
 
-	assert_int_equal(count(sc, &(struct store_filter){ 0 }), 3);
-	assert_int_equal(count(sc, &(struct store_filter){ .limit = 2 }), 2);
-	assert_int_equal(count(sc, &(struct store_filter){ .since_seq = 1 }), 2);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "R3" }), 2);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "R3/aws" }), 2);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "R3/ssh" }), 0);
-	assert_int_equal(count(sc, &(struct store_filter){ .verdict = "would_block" }), 1);
-	assert_int_equal(count(sc, &(struct store_filter){ .pid = 99 }), 1);
-	assert_int_equal(count(sc, &(struct store_filter){ .agent = "claude-code" }), 2);
-	assert_int_equal(count(sc, &(struct store_filter){ .has_uid = true, .uid = 7 }), 1);
-	assert_int_equal(count(sc, &(struct store_filter){ .since_unix_s = time(NULL) + 60 }), 0);
-	assert_int_equal(count(sc, &(struct store_filter){ .since_unix_s = time(NULL) - 60 }), 3);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "R3' OR 1=1 --" }), 0);
+	assert_int_equal(count(sc, &(struct store_filter){0}), 3);
+	assert_int_equal(count(sc, &(struct store_filter){.limit = 2}), 2);
+	assert_int_equal(count(sc, &(struct store_filter){.since_seq = 1}), 2);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "R3"}), 2);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "R3/aws"}), 2);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "R3/ssh"}), 0);
+	assert_int_equal(count(sc, &(struct store_filter){.verdict = "would_block"}), 1);
+	assert_int_equal(count(sc, &(struct store_filter){.pid = 99}), 1);
+	assert_int_equal(count(sc, &(struct store_filter){.agent = "claude-code"}), 2);
+	assert_int_equal(count(sc, &(struct store_filter){.has_uid = true, .uid = 7}), 1);
+	assert_int_equal(count(sc, &(struct store_filter){.since_unix_s = time(NULL) + 60}),
+			 0);
+	assert_int_equal(count(sc, &(struct store_filter){.since_unix_s = time(NULL) - 60}),
+			 3);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "R3' OR 1=1 --"}), 0);
 	stop(&u);
 }
 
@@ -242,7 +245,7 @@ static void shown_json_is_signed(void **state)
 {
 	struct scratch *sc = *state;
 	struct store_status st;
-	struct seen seen = { 0 };
+	struct seen seen = {0};
 	struct setup u;
 	json_error_t err;
 	unsigned char pub[32], sig[64];
@@ -255,21 +258,23 @@ static void shown_json_is_signed(void **state)
 	assert_int_equal(store_flush(u.s, 5000), 0);
 	store_status(u.s, &st);
 	stop(&u);
-	assert_int_equal(store_query(db_path(sc), &(struct store_filter){ 0 }, see, &seen), 0);
+	assert_int_equal(store_query(db_path(sc), &(struct store_filter){0}, see, &seen), 0);
 
 	/* An outside reader: parse, take sig out, write canonically, check with the public key. */
 	o = json_loads(seen.last, 0, &err);
 	assert_non_null(o);
-	assert_int_equal(sodium_hex2bin(sig, 64, json_string_value(json_object_get(o, "sig")), 128,
-					NULL, NULL, NULL), 0);
+	assert_int_equal(sodium_hex2bin(sig, 64, json_string_value(json_object_get(o, "sig")),
+					128, NULL, NULL, NULL),
+			 0);
 	json_object_del(o, "sig");
 	canon = json_dumps(o, JSON_SORT_KEYS | JSON_COMPACT);
 	f = fopen(in(sc, "state/host.pub"), "r");
 	assert_int_equal(fread(hex, 1, 64, f), 64);
 	fclose(f);
 	assert_int_equal(sodium_hex2bin(pub, 32, hex, 64, NULL, NULL, NULL), 0);
-	assert_int_equal(crypto_sign_verify_detached(sig, (unsigned char *)canon, strlen(canon), pub),
-			 0);
+	assert_int_equal(
+		crypto_sign_verify_detached(sig, (unsigned char *)canon, strlen(canon), pub),
+		0);
 	assert_string_equal(json_string_value(json_object_get(o, "errno")), "EPERM");
 	free(canon);
 	free(seen.last);
@@ -290,10 +295,10 @@ static void expect_bad(struct scratch *sc, const char *change, uint64_t seq)
 	assert_true(*v.problem);
 }
 
-#define TAMPER(name, change, seq)                                                              \
-	static void tamper_##name(void **state)                                                \
-	{                                                                                      \
-		expect_bad(*state, change, seq);                                               \
+#define TAMPER(name, change, seq)                                                             \
+	static void tamper_##name(void **state)                                               \
+	{                                                                                     \
+		expect_bad(*state, change, seq);                                              \
 	}
 TAMPER(json, "UPDATE events SET json=replace(json,'EPERM','EACCE') WHERE seq=3", 3)
 TAMPER(json_space, "UPDATE events SET json=json||' ' WHERE seq=3", 3)
@@ -313,14 +318,20 @@ TAMPER(delete_middle, "DELETE FROM events WHERE seq=3", 3)
 TAMPER(delete_last, "DELETE FROM events WHERE seq=5", 5)
 TAMPER(delete_all, "DELETE FROM events", 1)
 TAMPER(renumber, "DELETE FROM events WHERE seq=3; UPDATE events SET seq=seq-1 WHERE seq>3", 3)
-TAMPER(swap, "UPDATE events SET seq=99 WHERE seq=2; UPDATE events SET seq=2 WHERE seq=3;"
-	     "UPDATE events SET seq=3 WHERE seq=99", 2)
-TAMPER(duplicate, "INSERT INTO events SELECT 6,time_ns,rule,part,verdict,agent,uid,pid,json,sig"
-		  " FROM events WHERE seq=5", 6)
+TAMPER(swap,
+       "UPDATE events SET seq=99 WHERE seq=2; UPDATE events SET seq=2 WHERE seq=3;"
+       "UPDATE events SET seq=3 WHERE seq=99",
+       2)
+TAMPER(duplicate,
+       "INSERT INTO events SELECT 6,time_ns,rule,part,verdict,agent,uid,pid,json,sig"
+       " FROM events WHERE seq=5",
+       6)
 TAMPER(retention, "UPDATE retention SET retain_s=1", 0)
 TAMPER(no_retention, "DELETE FROM retention", 1)
-TAMPER(forged_gap, "DELETE FROM events WHERE seq=3; INSERT INTO pruned SELECT 3,3,hex(zeroblob(32)),"
-		   "hex(zeroblob(32)),0,'size',zeroblob(64)", 3)
+TAMPER(forged_gap,
+       "DELETE FROM events WHERE seq=3; INSERT INTO pruned SELECT 3,3,hex(zeroblob(32)),"
+       "hex(zeroblob(32)),0,'size',zeroblob(64)",
+       3)
 TAMPER(idle_gap, "INSERT INTO pruned SELECT 9,9,'','',0,'size',zeroblob(64)", 9)
 TAMPER(no_table, "DROP TABLE events", 1)
 
@@ -342,13 +353,13 @@ static void an_older_copy_is_noticed(void **state)
 	fill(sc, 1);
 	assert_int_equal(verify(sc, &v), 1);
 	assert_int_equal(v.first_bad_seq, 4);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "O1" }), 1);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "O1"}), 1);
 }
 
 static void a_head_kept_elsewhere_is_checked(void **state)
 {
 	struct scratch *sc = *state;
-	struct store_verify_result v, again = { 0 };
+	struct store_verify_result v, again = {0};
 	char hash[65];
 
 	fill(sc, 4);
@@ -407,9 +418,11 @@ static void another_key_is_noticed(void **state)
 	f = fopen(in(sc, "other.pub"), "w"); /* empty */
 	fclose(f);
 	assert_true(store_verify(db_path(sc), in(sc, "other.pub"), NULL, 0, NULL, &v) < 0);
-	assert_int_equal(store_verify(db_path(sc), in(sc, "none.pub"), NULL, 0, NULL, &v), -ENOENT);
-	assert_int_equal(store_verify(in(sc, "none.db"), in(sc, "other.pub"), NULL, 0, NULL, &v),
-			 -EBADMSG);
+	assert_int_equal(store_verify(db_path(sc), in(sc, "none.pub"), NULL, 0, NULL, &v),
+			 -ENOENT);
+	assert_int_equal(
+		store_verify(in(sc, "none.db"), in(sc, "other.pub"), NULL, 0, NULL, &v),
+		-EBADMSG);
 }
 
 static void records_of_another_host_are_noticed(void **state)
@@ -423,8 +436,10 @@ static void records_of_another_host_are_noticed(void **state)
 	snprintf(text, sizeof(text), "rm -r '%s'", in(sc, "state"));
 	assert_int_equal(system(text), 0);
 	fill(sc, 1);
-	snprintf(text, sizeof(text), "ATTACH '%s' AS o; INSERT INTO events SELECT * FROM o.events"
-				     " WHERE seq=2", in(sc, "other/oknek.db"));
+	snprintf(text, sizeof(text),
+		 "ATTACH '%s' AS o; INSERT INTO events SELECT * FROM o.events"
+		 " WHERE seq=2",
+		 in(sc, "other/oknek.db"));
 	sql(sc, text);
 	assert_int_equal(verify(sc, &v), 1);
 	assert_int_equal(v.first_bad_seq, 2);
@@ -477,8 +492,8 @@ static void a_missing_directory_is_waited_for(void **state)
 {
 	struct scratch *sc = *state;
 	struct store_verify_result v;
-	struct store_config c = { .health = on_health };
-	struct setup u = { 0 };
+	struct store_config c = {.health = on_health};
+	struct setup u = {0};
 	const char *dir = in(sc, "state");
 
 	c.state_dir = dir;
@@ -501,7 +516,7 @@ static void losses_become_a_record(void **state)
 	struct scratch *sc = *state;
 	struct store_verify_result v;
 	struct journal_stats js;
-	struct seen seen = { 0 };
+	struct seen seen = {0};
 	unsigned decided = 0, kept = 0;
 	struct setup u;
 	sqlite3 *db;
@@ -523,19 +538,19 @@ static void losses_become_a_record(void **state)
 	assert_int_equal(store_flush(u.s, 5000), 0);
 	stop(&u);
 
-	assert_int_equal(store_query(db_path(sc), &(struct store_filter){ .rule = "O1" }, see,
-				     &seen), 0);
+	assert_int_equal(
+		store_query(db_path(sc), &(struct store_filter){.rule = "O1"}, see, &seen), 0);
 	assert_int_equal(seen.n, 1);
 	snprintf(want, sizeof(want), "\"block\":%u,", decided - kept);
 	assert_non_null(strstr(seen.last, want));
 	assert_non_null(strstr(seen.last, "verdicts not recorded"));
 	free(seen.last);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "R3" }), kept + 1);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "R3"}), kept + 1);
 	assert_int_equal(verify(sc, &v), 0);
 
 	/* And only once. */
 	fill(sc, 1);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "O1" }), 1);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "O1"}), 1);
 }
 
 static void scribble(struct scratch *sc, const char *name, off_t at, size_t len)
@@ -566,7 +581,7 @@ static void a_broken_database_is_set_aside(void **state)
 	store_status(u.s, &st);
 	assert_int_equal(st.last_seq, 22); /* 20, the note, this one */
 	stop(&u);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "O1" }), 1);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "O1"}), 1);
 	assert_int_equal(verify(sc, &v), 0);
 	assert_int_equal(v.checked, 2);
 	snprintf(cmd, sizeof(cmd), "test -f '%s'/oknek.db.corrupt-*[0-9]", in(sc, "state"));
@@ -592,8 +607,8 @@ static void a_removed_database_is_noticed(void **state)
 	stop(&u);
 	assert_int_equal(verify(sc, &v), 1);
 	assert_int_equal(v.first_bad_seq, 1);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "O1" }), 2);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "R3" }), 1);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "O1"}), 2);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "R3"}), 1);
 }
 
 static void a_key_that_cannot_be_read_is_kept(void **state)
@@ -620,7 +635,7 @@ static void a_key_that_cannot_be_read_is_kept(void **state)
 	/* What was in the ring is there when the key is. */
 	unlink(in(sc, "state/host.key"));
 	fill(sc, 1);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "R3" }), 2);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "R3"}), 2);
 }
 
 static void a_new_key_starts_a_new_database(void **state)
@@ -633,7 +648,7 @@ static void a_new_key_starts_a_new_database(void **state)
 	fill(sc, 1);
 	assert_int_equal(verify(sc, &v), 0);
 	assert_int_equal(v.checked, 2);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "O1" }), 1);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "O1"}), 1);
 }
 
 static void a_newer_schema_is_left_alone(void **state)
@@ -717,7 +732,7 @@ static void nothing_is_recorded_twice_or_never(void **state)
 static void decided_alone_becomes_unknown(void **state)
 {
 	struct scratch *sc = *state;
-	struct seen seen = { 0 };
+	struct seen seen = {0};
 	pid_t pid = fork();
 
 	if (!pid) {
@@ -729,7 +744,7 @@ static void decided_alone_becomes_unknown(void **state)
 	}
 	waitpid(pid, NULL, 0);
 	fill(sc, 0);
-	assert_int_equal(store_query(db_path(sc), &(struct store_filter){ 0 }, see, &seen), 0);
+	assert_int_equal(store_query(db_path(sc), &(struct store_filter){0}, see, &seen), 0);
 	assert_int_equal(seen.n, 1);
 	assert_non_null(strstr(seen.last, "\"outcome\":\"unknown\""));
 	assert_non_null(strstr(seen.last, "\"errno\":null"));
@@ -820,7 +835,8 @@ static void a_size_limit_removes_the_oldest(void **state)
 static void mount_state(struct scratch *sc, const char *options)
 {
 	mkdir(in(sc, "state"), 0700);
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("tmpfs", in(sc, "state"), "tmpfs", 0, options) < 0)
 		skip();
 }
@@ -832,7 +848,7 @@ static void a_full_disk_is_survived(void **state)
 	unsigned decided = 0, kept = 0;
 	struct journal_stats js;
 	struct setup u;
-	char junk[4096] = { 0 };
+	char junk[4096] = {0};
 	FILE *f;
 
 	mount_state(sc, "size=1m,mode=700");
@@ -862,8 +878,8 @@ static void a_full_disk_is_survived(void **state)
 	assert_int_equal(store_flush(u.s, 5000), 0);
 	stop(&u);
 	assert_int_equal(verify(sc, &v), 0);
-	assert_int_equal(count(sc, &(struct store_filter){ .rule = "R3" }), kept + 1);
-	assert_true(count(sc, &(struct store_filter){ .rule = "O1" }) > 0);
+	assert_int_equal(count(sc, &(struct store_filter){.rule = "R3"}), kept + 1);
+	assert_true(count(sc, &(struct store_filter){.rule = "O1"}) > 0);
 	umount2(in(sc, "state"), MNT_DETACH);
 }
 
@@ -901,13 +917,31 @@ int main(void)
 		T(status_says_where_it_stands),
 		T(queries_filter),
 		T(shown_json_is_signed),
-		T(tamper_json), T(tamper_json_space), T(tamper_json_blob), T(tamper_sig),
-		T(tamper_short_sig), T(tamper_time), T(tamper_rule), T(tamper_part),
-		T(tamper_verdict), T(tamper_agent), T(tamper_uid), T(tamper_uid_type),
-		T(tamper_pid), T(tamper_delete_first), T(tamper_delete_middle),
-		T(tamper_delete_last), T(tamper_delete_all), T(tamper_renumber), T(tamper_swap),
-		T(tamper_duplicate), T(tamper_retention), T(tamper_no_retention),
-		T(tamper_forged_gap), T(tamper_idle_gap), T(tamper_no_table),
+		T(tamper_json),
+		T(tamper_json_space),
+		T(tamper_json_blob),
+		T(tamper_sig),
+		T(tamper_short_sig),
+		T(tamper_time),
+		T(tamper_rule),
+		T(tamper_part),
+		T(tamper_verdict),
+		T(tamper_agent),
+		T(tamper_uid),
+		T(tamper_uid_type),
+		T(tamper_pid),
+		T(tamper_delete_first),
+		T(tamper_delete_middle),
+		T(tamper_delete_last),
+		T(tamper_delete_all),
+		T(tamper_renumber),
+		T(tamper_swap),
+		T(tamper_duplicate),
+		T(tamper_retention),
+		T(tamper_no_retention),
+		T(tamper_forged_gap),
+		T(tamper_idle_gap),
+		T(tamper_no_table),
 		T(an_older_copy_is_noticed),
 		T(a_head_kept_elsewhere_is_checked),
 		T(a_changed_head_is_noticed),

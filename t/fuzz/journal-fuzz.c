@@ -12,9 +12,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct record_context c = { .host = "h" };
+	static const struct record_context c = {.host = "h"};
 	static const uint8_t sig[RECORD_SIG_SIZE];
-	struct text t = { 0 }, shown = { 0 };
+	struct text t = {0}, shown = {0};
 	struct record_row row;
 	struct payload p;
 
