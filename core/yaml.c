@@ -44,6 +44,7 @@ struct reader {
 	unsigned depth;
 	unsigned nodes;
 	struct yaml_node *root;
+	size_t line, line_at; /* a line (from 0) and where it begins: documents come in order */
 };
 
 static void reader_free(yaml_parser_t *p)
@@ -292,6 +293,17 @@ static int check_duplicates(struct reader *r, const struct yaml_node *map)
 	return 0;
 }
 
+/* The same for lines that are asked for in ascending order: the text is gone through once. */
+static size_t next_line_offset(struct reader *r, size_t len, size_t line)
+{
+	if (line > r->line) {
+		r->line_at += line_offset(r->doc->text + r->line_at, len - r->line_at,
+					  line - r->line);
+		r->line = line;
+	}
+	return r->line_at;
+}
+
 static int doc_add(struct reader *r, const yaml_event_t *start, const yaml_event_t *end,
 		   size_t len)
 {
@@ -314,9 +326,9 @@ static int doc_add(struct reader *r, const yaml_event_t *start, const yaml_event
 	added = &d->docs[d->n_docs++];
 	added->root = r->root;
 	/* Whole lines from where the document starts; an explicit `---` is not part of it. */
-	added->from = line_offset(d->text, len,
-				  start->start_mark.line + !start->data.document_start.implicit);
-	added->to = line_offset(d->text, len, end->start_mark.line);
+	added->from = next_line_offset(r, len, start->start_mark.line +
+					       !start->data.document_start.implicit);
+	added->to = next_line_offset(r, len, end->start_mark.line);
 	if (end->start_mark.column > 0 || added->to < added->from)
 		added->to = len;
 	return 0;

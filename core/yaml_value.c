@@ -17,17 +17,25 @@ const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
 	return NULL;
 }
 
+static const char *join(const char *const *words, char list[256])
+{
+	size_t used = 0;
+
+	list[0] = '\0';
+	for (size_t k = 0; words[k] && used < 256; k++)
+		used += (size_t)snprintf(list + used, 256 - used, "%s%s", k ? ", " : "", words[k]);
+	return list;
+}
+
 int yaml_check_keys(const struct yaml_node *n, const char *file, const char *what,
 		    const char *const *allowed, char err[512])
 {
-	char list[256] = "";
-	size_t used = 0, k;
+	char list[256];
+	size_t k;
 
-	for (k = 0; allowed[k] && used < sizeof(list); k++)
-		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s",
-					 k ? ", " : "", allowed[k]);
 	if (n->type != YAML_MAP)
-		return yaml_fail(err, file, n->line, "%s must be a map with the keys %s", what, list);
+		return yaml_fail(err, file, n->line, "%s must be a map with the keys %s", what,
+				 join(allowed, list));
 	for (size_t i = 0; i < n->n; i++) {
 		for (k = 0; allowed[k]; k++)
 			if (!strcmp(allowed[k], n->keys[i]->scalar))
@@ -35,7 +43,7 @@ int yaml_check_keys(const struct yaml_node *n, const char *file, const char *wha
 		if (!allowed[k])
 			return yaml_fail(err, file, n->keys[i]->line,
 					 "unknown key \"%.60s\" in %s; allowed: %s",
-					 n->keys[i]->scalar, what, list);
+					 n->keys[i]->scalar, what, join(allowed, list));
 	}
 	return 0;
 }

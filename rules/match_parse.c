@@ -189,6 +189,16 @@ static int parse_value(struct loader *l, const struct yaml_node *n, const struct
 
 /* ---- comparisons --------------------------------------------------------------------------- */
 
+static const char *list_ops(enum field_type type, char *list, size_t size)
+{
+	*list = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+		if (ops[i].types >> type & 1)
+			snprintf(list + strlen(list), size - strlen(list), "%s%s",
+				 *list ? ", " : "", ops[i].name);
+	return list;
+}
+
 static int parse_op(struct loader *l, enum field_id field, const struct yaml_node *key,
 		    const struct yaml_node *n, struct node **ret)
 {
@@ -200,25 +210,21 @@ static int parse_op(struct loader *l, enum field_id field, const struct yaml_nod
 	const struct field_info *f = field_info(field);
 	const struct op_info *op = NULL;
 	struct node *c;
-	char list[160] = "";
+	char list[160];
 	int err;
 
-	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
-		if (!(ops[i].types >> f->type & 1))
-			continue;
-		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
-			 *list ? ", " : "", ops[i].name);
-		if (key && !strcmp(ops[i].name, key->scalar))
+	for (size_t i = 0; i < ARRAY_SIZE(ops) && !op; i++)
+		if (ops[i].types >> f->type & 1 && !strcmp(ops[i].name, key->scalar))
 			op = &ops[i];
-	}
-	if (!*list)
+	if (f->type == FIELD_TYPE_TIME || f->type == FIELD_TYPE_OBJECT)
 		return yaml_fail(l->err, l->file, key->line,
 				 "field \"%s\" is %s: it can be captured, not compared", f->name,
 				 type_names[f->type]);
 	if (!op)
 		return yaml_fail(l->err, l->file, key->line,
 				 "unknown comparison \"%.60s\": field \"%s\" is %s; allowed: %s",
-				 key->scalar, f->name, type_names[f->type], list);
+				 key->scalar, f->name, type_names[f->type],
+				 list_ops(f->type, list, sizeof(list)));
 	if (n->type == YAML_MAP || (n->type == YAML_LIST && n->n == 0))
 		return yaml_fail(l->err, l->file, n->line,
 				 "\"%s\" takes a value or a list of at least one", op->name);

@@ -196,6 +196,10 @@ static void size_depth_and_count_are_bounded(void **state)
 	}
 	refuse_bytes(big, 11 * 32000, -EINVAL,
 		     "f:32000: key \"k000000\" is there twice (first on line 1)");
+	/* as many documents as fit: their text must not be looked for from the top each time */
+	for (size_t i = 0; i < YAML_SIZE_MAX; i++)
+		big[i] = "--- a\n"[i % 6];
+	refuse_bytes(big, 6 * 170000, -EINVAL, "f:65537: more than 65536 values in one file: split it");
 	free(big);
 }
 
