@@ -17,10 +17,10 @@ if ! command -v sudo >/dev/null || ! test_sudo || ! as_user sudo -n true 2>/dev/
 fi
 
 # A tree that lives meanwhile, to be unwatched.
-timeout 200 "${IN_TREE[@]}" sleep 190 >/dev/null 2>&1 &
+timeout 200 "${IN_TREE[@]}" sleep "190.$$" >/dev/null 2>&1 &
 wait_for 10 eval '[ "$(status_get trees)" -ge 1 ]'
 tree=$(oknek --json agents | "$(bin atk_json)" get tree | head -n 1)
-pid=$(pgrep -f -n -u "$TEST_UID" 'sleep 190')
+pid=$(pgrep -n -u "$TEST_UID" -f "^sleep 190.$$")
 
 # refused WHO CMD…: exit 2, one line, and a record. The record of each try is looked for by its
 # command, and there is one more of them than before.

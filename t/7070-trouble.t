@@ -15,8 +15,8 @@ mount -t tmpfs -o size=4m,mode=700 oknek-state "$STATE"
 ok "the daemon starts" start_daemon --rules "$OWN_RULES"
 
 deny_some() { # deny_some LABEL
-	local i bad=0
-	for i in 1 2 3 4 5; do
+	local bad=0
+	for _ in 1 2 3 4 5; do
 		timeout 10 "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET" >/dev/null 2>&1
 		[ $? -eq 1 ] || bad=$((bad + 1))
 	done

@@ -21,7 +21,7 @@ like "$(cat "$SCRATCH/out")" "$TOKEN" "OPEN: a descriptor passed in by whoever s
 as_user rm -f "$WORK/go"
 timeout 60 "${OUTSIDE[@]}" "$(bin keep_open)" "$SECRET" "$WORK/go" >"$SCRATCH/kept" 2>&1 &
 wait_for 5 grep -q opened "$SCRATCH/kept"
-pid=$(pgrep -u "$TEST_UID" -n keep_open)
+pid=$(pgrep -n -f "^$(bin keep_open) ")
 ok "a running process is adopted" oknek watch "$pid"
 cp "$SCRATCH/out" "$SCRATCH/watch"
 as_user touch "$WORK/go"
