@@ -13,7 +13,10 @@
 struct objects {
 	struct object *_Atomic by_ino[BUCKETS];
 	struct object *_Atomic by_handle[BUCKETS];
-	_Atomic uint64_t epoch; /* advanced by the reader when it holds no pointer */
+	/* Advanced by the reader when it holds no pointer. It and the links are accessed in one
+	 * order that both threads agree on: else the writer might read an old epoch while the
+	 * reader still reads an old link. */
+	_Atomic uint64_t epoch;
 	struct object *retired; /* unlinked, perhaps still looked at */
 	_Atomic unsigned count;
 };
@@ -74,7 +77,7 @@ static void object_free(struct object *o)
 static void reclaim(struct objects *t, bool all)
 {
 	struct object **link = &t->retired;
-	uint64_t epoch = atomic_load_explicit(&t->epoch, memory_order_acquire);
+	uint64_t epoch = atomic_load(&t->epoch);
 
 	while (*link) {
 		struct object *o = *link;
@@ -108,27 +111,25 @@ void objects_free(struct objects *t)
 
 const struct object *objects_find(const struct objects *t, uint64_t dev, uint64_t ino)
 {
-	const struct object *o =
-		atomic_load_explicit(&t->by_ino[ino_bucket(dev, ino)], memory_order_acquire);
+	const struct object *o = atomic_load(&t->by_ino[ino_bucket(dev, ino)]);
 
 	while (o && (o->ino != ino || o->dev != dev))
-		o = atomic_load_explicit(&o->next_ino, memory_order_acquire);
+		o = atomic_load(&o->next_ino);
 	return o;
 }
 
 const struct object *objects_find_handle(const struct objects *t, const struct object_handle *h)
 {
-	const struct object *o =
-		atomic_load_explicit(&t->by_handle[handle_bucket(h)], memory_order_acquire);
+	const struct object *o = atomic_load(&t->by_handle[handle_bucket(h)]);
 
 	while (o && !object_handle_equal(&o->handle, h))
-		o = atomic_load_explicit(&o->next_handle, memory_order_acquire);
+		o = atomic_load(&o->next_handle);
 	return o;
 }
 
 void objects_quiescent(struct objects *t)
 {
-	atomic_fetch_add_explicit(&t->epoch, 1, memory_order_release);
+	atomic_fetch_add(&t->epoch, 1);
 }
 
 /* What is below a name depends on all of it; a file is judged by path and home alone. */
@@ -189,23 +190,29 @@ static void unlink_object(struct objects *t, struct object *o)
 	while ((it = atomic_load(link)) && it != o)
 		link = &it->next_ino;
 	if (it)
-		atomic_store_explicit(link, atomic_load(&o->next_ino), memory_order_release);
+		atomic_store(link, atomic_load(&o->next_ino));
 	if (!o->handle.len)
 		return;
 	link = &t->by_handle[handle_bucket(&o->handle)];
 	while ((it = atomic_load(link)) && it != o)
 		link = &it->next_handle;
 	if (it)
-		atomic_store_explicit(link, atomic_load(&o->next_handle), memory_order_release);
+		atomic_store(link, atomic_load(&o->next_handle));
 }
 
 static void retire(struct objects *t, struct object *o)
 {
 	/* The reader may be in the middle of a chain: its epoch must advance twice, once to end
 	 * the section that is running, once to be sure that one began after the unlinking. */
-	o->retired_at = atomic_load_explicit(&t->epoch, memory_order_acquire) + 1;
+	o->retired_at = atomic_load(&t->epoch) + 1;
 	o->next_retired = t->retired;
 	t->retired = o;
+}
+
+/* Known to be two: a missing handle tells nothing. */
+static bool differ(const struct object_handle *a, const struct object_handle *b)
+{
+	return a->len && b->len && !object_handle_equal(a, b);
 }
 
 struct object *objects_put(struct objects *t, const struct object *src)
@@ -223,14 +230,18 @@ struct object *objects_put(struct objects *t, const struct object *src)
 	/* The newest name first: it is the one an operator knows; older ones as room allows. */
 	for (unsigned i = 0; i < src->n_names && !err; i++)
 		err = add_name(o, &src->names[i]);
-	if (old && old->is_dir == o->is_dir &&
-	    (!old->handle.len || object_handle_equal(&old->handle, &o->handle))) {
+	if (old && old->is_dir == o->is_dir && !differ(&old->handle, &o->handle)) {
 		for (unsigned i = 0; i < old->n_names && !err; i++)
 			err = add_name(o, &old->names[i]);
-		if (old->verdict > o->verdict)
+		/* What an earlier scan said may have been by other rules. */
+		if (old->pass == o->pass && old->verdict > o->verdict)
 			o->verdict = old->verdict;
 		o->on_child |= old->on_child;
 		o->below |= old->below;
+	}
+	/* The number of a deleted file is given to the next one, which has no marks yet. Where no
+	 * handle tells the two apart, marking once too often is the mistake to make. */
+	if (old && old->handle.len && object_handle_equal(&old->handle, &o->handle)) {
 		if (old->perm_marked)
 			o->perm_marked = true;
 		o->observe_marked |= old->observe_marked;

@@ -302,6 +302,7 @@ static void watch_uid(struct marks *m, uid_t uid)
 
 	if (lookup_home(m->c.lookup, uid, LOOKUP_MS, home, sizeof(home)) < 0 || !sane_home(home))
 		return;
+	begin(m);
 	strip_slash(home);
 	watch_place(m, uid, home, "");
 	if (m->c.home)
@@ -463,14 +464,18 @@ static void handle_change(struct marks *m, const struct change *c)
 static void handle_changes(struct marks *m)
 {
 	const struct change *c;
+	uint64_t lost;
 
 	while ((c = watch_queue_peek(m->c.queue))) {
 		handle_change(m, c);
 		watch_queue_advance(m->c.queue);
 	}
-	/* Cleared before looking, so that what overflows meanwhile sets it again. */
-	if (atomic_exchange(&m->c.queue->overflow, false))
+	/* What is lost while we look has to be looked for once more; nobody passes until then. */
+	lost = watch_queue_lost(m->c.queue);
+	if (lost) {
 		rescan(m);
+		watch_queue_found(m->c.queue, lost);
+	}
 }
 
 /* --- the thread --------------------------------------------------------------------------- */

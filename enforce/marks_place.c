@@ -8,12 +8,17 @@
 #include "enforce/marks_priv.h"
 
 /* Marks by descriptor: the magic link leads to the very object, nothing is looked up by name. */
-static int mark(int group, uint64_t mask, int fd)
+static int change(int group, unsigned flags, uint64_t mask, int fd)
 {
 	char link[40];
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	return fanotify_mark(group, FAN_MARK_ADD, mask, AT_FDCWD, link) < 0 ? -errno : 0;
+	return fanotify_mark(group, flags, mask, AT_FDCWD, link) < 0 ? -errno : 0;
+}
+
+static int mark(int group, uint64_t mask, int fd)
+{
+	return change(group, FAN_MARK_ADD, mask, fd);
 }
 
 static uint64_t notify_mask(const struct object *o)
@@ -77,6 +82,10 @@ int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 			marks_gap(m, o->names[0].path, why);
 		}
 	}
+	/* Its rule only warns now: nobody is to be asked about any more. */
+	if (o->perm_marked && o->verdict < VERDICT_BLOCK &&
+	    change(m->c.groups->permission, FAN_MARK_REMOVE, FAN_OPEN_PERM | child, fd) == 0)
+		o->perm_marked = false;
 	if (!open_mark || o->verdict == VERDICT_ALLOW)
 		return err;
 	if (m->mode == MODE_ENFORCE && o->verdict == VERDICT_BLOCK) {

@@ -7,68 +7,11 @@
 #include <unistd.h>
 
 #include "core/loop.h"
+#include "sources/fanotify_parse.h"
 #include "sources/fanotify_priv.h"
 
 #define DRAIN_READS_MAX 64 /* of 8 KiB: some 5,000 changes before we call it a flood */
 #define OPEN_READS_MAX 4
-
-/* The identities one notification carries. */
-struct notice {
-	struct object_handle dir;    /* len 0: not told */
-	struct object_handle target;
-	const char *name; /* "" not told */
-};
-
-static int parse_fid(const struct fanotify_event_info_header *h, struct object_handle *ret,
-		     const char **name)
-{
-	const struct fanotify_event_info_fid *fid = (const void *)h;
-	const struct file_handle *fh = (const void *)fid->handle;
-	size_t fixed = sizeof(*fid) + sizeof(*fh);
-	uint32_t val[2];
-	const char *at;
-	size_t room;
-
-	if (h->len < fixed || fh->handle_bytes > OBJECT_HANDLE_MAX ||
-	    fh->handle_bytes > h->len - fixed)
-		return -EBADMSG;
-	memcpy(val, &fid->fsid, sizeof(val));
-	ret->fsid = (uint64_t)val[1] << 32 | val[0];
-	ret->type = fh->handle_type;
-	ret->len = fh->handle_bytes;
-	memcpy(ret->bytes, fh->f_handle, fh->handle_bytes);
-	at = (const char *)fh->f_handle + fh->handle_bytes;
-	room = h->len - fixed - fh->handle_bytes;
-	if (h->info_type == FAN_EVENT_INFO_TYPE_DFID_NAME && memchr(at, 0, room))
-		*name = at;
-	return 0;
-}
-
-static int parse_notice(const struct fanotify_event_metadata *md, struct notice *ret)
-{
-	const char *at = (const char *)md + md->metadata_len;
-	const char *end = (const char *)md + md->event_len;
-
-	ret->dir.len = 0;
-	ret->target.len = 0;
-	ret->name = "";
-	while ((size_t)(end - at) >= sizeof(struct fanotify_event_info_header)) {
-		const struct fanotify_event_info_header *h = (const void *)at;
-		int err = 0;
-
-		if (h->len < sizeof(*h) || h->len > end - at)
-			return -EBADMSG;
-		if (h->info_type == FAN_EVENT_INFO_TYPE_DFID_NAME ||
-		    h->info_type == FAN_EVENT_INFO_TYPE_DFID)
-			err = parse_fid(h, &ret->dir, &ret->name);
-		else if (h->info_type == FAN_EVENT_INFO_TYPE_FID)
-			err = parse_fid(h, &ret->target, &ret->name);
-		if (err)
-			return err;
-		at += h->len;
-	}
-	return 0;
-}
 
 static uint64_t put(struct fanotify_source *s, struct change *c, const struct notice *n)
 {
@@ -140,7 +83,7 @@ static void handle_change(struct fanotify_source *s, const struct fanotify_event
 		put(s, &c, NULL);
 		return;
 	}
-	if (parse_notice(md, &n) < 0) {
+	if (fanotify_parse_notice(md, md->event_len, &n) < 0) {
 		s->malformed++;
 		return;
 	}
@@ -223,10 +166,11 @@ static void handle_open(struct fanotify_source *s, const struct fanotify_event_m
 		s->fig.observe_lost++;
 		return;
 	}
-	m = md->pid > 0 ? proctree_find(s->c.tree, md->pid) : NULL;
+	/* It has happened: whoever did it may be gone by now. */
+	m = md->pid > 0 ? proctree_find_recent(s->c.tree, md->pid) : NULL;
 	if (!m)
 		return;
-	if (parse_notice(md, &n) < 0) {
+	if (fanotify_parse_notice(md, md->event_len, &n) < 0) {
 		s->malformed++;
 		return;
 	}

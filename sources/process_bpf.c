@@ -78,6 +78,8 @@ static uint64_t monotonic_ns(void)
 
 /* ---- records ------------------------------------------------------------------------------ */
 
+static int bpf_track(struct process_feed *f, pid_t tgid, uint32_t tree_id);
+
 static int take_fork(struct bpf_feed *b, const struct wire_fork *rec)
 {
 	struct process_feed *f = &b->base;
@@ -85,11 +87,17 @@ static int take_fork(struct bpf_feed *b, const struct wire_fork *rec)
 	const struct tree *tr;
 	int r;
 
-	if ((int32_t)rec->parent <= 0 || (int32_t)rec->child <= 0 || !rec->tree_id)
+	if ((int32_t)rec->parent <= 0 || (int32_t)rec->child <= 0)
 		return -EPROTO;
 	f->stats.forks++;
 	r = proctree_fork(f->tree, (pid_t)rec->parent, (pid_t)rec->child, rec->start_time_ns);
-	if (r == 0 && !proctree_find(f->tree, (pid_t)rec->child)) {
+	if (!rec->tree_id) {
+		/* The parent became a member after the kernel's map was asked. */
+		const struct member *child = r == 1 ? proctree_find(f->tree, (pid_t)rec->child) : NULL;
+
+		if (child)
+			bpf_track(f, child->tgid, child->tree_id);
+	} else if (r == 0 && !proctree_find(f->tree, (pid_t)rec->child)) {
 		/* The kernel knows a parent that we do not: it was lost in an overrun, or its tree
 		 * was removed while it forked. */
 		tr = proctree_tree(f->tree, rec->tree_id);
@@ -229,6 +237,7 @@ static int bpf_drain(struct process_feed *f)
 			b->next_tick_ns = now + TICK_NS - TICK_NS / 16;
 	}
 	b->budget = DRAIN_MAX;
+	b->skel->bss->settings.strangers = b->base.h.strangers;
 	taken = ring_buffer__consume(b->ring);
 	/* Counted before its child ran, so a loss that concerns the asker is seen here. */
 	if (lost_any(b))

@@ -143,12 +143,20 @@ struct watch_result {
 	char home[1024];
 	bool marks_late; /* not all marks stood when it was answered */
 };
-/* -ESRCH, -EEXIST (a member already), -ENOSPC, -errno. Not on the verdict thread. */
+/* -ESRCH, -EEXIST (a member already), -EPERM (one of ours), -ENOSPC, -errno. Not on the verdict
+ * thread. */
 int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_result *ret);
+/* Verdict thread: a process that was recognised is watched from here on. True if it is new;
+ * daemon_watch_complete() then finds out the rest, on another thread. */
+bool daemon_watch_at_once(struct daemon *d, const struct process_exec *e, const char *agent);
+void daemon_watch_complete(struct daemon *d, pid_t pid);
 int daemon_rescan(struct daemon *d); /* adopts until stable; number of new members */
 int daemon_unwatch(struct daemon *d, uint32_t tree, unsigned *members);
 const char *daemon_home_of(void *arg, uid_t uid);
 void daemon_home_known(void *arg, uid_t uid, const char *home);
+
+/* Has this uid a home worth marking before it runs an agent? People and root, no services. */
+bool daemon_is_person(uid_t uid);
 
 /* daemon_identify.c */
 int daemon_identify_start(struct daemon *d);

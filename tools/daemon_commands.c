@@ -141,6 +141,8 @@ static const char *watch_failed(struct control_reply *reply, pid_t pid, int err)
 		return say(reply, "notfound", "no process %d", pid);
 	if (err == -EEXIST)
 		return say(reply, "failed", "process %d is watched already", pid);
+	if (err == -EPERM)
+		return say(reply, "denied", "process %d is oknek's own", pid);
 	if (err == -ENOSPC)
 		return say(reply, "failed", "no room: too many trees or processes are watched");
 	return say(reply, "failed", "process %d cannot be watched: %s", pid, strerror(-err));

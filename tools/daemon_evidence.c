@@ -144,13 +144,18 @@ static bool refused_or_would(const char *verdict)
 			   !strcmp(verdict, "detected") || !strcmp(verdict, "warn"));
 }
 
-/* The line of `readers:` that would let exactly this helper through. Only a program of root's can
- * be named, so none is offered for one in a home. */
+/* The line of `readers:` that would let exactly this helper through. It counts only for a file of
+ * root's; places where everybody puts files are not offered. */
 static json_t *readers_line(const char *id, const char *part, const char *exe)
 {
-	if (!exe || exe[0] != '/' || (strncmp(exe, "/usr/", 5) && strncmp(exe, "/bin/", 5) &&
-				      strncmp(exe, "/opt/", 5) && strncmp(exe, "/snap/", 6)))
+	static const char *const anybodys[] = { "/home/", "/root/", "/tmp/", "/var/tmp/",
+						"/dev/shm/", "/run/user/", "/proc/" };
+
+	if (!exe || exe[0] != '/')
 		return json_null();
+	for (size_t i = 0; i < ARRAY_SIZE(anybodys); i++)
+		if (!strncmp(exe, anybodys[i], strlen(anybodys[i])))
+			return json_null();
 	return json_sprintf("readers: { %s%s%s: [%s] }", id, part && part[0] ? "/" : "",
 			    part ? part : "", exe);
 }

@@ -15,18 +15,15 @@
 #include "core/log.h"
 #include "tools/daemon.h"
 
-#define NOTICE_ARGV_MAX 512
 #define SCAN_EVERY_MS 1000 /* where there is no feed but /proc */
 
-enum notice_type { NOTICE_EXEC, NOTICE_LOST, NOTICE_STOP };
+enum notice_type { NOTICE_EXEC, NOTICE_BEGUN, NOTICE_LOST, NOTICE_STOP };
 
 struct notice {
 	enum notice_type type;
 	pid_t pid;
 	uid_t uid;
 	char comm[16];
-	uint32_t argv_len;
-	char argv[NOTICE_ARGV_MAX];
 };
 
 static void put(struct daemon *d, const struct notice *n)
@@ -36,19 +33,44 @@ static void put(struct daemon *d, const struct notice *n)
 		atomic_fetch_add(&d->notices_lost, 1);
 }
 
+static void read_exe(pid_t pid, char *buf, size_t size)
+{
+	char link[32];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
+	n = readlink(link, buf, size - 1);
+	buf[n > 0 ? n : 0] = '\0';
+}
+
+/*
+ * On the verdict thread, in the order of records: an agent is watched from its exec on, so that the
+ * children whose forks follow in the feed are members too. With the arguments in the record this
+ * takes one readlink; where the feed does not tell them, they are in the process's own memory,
+ * which can make us wait, and the identify thread looks.
+ */
 void daemon_on_exec(void *arg, const struct process_exec *e)
 {
 	struct daemon *d = arg;
 	struct notice n = { .type = NOTICE_EXEC, .pid = e->tgid, .uid = e->uid };
+	struct agent_hint h = { .comm = e->comm, .argv = e->argv,
+				.argv_len_bytes = e->argv_len_bytes };
+	const struct agent *a;
+	char exe[4096];
 
 	if (e->member || !d->config->recognise)
 		return;
-	snprintf(n.comm, sizeof(n.comm), "%s", e->comm);
+	if (daemon_is_person(e->uid))
+		h.home = daemon_home_of(d, e->uid);
 	if (e->argv) {
-		n.argv_len = (uint32_t)(e->argv_len_bytes < sizeof(n.argv) ? e->argv_len_bytes :
-									     sizeof(n.argv));
-		memcpy(n.argv, e->argv, n.argv_len);
+		read_exe(e->tgid, exe, sizeof(exe));
+		h.exe = exe;
+		a = exe[0] ? agent_recognise(&h, NULL) : NULL;
+		if (!a || !daemon_watch_at_once(d, e, a->id))
+			return;
+		n.type = NOTICE_BEGUN;
 	}
+	snprintf(n.comm, sizeof(n.comm), "%s", e->comm);
 	put(d, &n);
 }
 
@@ -70,43 +92,56 @@ static void adopt(struct daemon *d, pid_t pid, const struct agent *a, enum agent
 		log_warning("%s, pid %d, could not be watched: %s", a->id, pid, strerror(-err));
 }
 
-static void read_exe(pid_t pid, char *buf, size_t size)
-{
-	char link[32];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
-	n = readlink(link, buf, size - 1);
-	buf[n > 0 ? n : 0] = '\0';
-}
-
 static void identify_exec(struct daemon *d, const struct notice *n)
 {
-	_cleanup_free_ struct lookup_process *proc = NULL;
-	char exe[4096], home[1024] = "";
-	struct agent_hint h = { .exe = exe, .comm = n->comm, .argv = n->argv,
-				.argv_len_bytes = n->argv_len, .home = home };
+	_cleanup_free_ struct lookup_process *proc = calloc(1, sizeof(*proc));
+	struct agent_hint h = { .comm = n->comm };
 	enum agent_evidence how;
 	const struct agent *a;
+	char home[1024];
+	int err;
 
-	read_exe(n->pid, exe, sizeof(exe));
-	if (!exe[0])
-		return; /* gone, or a kernel thread */
+	if (!proc)
+		return;
 	pthread_mutex_lock(&d->process_lock);
-	/* Without BPF the arguments are in the process's own memory, where it can make us wait. */
-	if (!n->argv_len) {
-		proc = calloc(1, sizeof(*proc));
-		if (proc && lookup_process(d->process_lookup, n->pid, PROCESS_WAIT_MS, proc) == 0) {
-			h.argv = proc->cmdline;
-			h.argv_len_bytes = proc->cmdline_len;
-		}
-	}
-	if (lookup_home(d->process_lookup, n->uid, PROCESS_WAIT_MS, home, sizeof(home)) < 0)
-		home[0] = '\0';
+	err = lookup_process(d->process_lookup, n->pid, PROCESS_WAIT_MS, proc);
+	if (!err &&
+	    lookup_home(d->process_lookup, n->uid, PROCESS_WAIT_MS, home, sizeof(home)) == 0)
+		h.home = home;
 	pthread_mutex_unlock(&d->process_lock);
+	if (err || !proc->exe[0])
+		return; /* gone, or a kernel thread */
+	h.exe = proc->exe;
+	h.argv = proc->cmdline;
+	h.argv_len_bytes = proc->cmdline_len;
 	a = agent_recognise(&h, &how);
 	if (a)
 		adopt(d, n->pid, a, how);
+}
+
+struct person_call {
+	struct daemon *d;
+	uid_t uid;
+};
+
+static void ask_home(void *arg)
+{
+	struct person_call *c = arg;
+
+	daemon_home_of(c->d, c->uid);
+}
+
+/* Marks stand in the homes of those who are here before they start an agent. */
+static void meet_people(struct daemon *d, const struct process_scan *scan)
+{
+	struct person_call c = { .d = d, .uid = (uid_t)-1 };
+
+	for (size_t i = 0; i < scan->n; i++) {
+		if (scan->entries[i].uid == c.uid || !daemon_is_person(scan->entries[i].uid))
+			continue;
+		c.uid = scan->entries[i].uid;
+		loop_call(d->loop, ask_home, &c);
+	}
 }
 
 /* Agents that run already. */
@@ -117,6 +152,7 @@ static void identify_running(struct daemon *d)
 
 	if (!proc || process_scan(&scan) < 0)
 		return;
+	meet_people(d, &scan);
 	for (size_t i = 0; i < scan.n; i++) {
 		const struct process_scan_entry *e = &scan.entries[i];
 		struct agent_hint h = { .comm = e->comm };
@@ -195,6 +231,8 @@ static void *identify_thread(void *arg)
 			continue;
 		if (n.type == NOTICE_LOST)
 			recover(d);
+		else if (n.type == NOTICE_BEGUN)
+			daemon_watch_complete(d, n.pid);
 		else if (n.type == NOTICE_EXEC)
 			identify_exec(d, &n);
 	}

@@ -223,7 +223,8 @@ static struct pathset *pathset_in_force(void *arg)
 
 static int open_feed(struct daemon *d)
 {
-	struct process_feed_handler h = { .exec = daemon_on_exec, .arg = d };
+	struct process_feed_handler h = { .exec = daemon_on_exec,
+					  .strangers = d->config->recognise, .arg = d };
 	_cleanup_free_ char *path = NULL;
 	int err;
 
@@ -309,6 +310,15 @@ static void dispatch_fanotify(void *arg)
 	d->fanotify->ops->dispatch(d->fanotify, &d->bus);
 }
 
+/* Between batches, when nobody waits for an answer: what the feed has put off. */
+static void dispatch_feed(void *arg)
+{
+	struct daemon *d = arg;
+
+	dispatch_fanotify(d);
+	process_feed_settle(d->feed);
+}
+
 static void dispatch_replay(void *arg)
 {
 	struct daemon *d = arg;
@@ -352,7 +362,7 @@ static int start_verdicts(struct daemon *d)
 	if (d->fanotify) {
 		err = loop_add(d->loop, d->fanotify->ops->fd(d->fanotify), dispatch_fanotify, d);
 		if (!err)
-			err = loop_add(d->loop, process_feed_fd(d->feed), dispatch_fanotify, d);
+			err = loop_add(d->loop, process_feed_fd(d->feed), dispatch_feed, d);
 	}
 	if (!err && d->replay)
 		err = loop_add(d->loop, d->replay->ops->fd(d->replay), dispatch_replay, d);

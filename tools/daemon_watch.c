@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/cleanup.h"
 #include "core/log.h"
@@ -131,47 +132,64 @@ static void count_members(void *arg)
 	c->n = t ? t->members : 0;
 }
 
-int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_result *ret)
+/* What is to be known of a process that is watched, and marks for it. */
+static void prepare(struct daemon *d, const struct watch_request *rq, uid_t uid, struct tree *init,
+		    struct watch_result *ret)
 {
 	_cleanup_free_ struct lookup_process *proc = calloc(1, sizeof(*proc));
-	struct marks_watch mw = { 0 };
-	struct process_scan_entry before, after;
-	struct add_call add = { .d = d, .ret = ret };
-	struct members_call count = { .d = d };
-	int err;
+	struct marks_watch mw = { .uid = uid };
 
-	if (!proc)
-		return -ENOMEM;
-	err = process_read(rq->pid, &before);
-	if (err)
-		return err;
-	if (!rq->home || !rq->cwd) {
+	if (proc && (!rq->home || !rq->cwd)) {
 		pthread_mutex_lock(&d->process_lock);
 		/* Late or refused: then the password database's home and no project it is. */
 		lookup_process(d->process_lookup, rq->pid, PROCESS_WAIT_MS, proc);
 		pthread_mutex_unlock(&d->process_lock);
 	}
-	mw.uid = before.uid;
-	mw.env_home = rq->home ? rq->home : environ_get(proc, "HOME");
-	mw.project = rq->cwd ? rq->cwd : proc->cwd;
+	mw.env_home = rq->home ? rq->home : proc ? environ_get(proc, "HOME") : "";
+	mw.project = rq->cwd ? rq->cwd : proc ? proc->cwd : "";
 	ret->marks_late = false;
 	if (d->marks)
 		ret->marks_late = marks_watch(d->marks, &mw, MARKS_WAIT_MS) < 0;
-
 	memcpy(ret->home, mw.homes[0], sizeof(ret->home));
 	if (mw.homes[0][0])
-		daemon_home_known(d, mw.uid, mw.homes[0]);
+		daemon_home_known(d, uid, mw.homes[0]);
+	init->auid = read_auid(rq->pid);
+	snprintf(init->cwd, sizeof(init->cwd), "%.*s", (int)sizeof(init->cwd) - 1, mw.project);
+	for (int i = 0; i < HOMES_MAX; i++)
+		memcpy(init->homes[i], mw.homes[i], sizeof(init->homes[i]));
+}
+
+static bool is_ours(const struct daemon *d, pid_t pid)
+{
+	pid_t helpers[4] = { 0 };
+
+	lookup_pids(d->mark_lookup, helpers);
+	lookup_pids(d->process_lookup, helpers + 2);
+	for (size_t i = 0; i < ARRAY_SIZE(helpers); i++)
+		if (helpers[i] == pid)
+			return true;
+	return pid == getpid();
+}
+
+int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_result *ret)
+{
+	struct process_scan_entry before, after;
+	struct add_call add = { .d = d, .ret = ret };
+	struct members_call count = { .d = d };
+	int err;
+
+	if (is_ours(d, rq->pid))
+		return -EPERM;
+	err = process_read(rq->pid, &before);
+	if (err)
+		return err;
+	prepare(d, rq, before.uid, &add.init, ret);
 	add.init.root_pid = rq->pid;
 	add.init.root_start_ns = before.start_time_ns;
 	add.init.uid = before.uid;
-	add.init.auid = read_auid(rq->pid);
 	add.init.since_unix_s = time(NULL);
 	snprintf(add.init.agent, sizeof(add.init.agent), "%s", rq->agent ? rq->agent : "unnamed");
 	snprintf(add.init.how, sizeof(add.init.how), "%s", rq->how);
-	snprintf(add.init.cwd, sizeof(add.init.cwd), "%.*s", (int)sizeof(add.init.cwd) - 1,
-		 mw.project ? mw.project : "");
-	for (int i = 0; i < HOMES_MAX; i++)
-		memcpy(add.init.homes[i], mw.homes[i], sizeof(add.init.homes[i]));
 	/* While the marks were set the process may have gone, and its pid be another's. */
 	err = process_read(rq->pid, &after);
 	if (err || !start_time_same(before.start_time_ns, after.start_time_ns))
@@ -186,6 +204,78 @@ int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_
 	log_notice("watching %s, pid %d, session %s (%s)", ret->agent, rq->pid, ret->session,
 		   rq->how);
 	return 0;
+}
+
+/* --- agents that are recognised as they start --------------------------------------------- */
+
+bool daemon_is_person(uid_t uid)
+{
+	/* The ranges that distributions give to people; 65534 is nobody. */
+	return uid == 0 || (uid >= 1000 && uid < 65534) || uid > 65535;
+}
+
+bool daemon_watch_at_once(struct daemon *d, const struct process_exec *e, const char *agent)
+{
+	const char *home = daemon_home_of(d, e->uid);
+	struct tree init = { .root_pid = e->tgid, .root_start_ns = e->start_time_ns, .uid = e->uid,
+			     .auid = (uid_t)-1, .since_unix_s = time(NULL), .how = "recognised" };
+	const struct tree *tree;
+
+	snprintf(init.agent, sizeof(init.agent), "%s", agent);
+	snprintf(init.homes[0], sizeof(init.homes[0]), "%s", home ? home : "");
+	if (proctree_add_tree(d->tree, &init, &tree) < 0)
+		return false;
+	process_feed_track(d->feed, e->tgid, tree->id);
+	return true;
+}
+
+struct complete_call {
+	struct daemon *d;
+	pid_t pid;
+	struct tree learnt; /* uid: in; homes, cwd, auid: out */
+	char agent[32];
+	uint32_t tree;
+};
+
+static void find_tree(void *arg)
+{
+	struct complete_call *c = arg;
+	const struct member *m = proctree_find(c->d->tree, c->pid);
+	const struct tree *t = m ? proctree_tree(c->d->tree, m->tree_id) : NULL;
+
+	c->tree = t ? t->id : 0;
+	if (!t)
+		return;
+	c->learnt.uid = t->uid;
+	memcpy(c->agent, t->agent, sizeof(c->agent));
+}
+
+static void fill_tree(void *arg)
+{
+	struct complete_call *c = arg;
+	struct tree *t = proctree_tree(c->d->tree, c->tree);
+
+	if (!t)
+		return;
+	t->auid = c->learnt.auid;
+	memcpy(t->cwd, c->learnt.cwd, sizeof(t->cwd));
+	memcpy(t->homes, c->learnt.homes, sizeof(t->homes));
+}
+
+void daemon_watch_complete(struct daemon *d, pid_t pid)
+{
+	struct watch_request rq = { .pid = pid };
+	struct complete_call c = { .d = d, .pid = pid };
+	struct watch_result res;
+
+	if (loop_call(d->loop, find_tree, &c) < 0 || !c.tree)
+		return;
+	prepare(d, &rq, c.learnt.uid, &c.learnt, &res);
+	loop_call(d->loop, fill_tree, &c);
+	/* Children that were born before the kernel's side knew of the tree, and those of them that
+	 * have ended unseen. */
+	daemon_rescan(d);
+	log_notice("watching %s, pid %d (recognised)", c.agent, pid);
 }
 
 /* --- rescans ------------------------------------------------------------------------------ */

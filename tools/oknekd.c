@@ -84,12 +84,11 @@ static int parse_options(int argc, char **argv, struct daemon_options *opt)
 			fputs(usage_text, stdout);
 			return EXIT_DONE;
 		default:
-			fputs(usage_text, stderr);
-			return EXIT_USAGE;
+			return EXIT_USAGE; /* getopt has said why, in one line */
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "oknekd: unexpected argument: %s\n%s", argv[optind], usage_text);
+		fprintf(stderr, "oknekd: unexpected argument: %s\n", argv[optind]);
 		return EXIT_USAGE;
 	}
 	return -1;

@@ -46,6 +46,7 @@ struct linux_binprm {
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 struct wire_counters counters;
+volatile struct wire_settings settings;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -105,16 +106,18 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	if (tgid != (__u32)BPF_CORE_READ(child, pid))
 		return 0; /* a thread */
 
-	m = member_of(creator, parent_tgid);
-	if (!m) {
-		bpf_map_delete_elem(&members, &tgid);
-		return 0;
-	}
-	new.tree_id = m->tree_id;
 	new.start_time_ns = BPF_CORE_READ(child, start_boottime);
-	if (bpf_map_update_elem(&members, &tgid, &new, BPF_ANY)) {
-		COUNT(map_full);
-		return 0;
+	m = member_of(creator, parent_tgid);
+	if (m) {
+		new.tree_id = m->tree_id;
+		if (bpf_map_update_elem(&members, &tgid, &new, BPF_ANY)) {
+			COUNT(map_full);
+			return 0;
+		}
+	} else {
+		bpf_map_delete_elem(&members, &tgid);
+		if (!settings.strangers)
+			return 0;
 	}
 	rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);
 	if (!rec) {
@@ -144,6 +147,8 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	long n;
 
 	m = member_of(task, tgid);
+	if (!m && !settings.strangers)
+		return 0;
 	/* The last quarter is for forks and exits: an exec lost is a name lost, a fork is a member. */
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) <= size / 4 * 3)
 		rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);

@@ -13,9 +13,9 @@
 
 enum wire_type { WIRE_FORK = 1, WIRE_EXEC = 2, WIRE_EXIT = 3 };
 
-struct wire_fork { /* a member has a child */
+struct wire_fork { /* a member has a child; or, if asked for, anybody */
 	__u32 type;
-	__u32 tree_id;
+	__u32 tree_id; /* 0: not a member, as far as the kernel's side has been told */
 	__u32 parent, child; /* thread group ids */
 	__u64 start_time_ns; /* of the child, CLOCK_BOOTTIME */
 };
@@ -48,7 +48,13 @@ struct wire_member {
 
 #define WIRE_TICK_NS 10000000ULL
 
-/* In memory the daemon maps: read without a system call. */
+/* In memory the daemon maps, both ways: no system call. */
+struct wire_settings {
+	/* Tell forks and execs of all processes: an agent is recognised by its exec a moment after
+	 * it happened, and the children it has by then are told apart by the order of records. */
+	__u32 strangers;
+};
+
 struct wire_counters {
 	__u64 lost_fork, lost_exec, lost_exit; /* no room in the ring */
 	__u64 map_full; /* a child that could not become a member */
