@@ -86,6 +86,7 @@ struct subject {
 	uid_t auid;             /* audit login uid, (uid_t)-1 when unset */
 	const char *comm;
 	const char *exe; /* path of the executable, as readlink of /proc/PID/exe gives it */
+	bool main_exe;     /* runs the agent's own main executable, as far as its path tells */
 	bool exe_verified; /* exe is the very inode, owned by root, that `readers:` names */
 	const char *cgroup;
 	const char *lineage;    /* "claude > bash > cat", oldest first */

@@ -125,8 +125,25 @@ static void on_found(void *arg, const struct lookup_found *f)
 	marks_found(arg, f);
 }
 
+/* Kernel filesystems take no marks on any host; the rules that name them are bound to detect, and
+ * listed so. A gap is what this host lacks. */
+static bool never_markable(const char *path)
+{
+	static const char *const roots[] = { "/proc", "/sys", "/dev" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(roots); i++) {
+		size_t n = strlen(roots[i]);
+
+		if (!strncmp(path, roots[i], n) && (!path[n] || path[n] == '/'))
+			return true;
+	}
+	return false;
+}
+
 static void on_gap(void *arg, const struct lookup_gap *g)
 {
+	if (never_markable(g->path))
+		return;
 	marks_gap(arg, g->path, g->why);
 }
 

@@ -154,7 +154,7 @@ unsigned match_process_names(struct match_context *ctx, const char *const **ret)
 	if (!ctx->process_name.null && ctx->process_name.string)
 		ctx->process_names[ctx->n_process_names++] = ctx->process_name.string;
 	/* node, python … are what agents run as; their own name is what people write in rules */
-	if (s->tree && s->tgid == s->tree->root_pid) {
+	if (s->tree && (s->tgid == s->tree->root_pid || s->main_exe)) {
 		agent = agent_by_id(s->tree->agent);
 		if (agent && agent->process_name)
 			ctx->process_names[ctx->n_process_names++] = agent->process_name;

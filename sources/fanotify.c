@@ -59,6 +59,7 @@ void fanotify_subject(struct fanotify_source *s, const struct member *m, struct 
 		.exe = s->exe,
 		.cgroup = "",
 		.lineage = s->lineage,
+		.main_exe = m->main_exe,
 		.tree = tree,
 	};
 	add_home(&ret->homes, s->c.home_of(s->c.arg, m->uid));

@@ -43,6 +43,26 @@ static void read_exe(pid_t pid, char *buf, size_t size)
 	buf[n > 0 ? n : 0] = '\0';
 }
 
+/* Some agents start themselves again, with other options, as a child that does the work. */
+static void note_relaunch(struct daemon *d, const struct process_exec *e)
+{
+	const struct member *m = proctree_find(d->tree, e->tgid);
+	const struct tree *t = m ? proctree_tree(d->tree, m->tree_id) : NULL;
+	struct agent_hint h = { .comm = e->comm, .argv = e->argv,
+				.argv_len_bytes = e->argv_len_bytes };
+	const struct agent *a;
+	char exe[4096];
+
+	if (!t || !e->argv)
+		return;
+	read_exe(e->tgid, exe, sizeof(exe));
+	h.exe = exe;
+	h.home = t->homes[0][0] ? t->homes[0] : NULL;
+	a = exe[0] ? agent_recognise(&h, NULL) : NULL;
+	if (a && !strcmp(a->id, t->agent))
+		proctree_set_main_exe(d->tree, e->tgid, true);
+}
+
 /*
  * On the verdict thread, in the order of records: an agent is watched from its exec on, so that the
  * children whose forks follow in the feed are members too. With the arguments in the record this
@@ -58,7 +78,11 @@ void daemon_on_exec(void *arg, const struct process_exec *e)
 	const struct agent *a;
 	char exe[4096];
 
-	if (e->member || !d->config->recognise)
+	if (e->member) {
+		note_relaunch(d, e);
+		return;
+	}
+	if (!d->config->recognise)
 		return;
 	if (daemon_is_person(e->uid))
 		h.home = daemon_home_of(d, e->uid);

@@ -34,6 +34,7 @@ int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error
 	struct rules_config c = {
 		.dirs = dirs,
 		.pack = d->opt.rules_dir ? "local" : "shipped " OKNEK_VERSION,
+		.retain_default_s = d->config->retain_default_s,
 	};
 
 	if (!d->opt.rules_dir) {

@@ -366,6 +366,10 @@ static int start_verdicts(struct daemon *d)
 	}
 	if (!err && d->replay)
 		err = loop_add(d->loop, d->replay->ops->fd(d->replay), dispatch_replay, d);
+	if (!err && d->fanotify)
+		err = d->fanotify->ops->start(d->fanotify);
+	if (!err && d->replay)
+		err = d->replay->ops->start(d->replay);
 	if (err)
 		return err;
 	loop_set_timer(d->loop, &timer);
