@@ -77,13 +77,21 @@ static unsigned parked_of_tree(const struct permission_table *t, uint32_t tree_i
 int permission_park(struct permission_table *t, struct permission *p, uint32_t tree_id,
 		    uint64_t deadline_ns, enum verdict on_timeout)
 {
+	uint32_t state = PERM_READ;
+
 	if (t->parked >= PERMISSION_PARKED_MAX ||
 	    parked_of_tree(t, tree_id) >= PERMISSION_PARKED_PER_TREE)
 		return -EBUSY;
 	p->tree_id = tree_id;
 	p->deadline_ns = deadline_ns;
 	p->on_timeout = on_timeout;
-	atomic_store_explicit(&p->state, PERM_PARKED, memory_order_release);
+	/* Whoever has claimed it meanwhile answers it: parking must not take that back. */
+	if (!atomic_compare_exchange_strong_explicit(&p->state, &state, PERM_PARKED,
+						     memory_order_acq_rel,
+						     memory_order_acquire)) {
+		p->deadline_ns = 0;
+		return -EALREADY;
+	}
 	t->parked++;
 	if (deadline_ns < t->next_deadline_ns)
 		t->next_deadline_ns = deadline_ns;

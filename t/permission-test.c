@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Slots of permissions: each is answered once, few are parked, none is forgotten. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/permission.h"
+
+static int set_up(void **state)
+{
+	return permission_table_new((struct permission_table **)state);
+}
+
+static int tear_down(void **state)
+{
+	permission_table_free(*state);
+	return 0;
+}
+
+static struct permission *parked(struct permission_table *t, uint32_t tree, uint64_t deadline_ns)
+{
+	struct permission *p = permission_take(t, 1, 2, 3);
+
+	assert_non_null(p);
+	assert_int_equal(permission_park(t, p, tree, deadline_ns, VERDICT_ALLOW), 0);
+	return p;
+}
+
+static void answer(struct permission_table *t, struct permission *p)
+{
+	assert_true(permission_claim(p));
+	permission_release(t, p);
+}
+
+static void a_slot_holds_what_it_was_given(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission *p = permission_take(t, 5, 6, 700), *q;
+
+	assert_non_null(p);
+	assert_int_equal(p->state, PERM_READ);
+	assert_int_equal(p->group_fd, 5);
+	assert_int_equal(p->event_fd, 6);
+	assert_int_equal(p->tgid, 700);
+	assert_int_equal(p->deadline_ns, 0);
+	q = permission_take(t, 5, 7, 700);
+	assert_ptr_not_equal(p, q);
+	assert_int_not_equal(p->token, q->token);
+	assert_int_not_equal(permission_index(t, p), permission_index(t, q));
+	assert_true(permission_index(t, q) < PERMISSION_SLOTS);
+}
+
+/* Nothing of the last permission is left in a slot, and its token is not used again. */
+static void slots_are_used_again(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission *all[PERMISSION_SLOTS], *p;
+	bool seen[PERMISSION_SLOTS] = { false };
+	uint64_t last = 0;
+
+	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
+		all[i] = permission_take(t, 1, (int)i, 3);
+		assert_non_null(all[i]);
+		assert_false(seen[permission_index(t, all[i])]);
+		seen[permission_index(t, all[i])] = true;
+		assert_true(all[i]->token > last);
+		last = all[i]->token;
+	}
+	assert_null(permission_take(t, 1, 2, 3));
+	p = all[500];
+	assert_int_equal(permission_park(t, p, 9, 1000, VERDICT_BLOCK), 0);
+	answer(t, p);
+	assert_ptr_equal(permission_take(t, 1, 2, 3), p);
+	assert_true(p->token > last);
+	assert_int_equal(p->deadline_ns, 0);
+	assert_int_equal(p->tree_id, 0);
+	assert_int_equal(p->on_timeout, VERDICT_ALLOW);
+	assert_null(permission_take(t, 1, 2, 3));
+}
+
+static void answered_once(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission *p = permission_take(t, 1, 2, 3);
+
+	assert_true(permission_claim(p));
+	assert_false(permission_claim(p));
+	permission_release(t, p);
+	assert_false(permission_claim(p)); /* a free slot has nobody waiting */
+
+	p = parked(t, 1, 1000);
+	assert_true(permission_claim(p));
+	assert_false(permission_claim(p));
+	permission_release(t, p);
+	assert_int_equal(permission_parked(t), 0);
+}
+
+/* The right to answer is taken once; parking afterwards would give it a second time. */
+static void what_is_claimed_is_not_parked(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission *p = permission_take(t, 1, 2, 3);
+
+	assert_true(permission_claim(p));
+	assert_int_equal(permission_park(t, p, 1, 1000, VERDICT_BLOCK), -EALREADY);
+	assert_false(permission_claim(p));
+	assert_int_equal(permission_parked(t), 0);
+	permission_release(t, p);
+	assert_int_equal(permission_parked(t), 0);
+	assert_int_equal(p->state, PERM_FREE);
+}
+
+static void limit_of_a_tree(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission *p[PERMISSION_PARKED_PER_TREE], *more, *other;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = parked(t, 1, 1000);
+	more = permission_take(t, 1, 2, 3);
+	assert_int_equal(permission_park(t, more, 1, 1000, VERDICT_BLOCK), -EBUSY);
+	/* Refused, it is as it was: somebody has to answer it now. */
+	assert_int_equal(more->state, PERM_READ);
+	assert_int_equal(more->deadline_ns, 0);
+	other = parked(t, 2, 1000);
+	answer(t, p[3]);
+	assert_int_equal(permission_park(t, more, 1, 1000, VERDICT_BLOCK), 0);
+	assert_int_equal(more->on_timeout, VERDICT_BLOCK);
+	assert_int_equal(more->tree_id, 1);
+	assert_int_equal(permission_parked(t), PERMISSION_PARKED_PER_TREE + 1);
+	answer(t, other);
+	assert_int_equal(permission_parked(t), PERMISSION_PARKED_PER_TREE);
+}
+
+static void limit_of_all(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission *last = NULL, *more;
+
+	for (uint32_t i = 0; i < PERMISSION_PARKED_MAX; i++)
+		last = parked(t, i / PERMISSION_PARKED_PER_TREE + 1, 1000);
+	/* What is parked leaves room for what is answered at once. */
+	more = permission_take(t, 1, 2, 3);
+	assert_non_null(more);
+	assert_int_equal(permission_park(t, more, 9999, 1000, VERDICT_ALLOW), -EBUSY);
+	answer(t, last);
+	assert_int_equal(permission_park(t, more, 9999, 1000, VERDICT_ALLOW), 0);
+	assert_int_equal(permission_parked(t), PERMISSION_PARKED_MAX);
+}
+
+struct passed {
+	struct permission_table *t;
+	unsigned n;
+	uint64_t latest_ns;
+	bool leave;
+};
+
+static void pass(struct permission *p, void *arg)
+{
+	struct passed *s = arg;
+
+	s->n++;
+	if (p->deadline_ns > s->latest_ns)
+		s->latest_ns = p->deadline_ns;
+	if (!s->leave)
+		answer(s->t, p);
+}
+
+static void deadlines(void **state)
+{
+	struct permission_table *t = *state;
+	struct passed s = { .t = t };
+	struct permission *first;
+
+	assert_true(permission_next_deadline(t) == UINT64_MAX);
+	permission_each_parked(t, UINT64_MAX, pass, &s);
+	assert_int_equal(s.n, 0);
+	parked(t, 1, 300);
+	first = parked(t, 1, 100);
+	parked(t, 2, 200);
+	permission_take(t, 1, 2, 3); /* not parked: has no deadline */
+	assert_int_equal(permission_next_deadline(t), 100);
+
+	permission_each_parked(t, 99, pass, &s);
+	assert_int_equal(s.n, 0);
+	assert_int_equal(permission_next_deadline(t), 100);
+	permission_each_parked(t, 100, pass, &s);
+	assert_int_equal(s.n, 1);
+	assert_int_equal(first->state, PERM_FREE);
+	assert_int_equal(permission_next_deadline(t), 200);
+
+	/* Waking once too early is allowed, too late is not. */
+	parked(t, 3, 150);
+	assert_int_equal(permission_next_deadline(t), 150);
+	s = (struct passed){ .t = t, .leave = true };
+	permission_each_parked(t, UINT64_MAX, pass, &s);
+	assert_int_equal(s.n, 3);
+	assert_int_equal(permission_next_deadline(t), 150);
+	s = (struct passed){ .t = t };
+	permission_each_parked(t, 250, pass, &s);
+	assert_int_equal(s.n, 2);
+	assert_int_equal(s.latest_ns, 200);
+	assert_int_equal(permission_next_deadline(t), 300);
+	s = (struct passed){ .t = t };
+	permission_each_parked(t, UINT64_MAX, pass, &s);
+	assert_int_equal(s.n, 1);
+	assert_int_equal(permission_parked(t), 0);
+	assert_true(permission_next_deadline(t) == UINT64_MAX);
+}
+
+/* Once the earliest was answered and the rest looked at, nobody wakes for it again. */
+static void answered_deadlines_are_forgotten(void **state)
+{
+	struct permission_table *t = *state;
+	struct passed s = { .t = t, .leave = true };
+	struct permission *first = parked(t, 1, 100);
+
+	parked(t, 1, 500);
+	answer(t, first);
+	assert_true(permission_next_deadline(t) <= 500);
+	permission_each_parked(t, 200, pass, &s);
+	assert_int_equal(s.n, 0);
+	assert_int_equal(permission_next_deadline(t), 500);
+}
+
+/* Somebody else has claimed it: its deadline is no more ours. */
+static void claimed_ones_are_passed_over(void **state)
+{
+	struct permission_table *t = *state;
+	struct passed s = { .t = t };
+	struct permission *p = parked(t, 1, 100);
+
+	assert_true(permission_claim(p));
+	permission_each_parked(t, UINT64_MAX, pass, &s);
+	assert_int_equal(s.n, 0);
+	permission_release(t, p);
+	assert_int_equal(permission_parked(t), 0);
+}
+
+/* --- who comes first ------------------------------------------------------------------------- */
+
+#define RACES 3000
+
+struct racer {
+	struct permission *_Atomic *slot; /* the one to race for, by turns */
+	_Atomic unsigned *turn, *finished;
+	_Atomic unsigned *won;
+};
+
+static void *race(void *arg)
+{
+	struct racer *r = arg;
+
+	for (unsigned i = 1; i <= RACES; i++) {
+		while (atomic_load(r->turn) < i)
+			sched_yield();
+		if (permission_claim(atomic_load(r->slot)))
+			atomic_fetch_add(r->won, 1);
+		atomic_fetch_add(r->finished, 1);
+	}
+	return NULL;
+}
+
+static void two_race_and_one_wins(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission *_Atomic slot = NULL;
+	_Atomic unsigned turn = 0, finished = 0, won = 0;
+	struct racer r = { &slot, &turn, &finished, &won };
+	pthread_t thread[2];
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, race, &r), 0);
+	for (unsigned i = 1; i <= RACES; i++) {
+		struct permission *p = permission_take(t, 1, 2, 3);
+
+		/* Some while its owner is about to park it. */
+		if (i % 3 == 0)
+			assert_int_equal(permission_park(t, p, 1, 100, VERDICT_ALLOW), 0);
+		atomic_store(&slot, p);
+		atomic_store(&turn, i);
+		if (i % 3 == 1) {
+			int err = permission_park(t, p, 1, 100, VERDICT_ALLOW);
+
+			assert_true(err == 0 || err == -EALREADY);
+		}
+		while (atomic_load(&finished) < 2 * i)
+			sched_yield();
+		assert_int_equal(atomic_load(&won), i);
+		permission_release(t, p);
+		assert_int_equal(permission_parked(t), 0);
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+}
+
+/* The guardian is a process of its own: the slots are memory of both. */
+static void another_process_claims(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission *p = permission_take(t, 1, 2, 3);
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(permission_claim(p) ? 0 : 1);
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_false(permission_claim(p));
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(a_slot_holds_what_it_was_given),
+		TEST(slots_are_used_again),
+		TEST(answered_once),
+		TEST(what_is_claimed_is_not_parked),
+		TEST(limit_of_a_tree),
+		TEST(limit_of_all),
+		TEST(deadlines),
+		TEST(answered_deadlines_are_forgotten),
+		TEST(claimed_ones_are_passed_over),
+		TEST(two_race_and_one_wins),
+		TEST(another_process_claims),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
