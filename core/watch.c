@@ -55,7 +55,7 @@ uint64_t watch_queue_put(struct watch_queue *q, const struct change *c)
 	uint64_t head = atomic_load_explicit(&q->head, memory_order_relaxed);
 
 	if (head - atomic_load_explicit(&q->done, memory_order_acquire) >= WATCH_CHANGES) {
-		atomic_store(&q->overflow, true);
+		atomic_fetch_add_explicit(&q->lost, 1, memory_order_release);
 		wake(q->wake_fd);
 		return head;
 	}
@@ -67,7 +67,7 @@ uint64_t watch_queue_put(struct watch_queue *q, const struct change *c)
 
 bool watch_queue_settled(const struct watch_queue *q, uint64_t seq)
 {
-	return !atomic_load(&q->overflow) &&
+	return !watch_queue_lost(q) &&
 	       atomic_load_explicit(&q->done, memory_order_acquire) >= seq;
 }
 
@@ -83,5 +83,18 @@ const struct change *watch_queue_peek(struct watch_queue *q)
 void watch_queue_advance(struct watch_queue *q)
 {
 	atomic_fetch_add_explicit(&q->done, 1, memory_order_release);
+	wake(q->done_fd);
+}
+
+uint64_t watch_queue_lost(const struct watch_queue *q)
+{
+	uint64_t lost = atomic_load_explicit(&q->lost, memory_order_acquire);
+
+	return lost == atomic_load_explicit(&q->found, memory_order_acquire) ? 0 : lost;
+}
+
+void watch_queue_found(struct watch_queue *q, uint64_t lost)
+{
+	atomic_store_explicit(&q->found, lost, memory_order_release);
 	wake(q->done_fd);
 }

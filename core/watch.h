@@ -53,7 +53,8 @@ struct watch_queue {
 	struct change *changes; /* WATCH_CHANGES of them, touched as needed */
 	_Atomic uint64_t head;  /* changes put, by the verdict thread */
 	_Atomic uint64_t done;  /* changes dealt with, by the mark thread: marks stand */
-	_Atomic bool overflow;  /* a change found no room: everything must be looked at again */
+	_Atomic uint64_t lost;  /* changes that found no room: everything must be looked at again */
+	_Atomic uint64_t found; /* so many of them that has been done for */
 	_Atomic unsigned filesystems; /* groups in use: notify[] and observe[] below this */
 	int wake_fd;            /* eventfd: the mark thread has work */
 	int done_fd;            /* eventfd: `done` advanced */
@@ -64,12 +65,16 @@ int watch_queue_new(struct watch_queue **ret);
 void watch_queue_free(struct watch_queue *q);
 
 /* Verdict thread: queues a copy; returns the number that `done` will reach when it is dealt with.
- * Without room it sets overflow and returns the number of the last one. */
+ * Without room it is lost: nothing is settled until everything was looked at again. */
 uint64_t watch_queue_put(struct watch_queue *q, const struct change *c);
 bool watch_queue_settled(const struct watch_queue *q, uint64_t seq);
 
 /* Mark thread: the next change, NULL if none; good until watch_queue_advance(). */
 const struct change *watch_queue_peek(struct watch_queue *q);
 void watch_queue_advance(struct watch_queue *q);
+/* Asked before everything is looked at again: what is to be told to watch_queue_found() when that
+ * is done. 0: nothing was lost. */
+uint64_t watch_queue_lost(const struct watch_queue *q);
+void watch_queue_found(struct watch_queue *q, uint64_t lost);
 
 #endif
