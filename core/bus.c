@@ -56,6 +56,9 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	uint64_t ticket = 0;
 	int outcome;
 
+	/* What no rule decided was still answered by somebody. */
+	if (ev->perm && by != BY_RULE && note.mechanism == MECH_DETECT)
+		note.mechanism = b->enforcer->ops->mechanism;
 	if (d->n_fired || by != BY_RULE)
 		ticket = b->recorder->decided(b->recorder, &note);
 	outcome = answer(b, ev, effect);
