@@ -136,8 +136,7 @@ void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 		set_string(ret, s->tree ? s->tree->agent : NULL);
 		return;
 	case FIELD_PROCESS_NAME:
-		/* Gone before its exe could be read: the name it had is better than none. */
-		set_process_name(ret, s->exe[0] ? s->exe : s->comm);
+		set_process_name(ret, s->exe);
 		return;
 	case FIELD_EXE:
 		set_string(ret, s->exe);

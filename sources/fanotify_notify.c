@@ -197,6 +197,9 @@ static void handle_open(struct fanotify_source *s, const struct fanotify_event_m
 	ev.seq = ++s->seq;
 	ev.time_ns = clock_boottime_ns();
 	fanotify_subject(s, m, &ev.subj);
+	/* Gone before its exe could be read: the name it had tells more than nothing. */
+	if (!s->exe[0])
+		snprintf(s->exe, sizeof(s->exe), "%s", m->comm);
 	tree = proctree_tree(s->c.tree, m->tree_id);
 	if (bus_publish(s->bus, &ev) != VERDICT_ALLOW && tree)
 		tree->warned++;

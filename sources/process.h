@@ -26,8 +26,8 @@ struct process_exec {
 struct process_feed_handler {
 	void (*exec)(void *arg, const struct process_exec *e); /* may be NULL */
 	void (*member_exit)(void *arg, pid_t tgid);            /* may be NULL */
-	bool strangers; /* exec() is wanted for processes that are no members, too */
 	void *arg;
+	bool strangers; /* exec() is wanted for processes that are no members, too */
 };
 
 struct process_feed_stats {
