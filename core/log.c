@@ -14,6 +14,35 @@ void log_set_level(enum log_level level)
 	atomic_store_explicit(&max_level, level, memory_order_relaxed);
 }
 
+/*
+ * A message may quote a file name that an agent chose. Besides C0 and DEL there are the control
+ * characters U+0080 to U+009F, of which one begins an escape sequence: as C2 80 to C2 9F, or as a
+ * bare byte to a terminal of eight bits. As part of a longer character these bytes are text.
+ */
+static void disarm(char *line, size_t n)
+{
+	unsigned more = 0; /* bytes that the character begun before still has */
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)line[i], next = (unsigned char)line[i + 1];
+
+		if (c < ' ' || c == 0x7f || (c >= 0x80 && c < 0xa0 && !more)) {
+			line[i] = '?';
+			more = 0;
+		} else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
+			line[i++] = '?';
+			line[i] = '?';
+			more = 0;
+		} else if (c >= 0xc2 && c < 0xf5) {
+			more = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+		} else if (c >= 0x80 && c < 0xc0 && more) {
+			more--;
+		} else {
+			more = 0;
+		}
+	}
+}
+
 void log_msg(enum log_level level, const char *fmt, ...)
 {
 	char line[1024];
@@ -30,10 +59,7 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	if (n < 0)
 		return;
 	n = (int)strlen(line);
-	/* A message may quote a file name that an agent chose. */
-	for (int i = 0; i < n; i++)
-		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-			line[i] = '?';
+	disarm(line, (size_t)n);
 	line[n++] = '\n';
 	/* One write, so that lines of several threads do not mix; nothing to do if it fails. */
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
