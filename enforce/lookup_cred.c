@@ -100,17 +100,16 @@ static int groups_of(uid_t uid, gid_t *primary, gid_t **groups, int *n)
 	return 0;
 }
 
-int cred_become(uid_t uid)
+int cred_become(uid_t uid, pid_t parent)
 {
 	_cleanup_free_ gid_t *groups = NULL;
-	pid_t parent = getppid();
 	gid_t primary;
 	int n, r;
 
 	if (uid == geteuid() && uid != 0)
 		return 0; /* unprivileged: oneself is all that one can be */
 	if (uid == 0)
-		return cred_return();
+		return cred_return(parent);
 	if (geteuid() != 0)
 		return -EPERM;
 	r = groups_of(uid, &primary, &groups, &n);
@@ -123,16 +122,14 @@ int cred_become(uid_t uid)
 	/* neither of the two says whether it worked */
 	if ((uid_t)setfsuid((uid_t)-1) != uid || (gid_t)setfsgid((gid_t)-1) != primary ||
 	    set_override(false) < 0) {
-		cred_return();
+		cred_return(parent);
 		return -EPERM;
 	}
 	return cred_die_with(parent);
 }
 
-int cred_return(void)
+int cred_return(pid_t parent)
 {
-	pid_t parent = getppid();
-
 	if (geteuid() != 0)
 		return 0;
 	setfsuid(0);

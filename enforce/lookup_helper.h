@@ -16,10 +16,11 @@ void zygote_serve(int control, pid_t parent) __attribute__((noreturn));
 
 /* Gives up all but the capabilities of lookups; none of them is lent to a user's walk. */
 int cred_reduce(void);
-/* Files are accessed as uid from here on, with its groups and no override. -errno: still root. */
-int cred_become(uid_t uid);
+/* Files are accessed as uid from here on, with its groups and no override. -errno: still root;
+ * -ESRCH: as cred_die_with(). */
+int cred_become(uid_t uid, pid_t parent);
 /* As root, with leave to read and search any directory (where the daemon has it). */
-int cred_return(void);
+int cred_return(pid_t parent);
 /* Changing the credentials disarms this; 0, or -ESRCH when the parent is gone already. */
 int cred_die_with(pid_t parent);
 

@@ -78,6 +78,11 @@ static enum place_scope scope_of(const char *roots, const char *path)
 	return scope;
 }
 
+bool place_leads_inside(const char *roots, const char *path)
+{
+	return scope_of(roots, path) != SCOPE_OUT;
+}
+
 /* By the physical path; an object that was opened by handle may have none, but has a mount. */
 static void find_scope(struct walk *w, struct place *p)
 {

@@ -42,6 +42,9 @@ int place_enter(struct walk *w, const struct place *dir, const char *name, place
 /* What a descriptor is; takes it over on success. */
 int place_from_fd(struct walk *w, int fd, struct place *ret, struct place_why *why);
 
+/* Is path below one of the roots (struct walk), or on the way to one? */
+bool place_leads_inside(const char *roots, const char *path);
+
 /* The path by which the kernel knows it now. -ENAMETOOLONG beyond 4095 bytes. */
 int place_path(int fd, char *buf, size_t size_bytes);
 

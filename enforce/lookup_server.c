@@ -11,13 +11,14 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
-#include "enforce/lookup_helper.h"
+#include "enforce/lookup_place.h"
 
 #define DATABASE_MAX_BYTES (1u << 20) /* one entry of passwd or group */
 #define MOUNT_FDS_MAX 64
 
 struct server {
 	int sock;
+	pid_t parent;
 	uint64_t seq;
 	struct pathset *patterns;
 	struct steer *steer;
@@ -89,6 +90,12 @@ static int set_patterns(struct server *s, int fd)
 	return 0;
 }
 
+static void drop_mount_fds(struct server *s)
+{
+	while (s->n_mount_fds)
+		close(s->mount_fds[--s->n_mount_fds].fd);
+}
+
 static int set_roots(struct server *s, const struct wire_text *t)
 {
 	char *roots = NULL;
@@ -99,6 +106,7 @@ static int set_roots(struct server *s, const struct wire_text *t)
 			return -ENOMEM;
 		memcpy(roots, t->p, t->len_bytes);
 	}
+	drop_mount_fds(s); /* others may lead there */
 	free(s->roots);
 	s->roots = roots;
 	return 0;
@@ -182,7 +190,9 @@ static int walk_as(struct server *s, const struct wire_request *q, const struct 
 	walk_init(s, q, texts, &w);
 	if (w.classes == STEER_ROOT)
 		w.uid = 0;
-	r = cred_become(w.uid);
+	r = cred_become(w.uid, s->parent);
+	if (r == -ESRCH)
+		_exit(0);
 	if (r < 0)
 		return r;
 	if (q->op == WIRE_CHILD) {
@@ -193,7 +203,7 @@ static int walk_as(struct server *s, const struct wire_request *q, const struct 
 			w.classes = STEER_FLOATING;
 		r = walk_expand(&w, w.project ? w.project : w.home ? w.home : "/");
 	}
-	if (cred_return() < 0)
+	if (cred_return(s->parent) < 0)
 		_exit(1); /* as whom the next request would run nobody knows */
 	return r;
 }
@@ -220,6 +230,37 @@ static bool has_fsid(int fd, uint64_t fsid)
 	return fstatfs(fd, &sf) == 0 && !memcmp(&sf.f_fsid, &fsid, sizeof(fsid));
 }
 
+/* The fsid of btrfs with the subvolume taken out again, which statfs mixes in; the handle tells
+ * which one it was (struct btrfs_fid of fs/btrfs/export.h: root_objectid at byte 8). */
+static bool btrfs_base(const struct file_handle *h, uint64_t fsid, uint64_t *ret)
+{
+	uint64_t root;
+
+	if (h->handle_bytes < 16 || (h->handle_type & ~3) != 0x4c) /* FILEID_BTRFS_*: 0x4d … 0x4f */
+		return false;
+	memcpy(&root, h->f_handle + 8, sizeof(root));
+	*ret = fsid ^ (root >> 32 | root << 32); /* high word in val[0], low word in val[1] */
+	return true;
+}
+
+/* Is the directory on the btrfs that the handle is of, in whichever subvolume? */
+static bool same_btrfs(int fd, const struct file_handle *h, uint64_t fsid)
+{
+	struct {
+		struct file_handle h;
+		char bytes[LOOKUP_HANDLE_MAX];
+	} own = { .h.handle_bytes = LOOKUP_HANDLE_MAX };
+	uint64_t a, b, own_fsid;
+	struct statfs sf;
+	int mount_id;
+
+	if (fstatfs(fd, &sf) < 0 ||
+	    name_to_handle_at(fd, "", &own.h, &mount_id, AT_EMPTY_PATH) < 0)
+		return false;
+	memcpy(&own_fsid, &sf.f_fsid, sizeof(own_fsid));
+	return btrfs_base(&own.h, own_fsid, &a) && btrfs_base(h, fsid, &b) && a == b;
+}
+
 static int open_through_mount(struct server *s, struct walk *w, const struct mount *m,
 			      struct file_handle *h, uint64_t fsid, int *ret)
 {
@@ -228,7 +269,7 @@ static int open_through_mount(struct server *s, struct walk *w, const struct mou
 	int mnt = m->id, r;
 
 	fd = walk_open_mount(w, m);
-	if (fd < 0 || (!btrfs && !has_fsid(fd, fsid)))
+	if (fd < 0 || !(btrfs ? same_btrfs(fd, h, fsid) : has_fsid(fd, fsid)))
 		return -ENODEV;
 	r = open_through(fd, h, fsid, ret);
 	if (r == -ESTALE && overlay)
@@ -241,13 +282,15 @@ static int open_through_mount(struct server *s, struct walk *w, const struct mou
 	return 0;
 }
 
-static void drop_mount_fds(struct server *s)
+/* Mounts towards the roots first, since what is opened through another may have no path there; then
+ * whole ones, since what is opened through a bind mount may lie outside of it. */
+static int rank(const struct walk *w, const struct mount *m)
 {
-	while (s->n_mount_fds)
-		close(s->mount_fds[--s->n_mount_fds].fd);
+	if (w->roots && place_leads_inside(w->roots, m->point))
+		return 0;
+	return m->whole ? 1 : 2;
 }
 
-/* Whole mounts first: what is opened through a bind mount may lie outside of it. */
 static int open_handle(struct server *s, struct walk *w, struct file_handle *h, uint64_t fsid,
 		       int *ret)
 {
@@ -261,11 +304,11 @@ static int open_handle(struct server *s, struct walk *w, struct file_handle *h, 
 		drop_mount_fds(s); /* or it would keep a filesystem busy that was unmounted */
 		break;
 	}
-	for (int whole = 1; whole >= 0; whole--) {
+	for (int turn = 0; turn <= 2; turn++) {
 		const struct mount *m;
 
 		for (unsigned i = 0; (m = mounts_nth(s->mounts, i)); i++) {
-			if (m->class != MOUNT_MARK || m->whole != whole)
+			if (m->class != MOUNT_MARK || rank(w, m) != turn)
 				continue;
 			r = open_through_mount(s, w, m, h, fsid, ret);
 			if (!r)
@@ -361,7 +404,8 @@ void lookup_serve(int sock, pid_t parent)
 	if (!s || mounts_open(AT_FDCWD, "/proc/self/mountinfo", &s->mounts) < 0)
 		_exit(1);
 	s->sock = sock;
-	if (cred_return() < 0 || cred_die_with(parent) < 0)
+	s->parent = parent;
+	if (cred_return(parent) < 0 || cred_die_with(parent) < 0)
 		_exit(1);
 	for (;;) {
 		struct wire_request q;
