@@ -250,7 +250,7 @@ static bool same_btrfs(int fd, const struct file_handle *h, uint64_t fsid)
 		struct file_handle h;
 		char bytes[LOOKUP_HANDLE_MAX];
 	} own = { .h.handle_bytes = LOOKUP_HANDLE_MAX };
-	uint64_t a, b, own_fsid;
+	uint64_t a = 0, b = 0, own_fsid;
 	struct statfs sf;
 	int mount_id;
 
