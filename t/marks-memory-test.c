@@ -251,7 +251,7 @@ static void bad_lines(void **state)
 		"f 1 1 00 3e8 6100 - " AWS "\n",          /* NUL in a string */
 		"f 1 1 00 3e8 - - " AWS "00\n",
 		"f 1 1 00 3e8 - - " AWS "zz\n",
-		"f 1 1 00 3e8 - - " AWS,                  /* torn, and a path for all that */
+		("f 1 1 00 3e8 - - " AWS),                /* torn, and a path for all that */
 	};
 	static const char good[] = HEAD "f 1 1 00 3e8 - - 2f62\n";
 	struct scene *s = *state;
