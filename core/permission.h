@@ -42,7 +42,8 @@ void permission_table_free(struct permission_table *t);
 struct permission *permission_take(struct permission_table *t, int group_fd, int event_fd,
 				   pid_t tgid);
 
-/* READ → PARKED with a deadline. -EBUSY beyond the limits of a tree or of all. */
+/* READ → PARKED with a deadline (not 0). -EBUSY beyond the limits of a tree or of all; -EALREADY
+ * when somebody has claimed it meanwhile. */
 int permission_park(struct permission_table *t, struct permission *p, uint32_t tree_id,
 		    uint64_t deadline_ns, enum verdict on_timeout);
 
@@ -52,7 +53,7 @@ bool permission_claim(struct permission *p);
 /* After the answer was written: frees the slot for the next event. Claimed slots only. */
 void permission_release(struct permission_table *t, struct permission *p);
 
-/* The earliest deadline of all parked slots, UINT64_MAX if none. */
+/* Not after the earliest deadline of all parked slots; UINT64_MAX if there are none. */
 uint64_t permission_next_deadline(const struct permission_table *t);
 
 /* Calls fn for each parked slot whose deadline is not after now_ns (UINT64_MAX: all parked). */

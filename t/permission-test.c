@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -249,24 +250,37 @@ static void claimed_ones_are_passed_over(void **state)
 
 /* --- who comes first ------------------------------------------------------------------------- */
 
-#define RACES 3000
+#define ROUNDS 60
+#define IN_A_ROUND 500
 
 struct racer {
-	struct permission *_Atomic *slot; /* the one to race for, by turns */
-	_Atomic unsigned *turn, *finished;
-	_Atomic unsigned *won;
+	pthread_barrier_t *barrier;
+	struct permission **slots;
+	_Atomic unsigned *arrived;
+	unsigned won[IN_A_ROUND];
 };
+
+/* Both have come to slot number `n` of all: from here it is nanoseconds. */
+static void meet(_Atomic unsigned *arrived, unsigned n)
+{
+	atomic_fetch_add(arrived, 1);
+	for (unsigned spins = 0; atomic_load(arrived) < 2 * (n + 1); spins++)
+		if (spins > 2000)
+			sched_yield();
+}
 
 static void *race(void *arg)
 {
 	struct racer *r = arg;
 
-	for (unsigned i = 1; i <= RACES; i++) {
-		while (atomic_load(r->turn) < i)
-			sched_yield();
-		if (permission_claim(atomic_load(r->slot)))
-			atomic_fetch_add(r->won, 1);
-		atomic_fetch_add(r->finished, 1);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		pthread_barrier_wait(r->barrier);
+		for (unsigned n = 0; n < IN_A_ROUND; n++) {
+			meet(r->arrived, i * IN_A_ROUND + n);
+			r->won[n] = permission_claim(r->slots[n]);
+		}
+		pthread_barrier_wait(r->barrier);
+		/* Here the slots are counted and freed. */
 	}
 	return NULL;
 }
@@ -274,34 +288,42 @@ static void *race(void *arg)
 static void two_race_and_one_wins(void **state)
 {
 	struct permission_table *t = *state;
-	struct permission *_Atomic slot = NULL;
-	_Atomic unsigned turn = 0, finished = 0, won = 0;
-	struct racer r = { &slot, &turn, &finished, &won };
+	struct permission *slots[IN_A_ROUND];
+	pthread_barrier_t barrier;
+	_Atomic unsigned arrived = 0;
+	struct racer r[2] = { { &barrier, slots, &arrived, { 0 } },
+			      { &barrier, slots, &arrived, { 0 } } };
 	pthread_t thread[2];
 
+	pthread_barrier_init(&barrier, NULL, 3);
+	for (unsigned n = 0; n < IN_A_ROUND; n++)
+		slots[n] = permission_take(t, 1, 2, 3);
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(pthread_create(&thread[i], NULL, race, &r), 0);
-	for (unsigned i = 1; i <= RACES; i++) {
-		struct permission *p = permission_take(t, 1, 2, 3);
-
-		/* Some while its owner is about to park it. */
-		if (i % 3 == 0)
-			assert_int_equal(permission_park(t, p, 1, 100, VERDICT_ALLOW), 0);
-		atomic_store(&slot, p);
-		atomic_store(&turn, i);
-		if (i % 3 == 1) {
-			int err = permission_park(t, p, 1, 100, VERDICT_ALLOW);
+		assert_int_equal(pthread_create(&thread[i], NULL, race, &r[i]), 0);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		/* In some rounds their owner parks them before, in some meanwhile. */
+		for (unsigned n = 0; i % 3 == 0 && n < IN_A_ROUND; n++)
+			assert_int_equal(permission_park(t, slots[n], n / 32 + 1, 100,
+							 VERDICT_ALLOW), 0);
+		pthread_barrier_wait(&barrier);
+		for (unsigned n = 0; i % 3 == 1 && n < IN_A_ROUND; n++) {
+			int err = permission_park(t, slots[IN_A_ROUND - 1 - n], n / 32 + 1, 100,
+						  VERDICT_ALLOW);
 
 			assert_true(err == 0 || err == -EALREADY);
 		}
-		while (atomic_load(&finished) < 2 * i)
-			sched_yield();
-		assert_int_equal(atomic_load(&won), i);
-		permission_release(t, p);
+		pthread_barrier_wait(&barrier);
+		for (unsigned n = 0; n < IN_A_ROUND; n++) {
+			assert_int_equal(r[0].won[n] + r[1].won[n], 1);
+			permission_release(t, slots[n]);
+		}
 		assert_int_equal(permission_parked(t), 0);
+		for (unsigned n = 0; n < IN_A_ROUND; n++)
+			slots[n] = permission_take(t, 1, 2, 3);
 	}
 	for (int i = 0; i < 2; i++)
 		pthread_join(thread[i], NULL);
+	pthread_barrier_destroy(&barrier);
 }
 
 /* The guardian is a process of its own: the slots are memory of both. */
