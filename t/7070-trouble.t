@@ -15,12 +15,13 @@ mount -t tmpfs -o size=4m,mode=700 oknek-state "$STATE"
 ok "the daemon starts" start_daemon --rules "$OWN_RULES"
 
 deny_some() { # deny_some LABEL
-	local bad=0
-	for _ in 1 2 3 4 5; do
-		timeout 10 "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET" >/dev/null 2>&1
-		[ $? -eq 1 ] || bad=$((bad + 1))
-	done
-	is $bad 0 "$1: a member is denied"
+	local rc=0
+	# shellcheck disable=SC2016
+	timeout 20 "${IN_TREE[@]}" sh -c 'for _ in 1 2 3 4 5; do
+			"$1" "$2"
+			[ $? -eq 1 ] || exit 9
+		done' sh "$(bin plain_open)" "$SECRET" >/dev/null 2>&1 || rc=$?
+	is $rc 0 "$1: a member is denied, five times"
 	gets "$1: outside the tree it opens" "${OUTSIDE[@]}" "$(bin plain_open)" "$SECRET"
 }
 recovered() { # recovered LABEL COUNT
@@ -57,13 +58,6 @@ isnt "$(oknek status | grep -ci 'not written')" 0 "full disk: status says so in 
 rm -f "$STATE/filler"
 recovered "full disk" 15
 
-before=$(records X700)
-mount -o remount,ro "$STATE"
-deny_some "read-only state directory"
-ok "read-only: the operator is told" wait_for 15 status_is evidence.ok false
-diag "$(status_get evidence.why)"
-mount -o remount,rw "$STATE"
-recovered "read-only" $((before + 5))
 ok "the daemon stops cleanly" stop_daemon
 
 # It also starts there.
@@ -74,10 +68,29 @@ mount -o remount,rw "$STATE"
 ok "the daemon stops cleanly" stop_daemon
 umount "$STATE"
 
-# With nothing left of all that, it begins a new chain.
-mkdir -p "$STATE"
-ok "it starts afresh" start_daemon --rules "$OWN_RULES"
-deny_some "afresh"
-ok "the evidence holds" oknek verify --state-dir "$STATE"
-ok "the daemon stops cleanly" stop_daemon
+# A filesystem that stands still, and one that gave up: the store's thread may hang in the kernel,
+# the verdicts must not.
+make_fs ext4 "$SCRATCH/state.ext4" && MNT=$SCRATCH/tmpfs.mnt
+STATE=$SCRATCH/state.ext4/oknek
+trap 'rc=$?; fsfreeze -u "$SCRATCH/state.ext4" 2>/dev/null; end_left_behind; (exit $rc); cleanup' EXIT
+ok "it starts on ext4" start_daemon --rules "$OWN_RULES"
+deny_some "ext4"
+ok "ext4: it is recorded" records_reach 5 X700
+ok "the filesystem is frozen" fsfreeze -f "$SCRATCH/state.ext4"
+deny_some "frozen"
+ok "frozen: status answers" timeout 5 "$(bin oknek)" --run-dir "$RUN" status
+ok "the filesystem is thawed" fsfreeze -u "$SCRATCH/state.ext4"
+recovered "thawed" 10
+
+error=/sys/fs/ext4/$(basename "$(findmnt -no SOURCE "$SCRATCH/state.ext4")")/trigger_fs_error
+mount -o remount,errors=remount-ro "$SCRATCH/state.ext4"
+if [ -w "$error" ] && echo test >"$error"; then
+	deny_some "read-only after an error"
+	ok "read-only: the operator is told" wait_for 15 status_is evidence.ok false
+	diag "$(status_get evidence.why)"
+	ok "the daemon stops cleanly" stop_daemon
+else
+	skip "read-only after an error" "no $error"
+	ok "the daemon stops cleanly" stop_daemon
+fi
 done_testing

@@ -78,7 +78,7 @@ int main(int argc, char **argv)
 	}
 	if (pthread_create(&t, NULL, play, NULL) != 0)
 		return attack_cannot("thread");
-	while (race_now_ns() < end) {
+	while (race_now_ns() < end && !leaks) {
 		/* Both names: whichever the secret has just now. */
 		const char *names[] = { secret, file2 };
 
@@ -88,8 +88,7 @@ int main(int argc, char **argv)
 			n = read(fd, buf, sizeof(buf));
 			if (n > 0) { /* the decoy is empty */
 				leaks++;
-				if (leaks == 1)
-					attack_print(buf, (size_t)n);
+				attack_print(buf, (size_t)n);
 			}
 			close(fd);
 		} else if (errno == EPERM) {
