@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Rule files that are wrong in every way: one clear line each, exit 78; and a running daemon that is
 # told to read them goes on as if nothing had happened.
+# sanitize: address
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=t/attack/scene.sh
 . t/attack/scene.sh

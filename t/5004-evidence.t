@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What is recorded of a denial, and that nobody can change it unnoticed. File names are any bytes:
 # they are recorded so that the bytes can be had back and no terminal is fooled.
+# sanitize: address thread
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=t/attack/scene.sh
 . t/attack/scene.sh

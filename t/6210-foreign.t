@@ -3,6 +3,7 @@
 # Something else sits where a secret should be: a pipe, a socket, a device, a directory, a filesystem
 # whose server never answers. The daemon starts, answers, and stops as if nothing were there; only
 # whoever opens such a thing waits for it.
+# sanitize: address
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=t/attack/scene.sh
 . t/attack/scene.sh

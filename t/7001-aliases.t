@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # However a secret is named, reached or opened: no process of a watched tree gets its bytes, and
 # everybody outside the tree does. Each way is first shown to work where nobody watches.
+# sanitize: address thread
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=t/attack/scene.sh
 . t/attack/scene.sh

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The agent tries to operate the daemon, as itself and as root through sudo: it is refused whatever
 # its uid, what it tried is evidence, and nothing has changed. It may ask for status and reasons.
+# sanitize: address thread
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=t/attack/scene.sh
 . t/attack/scene.sh

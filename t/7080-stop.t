@@ -4,6 +4,7 @@
 # nobody who is not a member is ever denied. When it is back it enforces again, on those who were
 # watched before as well.
 # serial
+# sanitize: thread
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=t/attack/scene.sh
 . t/attack/scene.sh

@@ -5,21 +5,25 @@
 # to say who tried what. Sourced after t/lib.sh.
 #
 # Variables: SECRET (its path), TOKEN (a word in it), WORK (a directory of the test user's on the
-# same filesystem), OWN_RULES (a rule directory that blocks SECRET and nothing else).
+# same filesystem), OWN_RULES (a rule directory that blocks SECRET and nothing else). With
+# other_user also OTHER_UID, OTHER_HOME, OTHER_SECRET: somebody else, with a home and a secret too.
 
 TOKEN='SECRET-4f9d1c'
 OWN_RULES=$SCRATCH/rules
 ORDINARY=(.aws/other .ssh/id_test.pub notes.txt)
+OTHER_UID=$((TEST_UID + 1))
 
 # What an agent of this test left running, orphans included: they are known by their home.
 end_left_behind() {
 	local p
-	for p in $(pgrep -u "$TEST_UID"); do
+	for p in $(pgrep -u "$TEST_UID,$OTHER_UID"); do
 		grep -qzF "HOME=$SCRATCH/" "/proc/$p/environ" 2>/dev/null && kill -KILL "$p" 2>/dev/null
 	done
 	return 0
 }
 trap 'rc=$?; end_left_behind; (exit $rc); cleanup' EXIT
+# Whoever reads our output may have gone.
+trap 'exit 141' PIPE
 
 # write_rule FILE GLOB [ACTION [ID]]: one rule about one pattern; one that does not begin with a slash
 # is below the home.
@@ -92,6 +96,47 @@ who() {
 	IN_TREE=("${OUTSIDE[@]}" "${run[@]}")
 	ROOT_OUTSIDE=(env)
 	ROOT_TREE=("${run[@]}")
+}
+
+# other_user: a second user, beside the test user and with the same kind of secret. No directory of
+# its home is made with other_user nohome. OTHER_OUTSIDE and OTHER_TREE are its words.
+# shellcheck disable=SC2034 # for those who source this
+other_user() {
+	OTHER_HOME=${TEST_HOME%/*}/oknekother
+	OTHER_SECRET=$OTHER_HOME/.aws/credentials
+	echo "oknekother:*:$OTHER_UID:$OTHER_UID::$OTHER_HOME:/bin/bash" >>"$SCRATCH/passwd"
+	echo "oknekother:*:$OTHER_UID:" >>"$SCRATCH/group"
+	OTHER_OUTSIDE=(setpriv --reuid "$OTHER_UID" --regid "$OTHER_UID" --clear-groups --
+		env HOME="$OTHER_HOME" USER=oknekother LOGNAME=oknekother)
+	OTHER_TREE=("${OTHER_OUTSIDE[@]}" "$(bin oknek)" --run-dir "$RUN" run --agent claude-code --)
+	[ "${1-}" = nohome ] || other_home
+}
+# The home of the other user, with its secret: at once, as one that was prepared elsewhere is.
+other_home() {
+	mkdir -p "$OTHER_HOME.new/.aws" &&
+		echo "aws_secret_access_key = $TOKEN" >"$OTHER_HOME.new/.aws/credentials" &&
+		chown -R "$OTHER_UID:$OTHER_UID" "$OTHER_HOME.new" && mv "$OTHER_HOME.new" "$OTHER_HOME"
+}
+
+# PERM_BITS: FAN_OPEN_PERM, FAN_ACCESS_PERM, FAN_OPEN_EXEC_PERM.
+PERM_BITS=0x70000
+# How many marks of the daemon's ask for a permission.
+permission_marks() {
+	local p mask n=0
+	for p in $(daemon_pids); do
+		while read -r mask; do
+			[ $((0x$mask & PERM_BITS)) -eq 0 ] || n=$((n + 1))
+		done < <(sed -n 's/^fanotify .* mask:\([0-9a-f]*\) .*/\1/p' "/proc/$p/fdinfo/"* 2>/dev/null)
+	done
+	echo $n
+}
+
+# takes CMD…: its duration goes to TOOK_MS, its status to TOOK_RC; after 20 s it is ended.
+takes() {
+	local from=${EPOCHREALTIME/./}
+	TOOK_RC=0
+	timeout -k 1 20 "$@" >"$SCRATCH/took" 2>&1 || TOOK_RC=$?
+	TOOK_MS=$(((${EPOCHREALTIME/./} - from) / 1000))
 }
 
 # sees WANT DESC CMD…: CMD exits with WANT (0: it printed the token, 1: it did not and says EPERM).
