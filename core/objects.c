@@ -246,6 +246,7 @@ struct object *objects_put(struct objects *t, const struct object *src)
 			o->perm_marked = true;
 		o->observe_marked |= old->observe_marked;
 		o->notify_marked |= old->notify_marked;
+		o->marked_pass = old->marked_pass;
 		if (o->group < 0)
 			o->group = old->group;
 	}

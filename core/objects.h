@@ -51,6 +51,7 @@ struct object {
 	bool observe_marked, notify_marked;
 	int group; /* index of the notification group of its filesystem, -1 none */
 	unsigned pass; /* of the scan that saw it last */
+	unsigned marked_pass; /* of the scan that set its marks last */
 
 	struct object *_Atomic next_ino, *_Atomic next_handle;
 	struct object *next_retired;

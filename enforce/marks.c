@@ -8,16 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "core/cleanup.h"
+#include "core/loop.h"
 #include "enforce/marks_priv.h"
 
-#define EXPAND_MS 5000  /* a whole home: thousands of directories at the most */
-#define LOOKUP_MS 1000  /* one name */
 #define REMEMBER_MS 100 /* changes are gathered this long before the list is written */
-#define OBJECTS_MAX 32768
+#define RETRY_MS 1000   /* places that could not be looked at, mounts that change all the time */
 
 enum job_type { JOB_WATCH, JOB_SET };
 
@@ -31,469 +29,6 @@ struct marks_job {
 	int result;
 	struct marks_job *next;
 };
-
-/* --- gaps --------------------------------------------------------------------------------- */
-
-void marks_gap(struct marks *m, const char *path, const char *why)
-{
-	bool fresh = true;
-
-	pthread_mutex_lock(&m->lock);
-	for (unsigned i = 0; i < m->n_gaps && fresh; i++)
-		fresh = strcmp(m->gaps[i].path, path) || strcmp(m->gaps[i].why, why);
-	if (fresh && m->n_gaps < GAPS_MAX) {
-		struct gap *g = &m->gaps[m->n_gaps];
-
-		g->path = strdup(path);
-		g->why = strdup(why);
-		if (g->path && g->why) {
-			m->n_gaps++;
-		} else {
-			free(g->path);
-			free(g->why);
-		}
-	}
-	pthread_mutex_unlock(&m->lock);
-	if (fresh && m->c.gap)
-		m->c.gap(m->c.arg, path, why);
-}
-
-static void clear_gaps(struct marks *m)
-{
-	pthread_mutex_lock(&m->lock);
-	for (unsigned i = 0; i < m->n_gaps; i++) {
-		free(m->gaps[i].path);
-		free(m->gaps[i].why);
-	}
-	m->n_gaps = 0;
-	pthread_mutex_unlock(&m->lock);
-}
-
-void marks_each_gap(struct marks *m, void (*fn)(void *arg, const char *path, const char *why),
-		    void *arg)
-{
-	pthread_mutex_lock(&m->lock);
-	for (unsigned i = 0; i < m->n_gaps; i++)
-		fn(arg, m->gaps[i].path, m->gaps[i].why);
-	pthread_mutex_unlock(&m->lock);
-}
-
-/* --- what the helper found ---------------------------------------------------------------- */
-
-void marks_found(struct marks *m, const struct lookup_found *f)
-{
-	struct object o = {
-		.dev = f->dev,
-		.ino = f->ino,
-		.is_dir = f->is_dir,
-		.on_child = f->is_dir && f->reach_here,
-		.below = f->is_dir && f->reach_below,
-		.system = f->system,
-		.verdict = f->verdict,
-		.uid = m->walk_uid,
-		.pass = m->pass,
-		.n_names = 1,
-		.names = { { (char *)f->path, (char *)f->home, (char *)f->project,
-			     (char *)f->via } },
-		.group = -1,
-	};
-	struct object *put;
-
-	if (f->handle_len <= OBJECT_HANDLE_MAX) {
-		o.handle.fsid = f->fsid;
-		o.handle.type = f->handle_type;
-		o.handle.len = f->handle_len;
-		memcpy(o.handle.bytes, f->handle, f->handle_len);
-	}
-	if (objects_count(m->c.objects) >= OBJECTS_MAX &&
-	    !objects_find(m->c.objects, o.dev, o.ino)) {
-		marks_gap(m, f->path, "more protected objects than oknek keeps");
-		return;
-	}
-	/* Known first, marked after: an event that the mark brings finds the object. */
-	put = objects_put(m->c.objects, &o);
-	if (!put) {
-		marks_gap(m, f->path, "out of memory");
-		return;
-	}
-	m->dirty = true;
-	marks_place(m, put, f->fd, f->fstype);
-}
-
-static void on_found(void *arg, const struct lookup_found *f)
-{
-	marks_found(arg, f);
-}
-
-/* Kernel filesystems take no marks on any host; the rules that name them are bound to detect, and
- * listed so. A gap is what this host lacks. */
-static bool never_markable(const char *path)
-{
-	static const char *const roots[] = { "/proc", "/sys", "/dev" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(roots); i++) {
-		size_t n = strlen(roots[i]);
-
-		if (!strncmp(path, roots[i], n) && (!path[n] || path[n] == '/'))
-			return true;
-	}
-	return false;
-}
-
-static void on_gap(void *arg, const struct lookup_gap *g)
-{
-	if (never_markable(g->path))
-		return;
-	marks_gap(arg, g->path, g->why);
-}
-
-static struct lookup_handler handler(struct marks *m)
-{
-	return (struct lookup_handler){ on_found, on_gap, m };
-}
-
-static void failed(struct marks *m, const char *path, int err)
-{
-	pthread_mutex_lock(&m->lock);
-	m->stats.lookups_failed++;
-	pthread_mutex_unlock(&m->lock);
-	marks_gap(m, path,
-		  err == -ETIMEDOUT ? "could not be looked at in time: something there does not answer"
-				    : strerror(-err));
-}
-
-static int expand(struct marks *m, const struct place *p)
-{
-	struct lookup_handler h = handler(m);
-	int err;
-
-	m->walk_uid = p->uid;
-	err = lookup_expand(m->c.lookup, p->uid, p->home[0] ? p->home : NULL,
-			    p->project[0] ? p->project : NULL, EXPAND_MS, &h);
-	if (err < 0 && err != -ENOENT)
-		failed(m, p->home[0] ? p->home : p->project[0] ? p->project : "/", err);
-	return err;
-}
-
-int marks_lookup_object(struct marks *m, const struct object_handle *oh,
-			const struct object_name *name)
-{
-	struct lookup_handler h = handler(m);
-
-	return lookup_handle(m->c.lookup, oh->fsid, oh->type, oh->bytes, oh->len, name->path,
-			     name->home, name->project, LOOKUP_MS, &h);
-}
-
-/* Marks of objects that stand at no protected path any more, by what is known of them. */
-static void remark(struct object *o, void *arg)
-{
-	struct marks *m = arg;
-
-	if (o->pass == m->pass || !o->handle.len)
-		return;
-	m->walk_uid = o->uid;
-	marks_lookup_object(m, &o->handle, &o->names[0]);
-}
-
-static void rescan(struct marks *m)
-{
-	pthread_mutex_lock(&m->lock);
-	m->stats.rescans++;
-	pthread_mutex_unlock(&m->lock);
-	clear_gaps(m);
-	m->pass++;
-	for (unsigned i = 0; i < m->n_places; i++)
-		expand(m, &m->places[i]);
-	objects_each(m->c.objects, remark, m);
-}
-
-/* --- homes and projects ------------------------------------------------------------------- */
-
-/* What is marked in it stays so; it is only no longer looked through anew. */
-static bool forget_oldest_project(struct marks *m)
-{
-	for (unsigned i = 0; i < m->n_places; i++) {
-		if (!m->places[i].project[0])
-			continue;
-		m->n_places--;
-		memmove(&m->places[i], &m->places[i + 1],
-			(m->n_places - i) * sizeof(m->places[0]));
-		return true;
-	}
-	return false;
-}
-
-static bool add_place(struct marks *m, uid_t uid, const char *home, const char *project)
-{
-	for (unsigned i = 0; i < m->n_places; i++)
-		if (!strcmp(m->places[i].home, home) && !strcmp(m->places[i].project, project))
-			return false;
-	if (m->n_places == PLACES_MAX && !forget_oldest_project(m)) {
-		marks_gap(m, home[0] ? home : project, "more homes than oknek keeps");
-		return false;
-	}
-	m->places[m->n_places].uid = uid;
-	snprintf(m->places[m->n_places].home, sizeof(m->places[0].home), "%s", home);
-	snprintf(m->places[m->n_places].project, sizeof(m->places[0].project), "%s", project);
-	m->n_places++;
-	return true;
-}
-
-static void watch_place(struct marks *m, uid_t uid, const char *home, const char *project)
-{
-	if (add_place(m, uid, home, project))
-		expand(m, &m->places[m->n_places - 1]);
-}
-
-/* With the first who is watched, the system's own secrets are marked, and what was remembered. */
-static void begin(struct marks *m)
-{
-	if (m->recalled)
-		return;
-	m->recalled = true;
-	watch_place(m, 0, "", "");
-	marks_recall(m);
-}
-
-static bool sane_home(const char *home)
-{
-	return home && home[0] == '/' && home[1] && strlen(home) < 1000 && !strstr(home, "/../");
-}
-
-static void strip_slash(char *path)
-{
-	for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
-		path[n - 1] = '\0';
-}
-
-/* Is dir the home, or a directory that the home is in? */
-static bool is_above(const char *dir, const char *home)
-{
-	size_t n = strlen(dir);
-
-	return home[0] && !strncmp(dir, home, n) && (!home[n] || home[n] == '/');
-}
-
-static int watch(struct marks *m, struct marks_job *j)
-{
-	struct marks_watch *w = &j->watch;
-	unsigned n = 0;
-	int err;
-
-	begin(m);
-	err = lookup_home(m->c.lookup, w->uid, LOOKUP_MS, w->homes[0], sizeof(w->homes[0]));
-	if (err < 0 || !sane_home(w->homes[0])) {
-		char who[64];
-
-		snprintf(who, sizeof(who), "home of uid %u", w->uid);
-		marks_gap(m, who, err == -ETIMEDOUT ? "the password database does not answer"
-						    : "is not known: rules for ~ do not hold");
-		w->homes[0][0] = '\0';
-	} else {
-		strip_slash(w->homes[0]);
-		watch_place(m, w->uid, w->homes[0], "");
-		n = 1;
-	}
-	strip_slash(j->env_home);
-	/* $HOME is the agent's to set: it can add a place to protect, never take one away. */
-	if (sane_home(j->env_home) && (!n || strcmp(j->env_home, w->homes[0]))) {
-		snprintf(w->homes[n], sizeof(w->homes[n]), "%s", j->env_home);
-		watch_place(m, w->uid, w->homes[n], "");
-	}
-	strip_slash(j->project);
-	if (j->project[0] != '/' || !j->project[1])
-		return 0;
-	/* Patterns that float are held by marks on each directory of the project. With a whole home
-	 * as the project, that would slow down everything its user does. */
-	if (is_above(j->project, w->homes[0]) || is_above(j->project, j->env_home))
-		marks_gap(m, j->project, "is no project but a home, or above one: patterns that begin "
-					 "with ** are not looked for there");
-	else
-		watch_place(m, w->uid, w->homes[0], j->project);
-	return 0;
-}
-
-static void watch_uid(struct marks *m, uid_t uid)
-{
-	char home[1024];
-
-	if (lookup_home(m->c.lookup, uid, LOOKUP_MS, home, sizeof(home)) < 0 || !sane_home(home))
-		return;
-	begin(m);
-	strip_slash(home);
-	watch_place(m, uid, home, "");
-	if (m->c.home)
-		m->c.home(m->c.arg, uid, home);
-}
-
-/* --- changes ------------------------------------------------------------------------------ */
-
-struct held {
-	struct marks *m;
-	int fd;      /* of the directory; -1 not found */
-	bool is_dir; /* what the handle led to */
-};
-
-static void hold_dir(void *arg, const struct lookup_found *f)
-{
-	struct held *h = arg;
-
-	if (h->fd < 0)
-		h->fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 3);
-}
-
-static void ignore_gap(void *arg, const struct lookup_gap *g)
-{
-	(void)arg;
-	(void)g;
-}
-
-static void mark_target(void *arg, const struct lookup_found *f)
-{
-	struct held *h = arg;
-
-	h->is_dir = f->is_dir;
-	marks_found(h->m, f);
-}
-
-/* All patterns of one home or project, for names that cannot be followed one by one: links, and
- * filesystems that open no handles. */
-static void expand_again(struct marks *m, const struct object_name *n)
-{
-	for (unsigned i = 0; i < m->n_places; i++)
-		if (!strcmp(m->places[i].home, n->home) || !strcmp(m->places[i].project, n->project))
-			expand(m, &m->places[i]);
-}
-
-/* What the entry `name` of a directory leads to: contents of a directory, a link's target. */
-static void follow_name(struct marks *m, const struct object *dir, const struct object_name *on,
-			const char *name)
-{
-	struct held held = { m, -1, true };
-	struct lookup_handler keep = { hold_dir, ignore_gap, &held };
-	struct lookup_handler h = handler(m);
-	int err;
-
-	/* By its handle: the directory may have been moved since. */
-	err = lookup_handle(m->c.lookup, dir->handle.fsid, dir->handle.type, dir->handle.bytes,
-			    dir->handle.len, on->path, on->home, on->project, LOOKUP_MS, &keep);
-	if (err == -EOPNOTSUPP || on->via[0]) {
-		expand_again(m, on);
-	} else if (held.fd >= 0) {
-		err = lookup_child(m->c.lookup, m->walk_uid, on->home, on->project, held.fd,
-				   on->path, name, LOOKUP_MS, &h);
-		if (err < 0 && err != -ENOENT)
-			failed(m, on->path, err);
-	}
-	cleanup_close(&held.fd);
-}
-
-/* A protected name was given to something in a directory that we know, by any of its names. */
-static void name_changed(struct marks *m, const struct change *c)
-{
-	const struct object *dir = objects_find_handle(m->c.objects, &c->dir);
-	unsigned n = dir ? dir->n_names : 0;
-	struct object_name name;
-	char path[4096];
-
-	/* Marking may publish the directory anew, with the same names in newer memory, and only the
-	 * verdict thread's pace keeps the old one: look it up again for each name. */
-	for (unsigned i = 0; i < n; i++) {
-		struct held held = { m, -1, true };
-		struct lookup_handler target = { mark_target, ignore_gap, &held };
-
-		dir = objects_find_handle(m->c.objects, &c->dir);
-		if (!dir || i >= dir->n_names)
-			return;
-		if (object_name_copy(&dir->names[i], &name) < 0)
-			return;
-		m->walk_uid = dir->uid;
-		if (object_child_path(&name, c->name, path, sizeof(path)) == 0 &&
-		    (name.via[0] ||
-		     pathset_reach(m->pathset, path, name.home[0] ? name.home : NULL,
-				   NULL) != GLOB_NONE)) {
-			/* The thing itself first, wherever it may have been moved to by now. */
-			if (c->target.len)
-				lookup_handle(m->c.lookup, c->target.fsid, c->target.type,
-					      c->target.bytes, c->target.len, path, name.home,
-					      name.project, LOOKUP_MS, &target);
-			if (held.is_dir)
-				follow_name(m, dir, &name, c->name);
-		}
-		object_name_free(&name);
-	}
-}
-
-static enum exe_trust check_exe(struct marks *m, pid_t pid)
-{
-	_cleanup_close_ int fd = -1;
-	const struct mount *mount;
-	struct stat exe, reader;
-	char link[32];
-
-	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
-	fd = open(link, O_PATH | O_CLOEXEC);
-	/* fstat of a file on a stranger's file server could wait for it. */
-	if (fd < 0)
-		return EXE_STRANGER;
-	mount = mounts_find(m->mounts, mount_id_of(fd));
-	if (!mount || mount->class != MOUNT_MARK || fstat(fd, &exe) < 0)
-		return EXE_STRANGER;
-	if (exe.st_uid != 0 || (exe.st_mode & (S_IWGRP | S_IWOTH)))
-		return EXE_STRANGER;
-	for (size_t i = 0; i < m->c.config->n_readers; i++)
-		if (stat(m->c.config->readers[i].exe, &reader) == 0 &&
-		    reader.st_dev == exe.st_dev && reader.st_ino == exe.st_ino)
-			return EXE_TRUSTED;
-	return EXE_STRANGER;
-}
-
-static void handle_change(struct marks *m, const struct change *c)
-{
-	const struct object *o;
-
-	pthread_mutex_lock(&m->lock);
-	m->stats.changes++;
-	pthread_mutex_unlock(&m->lock);
-	switch (c->type) {
-	case CHANGE_NAME:
-		name_changed(m, c);
-		break;
-	case CHANGE_GONE:
-		o = objects_find_handle(m->c.objects, &c->target);
-		if (o) {
-			objects_remove(m->c.objects, (struct object *)o);
-			m->dirty = true;
-		}
-		break;
-	case CHANGE_EXE:
-		atomic_store(&m->c.queue->exe_trust[c->slot], check_exe(m, c->pid));
-		break;
-	case CHANGE_UID:
-		watch_uid(m, c->uid);
-		break;
-	case CHANGE_LOST:
-		rescan(m);
-		break;
-	}
-}
-
-static void handle_changes(struct marks *m)
-{
-	const struct change *c;
-	uint64_t lost;
-
-	while ((c = watch_queue_peek(m->c.queue))) {
-		handle_change(m, c);
-		watch_queue_advance(m->c.queue);
-	}
-	/* What is lost while we look has to be looked for once more; nobody passes until then. */
-	lost = watch_queue_lost(m->c.queue);
-	if (lost) {
-		rescan(m);
-		watch_queue_found(m->c.queue, lost);
-	}
-}
 
 /* --- the thread --------------------------------------------------------------------------- */
 
@@ -515,8 +50,32 @@ static int set(struct marks *m, const struct marks_job *j)
 		marks_flush(m, true, false);
 	/* Marks are only added: what no rule names any more is allowed by the rules. */
 	if (m->recalled)
-		rescan(m);
+		marks_rescan(m);
 	return 0;
+}
+
+/* The kernel drops marks with the filesystem that is unmounted; what is mounted next has none. */
+static void check_mounts(struct marks *m)
+{
+	uint64_t digest = marks_mounts_digest(m);
+
+	if (digest == m->mounts_digest)
+		return;
+	m->mounts_digest = digest;
+	if (m->recalled)
+		marks_rescan(m);
+	/* Looking may have added places that other mounts concern. */
+	m->mounts_digest = marks_mounts_digest(m);
+}
+
+static int watch(struct marks *m, struct marks_job *j)
+{
+	int err;
+
+	check_mounts(m);
+	err = marks_watch_now(m, &j->watch, j->env_home, j->project);
+	m->mounts_digest = marks_mounts_digest(m);
+	return err;
 }
 
 static void job_free(struct marks_job *j)
@@ -609,19 +168,50 @@ static void publish_stats(struct marks *m)
 	pthread_mutex_unlock(&m->lock);
 }
 
+/* How long the thread may sleep: -1 until somebody calls. */
+static int sleep_ms(const struct marks *m, bool more)
+{
+	if (more)
+		return 0;
+	if (m->dirty)
+		return REMEMBER_MS;
+	return marks_places_wait(m) || m->mounts_changed ? RETRY_MS : -1;
+}
+
+static void now_and_then(struct marks *m)
+{
+	uint64_t now = clock_boottime_ns();
+
+	if (now - m->retried_ns < RETRY_MS * NSEC_PER_MSEC)
+		return;
+	m->retried_ns = now;
+	if (m->mounts_changed) {
+		m->mounts_changed = false;
+		check_mounts(m);
+	}
+	marks_retry_places(m);
+}
+
 static void *marks_thread(void *arg)
 {
 	struct marks *m = arg;
-	struct pollfd pfd[] = { { m->job_fd, POLLIN, 0 }, { m->c.queue->wake_fd, POLLIN, 0 } };
+	/* mountinfo polls with an error when the table changed since it was read. */
+	struct pollfd pfd[] = { { m->job_fd, POLLIN, 0 },
+				{ m->c.queue->wake_fd, POLLIN, 0 },
+				{ m->mountinfo_fd, POLLPRI, 0 } };
+	bool more = false;
 
 	pthread_setname_np(pthread_self(), "oknek-marks");
 	while (!stopping(m)) {
-		if (poll(pfd, ARRAY_SIZE(pfd), m->dirty ? REMEMBER_MS : -1) == 0 && m->dirty)
+		if (poll(pfd, ARRAY_SIZE(pfd), sleep_ms(m, more)) == 0 && m->dirty && !more)
 			remember(m);
 		drain_eventfd(m->job_fd);
 		drain_eventfd(m->c.queue->wake_fd);
-		handle_changes(m);
+		if (pfd[2].revents)
+			m->mounts_changed = true;
 		run_jobs(m);
+		more = marks_handle_changes(m);
+		now_and_then(m);
 		if (m->dirty)
 			publish_stats(m);
 	}
@@ -641,6 +231,7 @@ int marks_open(const struct marks_config *c, struct marks **ret)
 		return -ENOMEM;
 	m->c = *c;
 	m->mode = c->mode;
+	m->pass = 1;
 	m->pathset = pathset_ref(c->pathset);
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -648,7 +239,8 @@ int marks_open(const struct marks_config *c, struct marks **ret)
 	pthread_cond_init(&m->cond, &attr);
 	pthread_condattr_destroy(&attr);
 	m->job_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	err = m->job_fd < 0 ? -errno : mounts_open(AT_FDCWD, "/proc/self/mountinfo", &m->mounts);
+	m->mountinfo_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	err = m->job_fd < 0 || m->mountinfo_fd < 0 ? -errno : mounts_open(AT_FDCWD, "/proc/self/mountinfo", &m->mounts);
 	if (!err)
 		err = lookup_roots(c->lookup, c->config->mark_roots);
 	if (!err)
@@ -693,7 +285,7 @@ void marks_free(struct marks *m)
 {
 	if (!m)
 		return;
-	clear_gaps(m);
+	marks_clear_gaps(m);
 	while (m->jobs) {
 		struct marks_job *j = m->jobs;
 
@@ -703,6 +295,7 @@ void marks_free(struct marks *m)
 	pathset_unref(m->pathset);
 	mounts_close(m->mounts);
 	cleanup_close(&m->job_fd);
+	cleanup_close(&m->mountinfo_fd);
 	pthread_cond_destroy(&m->cond);
 	pthread_mutex_destroy(&m->lock);
 	free(m);

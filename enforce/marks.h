@@ -45,8 +45,9 @@ struct marks_watch {
 	char homes[HOMES_MAX][1024]; /* result: what `~` means for it; "" unused */
 };
 
-/* Marks what the rules name for a new tree; returns when the marks stand. -ETIMEDOUT (it goes on in
- * the background), -errno. Any thread but verdict. */
+/* Marks what the rules name for a new tree; 0 when the marks stand (a home or project that does not
+ * exist is looked for again each second). -ETIMEDOUT (it goes on in the background), -ENOSPC (too
+ * many places), -errno. Any thread but verdict. */
 int marks_watch(struct marks *m, struct marks_watch *w, int wait_ms);
 
 /* New mode or new paths: returns when the marks are as they should be. */
@@ -55,6 +56,7 @@ int marks_set(struct marks *m, enum mode mode, struct pathset *pathset, int wait
 struct marks_stats {
 	unsigned files, directories;
 	uint64_t changes, rescans, lookups_failed;
+	uint64_t gaps_uncounted; /* beyond those that are kept */
 	char filesystems[256]; /* "ext4 xfs" */
 };
 void marks_stats(struct marks *m, struct marks_stats *ret);

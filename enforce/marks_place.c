@@ -50,6 +50,14 @@ static int notify(struct marks *m, struct object *o, int fd, const char *fstype)
 			return err;
 		}
 	}
+	/* All have been used: one whose filesystem is gone takes another's marks. */
+	for (int i = 0; spare < 0 && i < WATCH_FILESYSTEMS_MAX; i++)
+		if (mark(m->c.groups->notify[i], notify_mask(o), fd) == 0) {
+			m->fs[i].dev = o->dev;
+			snprintf(m->fs[i].type, sizeof(m->fs[i].type), "%s", fstype);
+			o->group = i;
+			return 0;
+		}
 	if (spare < 0)
 		return -ENOSPC;
 	/* Read from before its first mark stands. */
@@ -70,10 +78,13 @@ int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 	 * notification when that is replaced, but no event for each open beside it. */
 	bool open_mark = !o->is_dir || (o->on_child && !o->system);
 	uint64_t child = o->is_dir ? FAN_EVENT_ON_CHILD : 0;
+	/* Within one scan marks are set once; by the next they may have gone with their mount. */
+	bool fresh = o->marked_pass == m->pass;
 	char why[128];
 	int err = 0;
 
-	if (!o->notify_marked) {
+	o->marked_pass = m->pass;
+	if (!o->notify_marked || !fresh) {
 		err = notify(m, o, fd, fstype);
 		o->notify_marked = err == 0;
 		if (err) {
@@ -89,12 +100,12 @@ int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 	if (!open_mark || o->verdict == VERDICT_ALLOW)
 		return err;
 	if (m->mode == MODE_ENFORCE && o->verdict == VERDICT_BLOCK) {
-		if (o->perm_marked)
+		if (o->perm_marked && fresh)
 			return err;
 		err = mark(m->c.groups->permission, FAN_OPEN_PERM | child, fd);
 		if (!err)
 			o->perm_marked = true;
-	} else if (!o->observe_marked && o->group >= 0) {
+	} else if ((!o->observe_marked || !fresh) && o->group >= 0) {
 		err = mark(m->c.groups->observe[o->group], FAN_OPEN | child, fd);
 		o->observe_marked = err == 0;
 	}

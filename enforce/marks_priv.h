@@ -8,14 +8,27 @@
 #include "enforce/marks.h"
 #include "enforce/mounts.h"
 
-#define PLACES_MAX 128
+#define PLACES_MAX 512
 #define GAPS_MAX 256
+#define GAPS_TOLD_MAX 1024
+#define OBJECTS_MAX 65536
+#define UIDS_MAX 256
+#define EXPAND_MS 5000 /* a whole home: thousands of directories at the most */
+#define LOOKUP_MS 1000 /* one name */
 
 /* Where patterns are looked for: a home, a project, or (both empty) the whole system. */
 struct place {
 	uid_t uid;
 	char home[1024];
 	char project[1024];
+	bool own;     /* the uid's home in the password database, or the system's paths */
+	bool ok;      /* looked through; else it is tried again */
+	bool missing; /* there is nothing at that path */
+};
+
+struct uid_count {
+	uid_t uid;
+	unsigned objects, warn;
 };
 
 struct fs_slot {
@@ -46,6 +59,11 @@ struct marks {
 	bool recalled; /* what an earlier daemon remembered is marked */
 	uid_t walk_uid;
 	unsigned pass; /* of the scan that is going on, or was the last */
+	struct uid_count counts[UIDS_MAX];
+	unsigned n_counts, counted_at, counted_objects;
+	int mountinfo_fd;
+	bool mounts_changed;
+	uint64_t mounts_digest, retried_ns;
 	struct mounts *mounts;
 
 	pthread_mutex_t lock; /* what follows */
@@ -54,6 +72,8 @@ struct marks {
 	bool stop;
 	struct gap gaps[GAPS_MAX];
 	unsigned n_gaps;
+	uint64_t told[GAPS_TOLD_MAX]; /* hashes of the gaps that were told */
+	unsigned n_told;
 	struct marks_stats stats;
 };
 
@@ -67,11 +87,29 @@ void marks_flush(struct marks *m, bool permission, bool rest);
 int marks_remember(struct marks *m);
 void marks_recall(struct marks *m); /* calls marks_found() for what still exists */
 
-/* marks.c */
-void marks_found(struct marks *m, const struct lookup_found *f);
+/* marks_gaps.c */
 void marks_gap(struct marks *m, const char *path, const char *why);
+void marks_clear_gaps(struct marks *m);
+
+/* marks_find.c */
+void marks_found(struct marks *m, const struct lookup_found *f);
+void marks_failed(struct marks *m, const char *path, int err);
+struct lookup_handler marks_handler(struct marks *m);
+int marks_expand(struct marks *m, struct place *p);
+void marks_rescan(struct marks *m); /* everything is looked at, and marked, again */
 /* Finds an object by its handle and marks it under this name. -errno of lookup_handle(). */
 int marks_lookup_object(struct marks *m, const struct object_handle *h,
 			const struct object_name *name);
+
+/* marks_places.c */
+int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char *project);
+void marks_watch_uid(struct marks *m, uid_t uid);
+void marks_retry_places(struct marks *m);
+bool marks_places_wait(const struct marks *m);
+/* Differs when other mounts decide what stands in our places. */
+uint64_t marks_mounts_digest(struct marks *m);
+
+/* marks_changes.c: a bounded number of them; true when there are more. */
+bool marks_handle_changes(struct marks *m);
 
 #endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Homes and projects: where the patterns of the rules are looked for. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "enforce/marks_priv.h"
+
+#define PLACES_PER_UID 16 /* besides the home of the password database */
+
+static struct place *find_place(struct marks *m, const char *home, const char *project)
+{
+	for (unsigned i = 0; i < m->n_places; i++)
+		if (!strcmp(m->places[i].home, home) && !strcmp(m->places[i].project, project))
+			return &m->places[i];
+	return NULL;
+}
+
+/*
+ * $HOME and the working directory are the caller's to choose: no uid pushes out what others have,
+ * and nobody pushes out the homes of the password database. What is marked in a place that is
+ * forgotten stays marked; it is only no longer looked through anew.
+ */
+static bool make_room(struct marks *m, uid_t uid, bool own)
+{
+	unsigned mine = 0, oldest = PLACES_MAX;
+
+	if (own && m->n_places < PLACES_MAX)
+		return true;
+	for (unsigned i = 0; i < m->n_places; i++)
+		mine += m->places[i].uid == uid && !m->places[i].own;
+	if (!own && mine < PLACES_PER_UID && m->n_places < PLACES_MAX)
+		return true;
+	/* Beyond one's quota one's own oldest goes; when all is full, anybody's. */
+	for (unsigned i = 0; i < m->n_places && oldest == PLACES_MAX; i++)
+		if (!m->places[i].own && (m->n_places == PLACES_MAX ? mine == 0 ||
+					  m->places[i].uid == uid : m->places[i].uid == uid))
+			oldest = i;
+	if (oldest == PLACES_MAX)
+		return false;
+	m->n_places--;
+	memmove(&m->places[oldest], &m->places[oldest + 1],
+		(m->n_places - oldest) * sizeof(m->places[0]));
+	return true;
+}
+
+/* 0 when all that exists there is marked; a place that does not exist (yet) is looked for again. */
+static int watch_place(struct marks *m, uid_t uid, const char *home, const char *project, bool own)
+{
+	struct place *p = find_place(m, home, project);
+	int err;
+
+	if (!p) {
+		if (!make_room(m, uid, own)) {
+			marks_gap(m, project[0] ? project : home, "more places than oknek keeps");
+			return -ENOSPC;
+		}
+		p = &m->places[m->n_places++];
+		*p = (struct place){ .uid = uid };
+		snprintf(p->home, sizeof(p->home), "%s", home);
+		snprintf(p->project, sizeof(p->project), "%s", project);
+	}
+	if (own) {
+		p->own = true;
+		p->uid = uid;
+	}
+	if (p->ok)
+		return 0;
+	err = marks_expand(m, p);
+	return err == -ENOENT ? 0 : err;
+}
+
+void marks_retry_places(struct marks *m)
+{
+	for (unsigned i = 0; i < m->n_places; i++)
+		if (!m->places[i].ok)
+			marks_expand(m, &m->places[i]);
+}
+
+bool marks_places_wait(const struct marks *m)
+{
+	for (unsigned i = 0; i < m->n_places; i++)
+		if (!m->places[i].ok)
+			return true;
+	return false;
+}
+
+/* With the first who is watched, the system's own secrets are marked, and what was remembered. */
+static void begin(struct marks *m)
+{
+	if (m->recalled)
+		return;
+	m->recalled = true;
+	watch_place(m, 0, "", "", true);
+	marks_recall(m);
+}
+
+static bool sane_home(const char *home)
+{
+	return home && home[0] == '/' && home[1] && strlen(home) < 1000 && !strstr(home, "/../");
+}
+
+static void strip_slash(char *path)
+{
+	for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
+		path[n - 1] = '\0';
+}
+
+/* Is dir the home, or a directory that the home is in? */
+static bool is_above(const char *dir, const char *home)
+{
+	size_t n = strlen(dir);
+
+	return home[0] && !strncmp(dir, home, n) && (!home[n] || home[n] == '/');
+}
+
+int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char *project)
+{
+	unsigned n = 0;
+	int err, ret = 0;
+
+	begin(m);
+	err = lookup_home(m->c.lookup, w->uid, LOOKUP_MS, w->homes[0], sizeof(w->homes[0]));
+	if (err < 0 || !sane_home(w->homes[0])) {
+		char who[64];
+
+		snprintf(who, sizeof(who), "home of uid %u", w->uid);
+		marks_gap(m, who, err == -ETIMEDOUT ? "the password database does not answer"
+						    : "is not known: rules for ~ do not hold");
+		w->homes[0][0] = '\0';
+		if (err == -ETIMEDOUT)
+			ret = err;
+	} else {
+		strip_slash(w->homes[0]);
+		ret = watch_place(m, w->uid, w->homes[0], "", true);
+		n = 1;
+	}
+	strip_slash(env_home);
+	/* $HOME is the agent's to set: it can add a place to protect, never take one away. */
+	if (sane_home(env_home) && (!n || strcmp(env_home, w->homes[0]))) {
+		snprintf(w->homes[n], sizeof(w->homes[n]), "%s", env_home);
+		err = watch_place(m, w->uid, w->homes[n], "", false);
+		ret = ret ? ret : err;
+	}
+	strip_slash(project);
+	if (project[0] != '/' || !project[1])
+		return ret;
+	/* Patterns that float are held by marks on each directory of the project. With a whole home
+	 * as the project, that would slow down everything its user does. */
+	if (is_above(project, w->homes[0]) || is_above(project, env_home)) {
+		marks_gap(m, project, "is no project but a home, or above one: patterns that begin "
+				      "with ** are not looked for there");
+		return ret;
+	}
+	err = watch_place(m, w->uid, w->homes[0], project, false);
+	return ret ? ret : err;
+}
+
+void marks_watch_uid(struct marks *m, uid_t uid)
+{
+	char home[1024];
+
+	if (lookup_home(m->c.lookup, uid, LOOKUP_MS, home, sizeof(home)) < 0 || !sane_home(home))
+		return;
+	begin(m);
+	strip_slash(home);
+	watch_place(m, uid, home, "", true);
+	if (m->c.home)
+		m->c.home(m->c.arg, uid, home);
+}
+
+/* --- mounts ------------------------------------------------------------------------------- */
+
+/* Whether a mount at `point` decides what stands in this place. */
+static bool concerns(const struct place *p, const char *point)
+{
+	const char *at = p->project[0] ? p->project : p->home;
+	size_t n = strlen(point);
+
+	return is_above(point, at) || (n && at[0] && is_above(at, point));
+}
+
+uint64_t marks_mounts_digest(struct marks *m)
+{
+	uint64_t digest = 0;
+	const struct mount *mnt;
+
+	for (unsigned i = 0; (mnt = mounts_nth(m->mounts, i)); i++) {
+		struct object_handle h = { .fsid = digest, .type = mnt->id };
+		bool mine = false;
+
+		for (unsigned k = 0; k < m->n_places && !mine; k++)
+			mine = concerns(&m->places[k], mnt->point);
+		if (!mine)
+			continue;
+		h.fsid ^= (uint64_t)(unsigned)mnt->id << 32;
+		h.len = (uint32_t)strnlen(mnt->point, sizeof(h.bytes));
+		memcpy(h.bytes, mnt->point, h.len);
+		digest = object_handle_hash(&h);
+	}
+	return digest;
+}
