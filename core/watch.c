@@ -71,6 +71,13 @@ bool watch_queue_settled(const struct watch_queue *q, uint64_t seq)
 	       atomic_load_explicit(&q->done, memory_order_acquire) >= seq;
 }
 
+enum exe_trust watch_queue_exe_answer(const struct watch_queue *q, unsigned slot, uint64_t token)
+{
+	uint64_t answer = atomic_load_explicit(&q->exe_answers[slot], memory_order_acquire);
+
+	return answer >> 2 == token ? (enum exe_trust)(answer & 3) : EXE_UNKNOWN;
+}
+
 const struct change *watch_queue_peek(struct watch_queue *q)
 {
 	uint64_t done = atomic_load_explicit(&q->done, memory_order_relaxed);
@@ -84,6 +91,13 @@ void watch_queue_advance(struct watch_queue *q)
 {
 	atomic_fetch_add_explicit(&q->done, 1, memory_order_release);
 	wake(q->done_fd);
+}
+
+void watch_queue_answer_exe(struct watch_queue *q, const struct change *c, enum exe_trust trust)
+{
+	if (c->slot < PERMISSION_SLOTS)
+		atomic_store_explicit(&q->exe_answers[c->slot], c->token << 2 | trust,
+				      memory_order_release);
 }
 
 uint64_t watch_queue_lost(const struct watch_queue *q)

@@ -44,7 +44,8 @@ struct change {
 	char name[WATCH_NAME_MAX];
 	pid_t pid;
 	uid_t uid;
-	unsigned slot; /* CHANGE_EXE: index of the permission that waits */
+	unsigned slot;  /* CHANGE_EXE: index of the permission that waits */
+	uint64_t token; /* and its token: the slot may be another's by the time of the answer */
 };
 
 enum exe_trust { EXE_UNKNOWN, EXE_TRUSTED, EXE_STRANGER };
@@ -58,7 +59,7 @@ struct watch_queue {
 	_Atomic unsigned filesystems; /* groups in use: notify[] and observe[] below this */
 	int wake_fd;            /* eventfd: the mark thread has work */
 	int done_fd;            /* eventfd: `done` advanced */
-	_Atomic uint8_t exe_trust[PERMISSION_SLOTS]; /* enum exe_trust */
+	_Atomic uint64_t exe_answers[PERMISSION_SLOTS]; /* token << 2 | enum exe_trust */
 };
 
 int watch_queue_new(struct watch_queue **ret);
@@ -68,10 +69,15 @@ void watch_queue_free(struct watch_queue *q);
  * Without room it is lost: nothing is settled until everything was looked at again. */
 uint64_t watch_queue_put(struct watch_queue *q, const struct change *c);
 bool watch_queue_settled(const struct watch_queue *q, uint64_t seq);
+/* The answer for that very permission, EXE_UNKNOWN while there is none. One that is settled and has
+ * no answer was lost, and is to be put again. */
+enum exe_trust watch_queue_exe_answer(const struct watch_queue *q, unsigned slot, uint64_t token);
 
 /* Mark thread: the next change, NULL if none; good until watch_queue_advance(). */
 const struct change *watch_queue_peek(struct watch_queue *q);
 void watch_queue_advance(struct watch_queue *q);
+/* What c, a CHANGE_EXE, asked for; before watch_queue_advance(). */
+void watch_queue_answer_exe(struct watch_queue *q, const struct change *c, enum exe_trust trust);
 /* Asked before everything is looked at again: what is to be told to watch_queue_found() when that
  * is done. 0: nothing was lost. */
 uint64_t watch_queue_lost(const struct watch_queue *q);

@@ -150,7 +150,7 @@ static void handle_change(struct marks *m, const struct change *c)
 		}
 		break;
 	case CHANGE_EXE:
-		atomic_store(&m->c.queue->exe_trust[c->slot], check_exe(m, c->pid));
+		watch_queue_answer_exe(m->c.queue, c, check_exe(m, c->pid));
 		break;
 	case CHANGE_UID:
 		marks_watch_uid(m, c->uid);

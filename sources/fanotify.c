@@ -121,6 +121,21 @@ static void collect_names(struct fanotify_source *s, struct event *ev, const str
 		add_name(&ev->file, s->change_path, NULL);
 }
 
+/* Is the opener's exe the very file that `readers:` names? Asked once, and again when the question
+ * found no room: then it counts as settled, with no answer. */
+static enum exe_trust trust_of_exe(struct fanotify_source *s, const struct permission *p,
+				struct parked *ctx)
+{
+	struct change c = { .type = CHANGE_EXE, .pid = p->tgid, .token = p->token,
+			    .slot = permission_index(s->c.permissions, p) };
+	bool over = !ctx->exe_seq || watch_queue_settled(s->c.queue, ctx->exe_seq);
+	enum exe_trust trust = watch_queue_exe_answer(s->c.queue, c.slot, p->token);
+
+	if (trust == EXE_UNKNOWN && over)
+		ctx->exe_seq = watch_queue_put(s->c.queue, &c);
+	return trust;
+}
+
 /*
  * What nobody can say yet. Returns true when the event now waits (or has got its default).
  * A change of names that was queued before this event may have made the file a protected one.
@@ -128,7 +143,7 @@ static void collect_names(struct fanotify_source *s, struct event *ev, const str
 static bool must_wait(struct fanotify_source *s, struct event *ev, struct bus *b,
 		      struct parked *ctx, const struct object *obj, const struct member *m)
 {
-	struct change c = { .type = CHANGE_EXE, .pid = m->tgid };
+	enum exe_trust trust;
 
 	if (!obj || obj->verdict < VERDICT_BLOCK) {
 		if (!ctx->drained) {
@@ -140,22 +155,14 @@ static bool must_wait(struct fanotify_source *s, struct event *ev, struct bus *b
 			return true;
 		}
 	}
-	if (!ctx->wants_exe && s->c.reader_candidate(s->c.arg, s->exe)) {
-		ctx->wants_exe = true;
-		c.slot = permission_index(s->c.permissions, ev->perm);
-		atomic_store(&s->c.queue->exe_trust[c.slot], EXE_UNKNOWN);
-		watch_queue_put(s->c.queue, &c);
+	if (!ctx->exe_seq && !s->c.reader_candidate(s->c.arg, s->exe))
+		return false;
+	trust = trust_of_exe(s, ev->perm, ctx);
+	if (trust == EXE_UNKNOWN) {
+		park(s, ev, b, m->tree_id, s->c.on_timeout);
+		return true;
 	}
-	if (ctx->wants_exe) {
-		unsigned slot = permission_index(s->c.permissions, ev->perm);
-		uint8_t trust = atomic_load(&s->c.queue->exe_trust[slot]);
-
-		if (trust == EXE_UNKNOWN) {
-			park(s, ev, b, m->tree_id, s->c.on_timeout);
-			return true;
-		}
-		ev->subj.exe_verified = trust == EXE_TRUSTED;
-	}
+	ev->subj.exe_verified = trust == EXE_TRUSTED;
 	return false;
 }
 

@@ -12,9 +12,9 @@ struct parked {
 	uint64_t dev, ino;
 	bool unlinked;    /* nlink 0 when it was opened */
 	bool undecided;   /* of nobody we know, while the feed has a gap */
-	bool wants_exe;   /* waits to hear whether its exe is a trusted reader */
 	bool drained;     /* all changes queued before it were taken */
 	uint64_t wait_seq; /* the last of them: to be settled first */
+	uint64_t exe_seq;  /* of the question whether its exe is a trusted reader; 0: not asked */
 };
 
 struct fanotify_source {
