@@ -15,7 +15,8 @@
 #include "enforce/marks_priv.h"
 
 #define REMEMBER_MS 100 /* changes are gathered this long before the list is written */
-#define RETRY_MS 1000   /* places that could not be looked at, mounts that change all the time */
+#define RETRY_MS 1000   /* places that could not be looked at */
+#define MOUNTS_MS 100   /* a host that mounts all the time is looked at this often */
 
 enum job_type { JOB_WATCH, JOB_SET };
 
@@ -54,18 +55,13 @@ static int set(struct marks *m, const struct marks_job *j)
 	return 0;
 }
 
-/* The kernel drops marks with the filesystem that is unmounted; what is mounted next has none. */
 static void check_mounts(struct marks *m)
 {
-	uint64_t digest = marks_mounts_digest(m);
-
-	if (digest == m->mounts_digest)
+	if (!marks_mounts_differ(m))
 		return;
-	m->mounts_digest = digest;
 	if (m->recalled)
 		marks_rescan(m);
-	/* Looking may have added places that other mounts concern. */
-	m->mounts_digest = marks_mounts_digest(m);
+	marks_mounts_settled(m);
 }
 
 static int watch(struct marks *m, struct marks_job *j)
@@ -74,7 +70,8 @@ static int watch(struct marks *m, struct marks_job *j)
 
 	check_mounts(m);
 	err = marks_watch_now(m, &j->watch, j->env_home, j->project);
-	m->mounts_digest = marks_mounts_digest(m);
+	/* A place that is new may be concerned by mounts that were not looked at. */
+	marks_mounts_settled(m);
 	return err;
 }
 
@@ -175,20 +172,23 @@ static int sleep_ms(const struct marks *m, bool more)
 		return 0;
 	if (m->dirty)
 		return REMEMBER_MS;
-	return marks_places_wait(m) || m->mounts_changed ? RETRY_MS : -1;
+	if (m->mounts_changed)
+		return MOUNTS_MS;
+	return marks_places_wait(m) ? RETRY_MS : -1;
 }
 
 static void now_and_then(struct marks *m)
 {
 	uint64_t now = clock_boottime_ns();
 
-	if (now - m->retried_ns < RETRY_MS * NSEC_PER_MSEC)
-		return;
-	m->retried_ns = now;
-	if (m->mounts_changed) {
+	if (m->mounts_changed && now - m->mounts_ns >= MOUNTS_MS * NSEC_PER_MSEC) {
+		m->mounts_ns = now;
 		m->mounts_changed = false;
 		check_mounts(m);
 	}
+	if (now - m->retried_ns < RETRY_MS * NSEC_PER_MSEC)
+		return;
+	m->retried_ns = now;
 	marks_retry_places(m);
 }
 
@@ -198,6 +198,7 @@ static void *marks_thread(void *arg)
 	/* mountinfo polls with an error when the table changed since it was read. */
 	struct pollfd pfd[] = { { m->job_fd, POLLIN, 0 },
 				{ m->c.queue->wake_fd, POLLIN, 0 },
+				{ m->unmount_fd, POLLIN, 0 },
 				{ m->mountinfo_fd, POLLPRI, 0 } };
 	bool more = false;
 
@@ -207,7 +208,7 @@ static void *marks_thread(void *arg)
 			remember(m);
 		drain_eventfd(m->job_fd);
 		drain_eventfd(m->c.queue->wake_fd);
-		if (pfd[2].revents)
+		if (pfd[2].revents || pfd[3].revents)
 			m->mounts_changed = true;
 		run_jobs(m);
 		more = marks_handle_changes(m);
@@ -239,8 +240,7 @@ int marks_open(const struct marks_config *c, struct marks **ret)
 	pthread_cond_init(&m->cond, &attr);
 	pthread_condattr_destroy(&attr);
 	m->job_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	m->mountinfo_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-	err = m->job_fd < 0 || m->mountinfo_fd < 0 ? -errno : mounts_open(AT_FDCWD, "/proc/self/mountinfo", &m->mounts);
+	err = m->job_fd < 0 ? -errno : marks_mounts_open(m);
 	if (!err)
 		err = lookup_roots(c->lookup, c->config->mark_roots);
 	if (!err)
@@ -293,9 +293,8 @@ void marks_free(struct marks *m)
 		job_free(j);
 	}
 	pathset_unref(m->pathset);
-	mounts_close(m->mounts);
+	marks_mounts_close(m);
 	cleanup_close(&m->job_fd);
-	cleanup_close(&m->mountinfo_fd);
 	pthread_cond_destroy(&m->cond);
 	pthread_mutex_destroy(&m->lock);
 	free(m);

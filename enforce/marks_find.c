@@ -97,6 +97,7 @@ void marks_found(struct marks *m, const struct lookup_found *f)
 	}
 	m->dirty = true;
 	marks_place(m, put, f->fd, f->fstype);
+	marks_mounts_follow(m, f);
 }
 
 static void on_found(void *arg, const struct lookup_found *f)
@@ -121,9 +122,13 @@ static bool never_markable(const char *path)
 
 static void on_gap(void *arg, const struct lookup_gap *g)
 {
+	struct marks *m = arg;
+
 	if (never_markable(g->path))
 		return;
-	marks_gap(arg, g->path, g->why);
+	if (m->walking && !strcmp(g->path, marks_place_path(m->walking)))
+		m->root_gap = true;
+	marks_gap(m, g->path, g->why);
 }
 
 struct lookup_handler marks_handler(struct marks *m)
@@ -147,10 +152,12 @@ int marks_expand(struct marks *m, struct place *p)
 	int err;
 
 	m->walk_uid = p->uid;
+	m->walking = p;
+	m->root_gap = false;
 	err = lookup_expand(m->c.lookup, p->uid, p->home[0] ? p->home : NULL,
 			    p->project[0] ? p->project : NULL, EXPAND_MS, &h);
-	p->missing = err == -ENOENT;
-	p->ok = err >= 0;
+	m->walking = NULL;
+	p->ok = err >= 0 && !m->root_gap;
 	if (err < 0 && err != -ENOENT)
 		marks_failed(m, p->project[0] ? p->project : p->home[0] ? p->home : "/", err);
 	return err;

@@ -10,6 +10,18 @@
 
 #define PLACES_PER_UID 16 /* besides the home of the password database */
 
+const char *marks_place_path(const struct place *p)
+{
+	return p->project[0] ? p->project : p->home;
+}
+
+bool marks_is_above(const char *dir, const char *path)
+{
+	size_t n = strlen(dir);
+
+	return path[0] && !strncmp(dir, path, n) && (!path[n] || path[n] == '/');
+}
+
 static struct place *find_place(struct marks *m, const char *home, const char *project)
 {
 	for (unsigned i = 0; i < m->n_places; i++)
@@ -108,14 +120,6 @@ static void strip_slash(char *path)
 		path[n - 1] = '\0';
 }
 
-/* Is dir the home, or a directory that the home is in? */
-static bool is_above(const char *dir, const char *home)
-{
-	size_t n = strlen(dir);
-
-	return home[0] && !strncmp(dir, home, n) && (!home[n] || home[n] == '/');
-}
-
 int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char *project)
 {
 	unsigned n = 0;
@@ -149,7 +153,7 @@ int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char
 		return ret;
 	/* Patterns that float are held by marks on each directory of the project. With a whole home
 	 * as the project, that would slow down everything its user does. */
-	if (is_above(project, w->homes[0]) || is_above(project, env_home)) {
+	if (marks_is_above(project, w->homes[0]) || marks_is_above(project, env_home)) {
 		marks_gap(m, project, "is no project but a home, or above one: patterns that begin "
 				      "with ** are not looked for there");
 		return ret;
@@ -169,36 +173,4 @@ void marks_watch_uid(struct marks *m, uid_t uid)
 	watch_place(m, uid, home, "", true);
 	if (m->c.home)
 		m->c.home(m->c.arg, uid, home);
-}
-
-/* --- mounts ------------------------------------------------------------------------------- */
-
-/* Whether a mount at `point` decides what stands in this place. */
-static bool concerns(const struct place *p, const char *point)
-{
-	const char *at = p->project[0] ? p->project : p->home;
-	size_t n = strlen(point);
-
-	return is_above(point, at) || (n && at[0] && is_above(at, point));
-}
-
-uint64_t marks_mounts_digest(struct marks *m)
-{
-	uint64_t digest = 0;
-	const struct mount *mnt;
-
-	for (unsigned i = 0; (mnt = mounts_nth(m->mounts, i)); i++) {
-		struct object_handle h = { .fsid = digest, .type = mnt->id };
-		bool mine = false;
-
-		for (unsigned k = 0; k < m->n_places && !mine; k++)
-			mine = concerns(&m->places[k], mnt->point);
-		if (!mine)
-			continue;
-		h.fsid ^= (uint64_t)(unsigned)mnt->id << 32;
-		h.len = (uint32_t)strnlen(mnt->point, sizeof(h.bytes));
-		memcpy(h.bytes, mnt->point, h.len);
-		digest = object_handle_hash(&h);
-	}
-	return digest;
 }

@@ -13,6 +13,7 @@
 #define GAPS_TOLD_MAX 1024
 #define OBJECTS_MAX 65536
 #define UIDS_MAX 256
+#define UNMOUNT_DEVS_MAX 64
 #define EXPAND_MS 5000 /* a whole home: thousands of directories at the most */
 #define LOOKUP_MS 1000 /* one name */
 
@@ -23,7 +24,6 @@ struct place {
 	char project[1024];
 	bool own;     /* the uid's home in the password database, or the system's paths */
 	bool ok;      /* looked through; else it is tried again */
-	bool missing; /* there is nothing at that path */
 };
 
 struct uid_count {
@@ -61,9 +61,14 @@ struct marks {
 	unsigned pass; /* of the scan that is going on, or was the last */
 	struct uid_count counts[UIDS_MAX];
 	unsigned n_counts, counted_at, counted_objects;
+	const struct place *walking; /* the place that is being looked through */
+	bool root_gap;               /* and its own directory could not be */
 	int mountinfo_fd;
+	int unmount_fd; /* inotify: one directory of each filesystem, for IN_UNMOUNT */
+	uint64_t unmount_devs[UNMOUNT_DEVS_MAX];
+	unsigned n_unmount_devs;
 	bool mounts_changed;
-	uint64_t mounts_digest, retried_ns;
+	uint64_t mounts_digest, mounts_ns, retried_ns;
 	struct mounts *mounts;
 
 	pthread_mutex_t lock; /* what follows */
@@ -106,8 +111,15 @@ int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char
 void marks_watch_uid(struct marks *m, uid_t uid);
 void marks_retry_places(struct marks *m);
 bool marks_places_wait(const struct marks *m);
-/* Differs when other mounts decide what stands in our places. */
-uint64_t marks_mounts_digest(struct marks *m);
+const char *marks_place_path(const struct place *p); /* "" for the whole system */
+bool marks_is_above(const char *dir, const char *path); /* or the same */
+
+/* marks_mounts.c: whether filesystems were mounted or unmounted where we have marks. */
+int marks_mounts_open(struct marks *m);
+void marks_mounts_close(struct marks *m);
+void marks_mounts_follow(struct marks *m, const struct lookup_found *f);
+bool marks_mounts_differ(struct marks *m);
+void marks_mounts_settled(struct marks *m); /* what is mounted now has been looked at */
 
 /* marks_changes.c: a bounded number of them; true when there are more. */
 bool marks_handle_changes(struct marks *m);
