@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "core/proctree.h"
 #include "store/payload.h"
 
 #define MAGIC 0x314c4e4a4b4e4b4fULL /* "OKNKJNL1" */
@@ -29,6 +30,9 @@
 /* How long a reservation may stay unpublished while its producer lives: it takes a microsecond,
  * unless the producer died (the guardian is a process of its own). */
 #define RESERVED_MAX_NS (5 * NSEC_PER_SEC)
+
+#define SEEN_SLOTS 1024      /* a power of two */
+#define SEEN_FOR_SHIFT 33    /* 2^33 ns: one record of each repetition in some 9 s */
 
 enum { LOST_OWN = VERDICT_BLOCK + 1, LOST_KINDS };
 
@@ -71,6 +75,7 @@ struct journal {
 	size_t size_bytes;
 	uint64_t mix;
 	uint64_t dead_end; /* positions before this are from a daemon that is gone */
+	_Atomic uint64_t seen[SEEN_SLOTS]; /* what was recorded lately, see is_repeat() */
 	uint64_t wait_ns;
 	/* consumer: an unpublished reservation, and how far others had reserved when it was seen */
 	uint64_t stuck_pos, stuck_end, stuck_since_ns;
@@ -151,11 +156,53 @@ static int64_t event_time_unix_ns(const struct event *ev)
 	return (int64_t)((uint64_t)now - (now_ns(CLOCK_BOOTTIME) - ev->time_ns));
 }
 
+static uint64_t mix(uint64_t x, uint64_t y)
+{
+	x = (x ^ y) * 0x9e3779b97f4a7c15ULL; /* 2^64 / golden ratio */
+	return x ^ x >> 29;
+}
+
+/* One verdict of one rule about one object for one tree. */
+static uint64_t likeness(const struct verdict_note *note)
+{
+	const struct event *ev = note->ev;
+	uint64_t x = mix(ev->subj.tree ? ev->subj.tree->id : 0, ev->time_ns >> SEEN_FOR_SHIFT);
+
+	x = mix(x, (uint64_t)note->mode << 32 | note->by << 8 | note->d->verdict);
+	for (unsigned i = 0; i < note->d->n_fired; i++)
+		x = mix(x, (uintptr_t)note->d->fired[i].rule);
+	if (ev->kind != KIND_FILE_OPENED)
+		return mix(x, ev->seq);
+	x = mix(mix(x, ev->file.dev), ev->file.ino);
+	/* Names tell apart what has no identity. */
+	for (const char *c = ev->file.n_names && !ev->file.ino ? ev->file.names[0].path : ""; *c; c++)
+		x = mix(x, (unsigned char)*c);
+	return x;
+}
+
+/*
+ * A member can open what it is denied faster than anything can be signed. So that it does not push
+ * out what is new, nor hide another act behind the noise, the second half of the ring takes no
+ * verdict that is in it already: those are counted, as if there were no room.
+ */
+static bool is_repeat(struct journal *j, const struct verdict_note *note)
+{
+	uint64_t used = atomic_load_explicit(&j->h->head, memory_order_relaxed) -
+			atomic_load_explicit(&j->h->tail, memory_order_relaxed);
+	uint64_t x = likeness(note);
+	_Atomic uint64_t *slot = &j->seen[x % SEEN_SLOTS];
+	bool known = atomic_load_explicit(slot, memory_order_relaxed) == x;
+
+	if (!known)
+		atomic_store_explicit(slot, x, memory_order_relaxed);
+	return known && (int64_t)used > (int64_t)(j->size_bytes / 2);
+}
+
 static uint64_t journal_decided(struct recorder *rec, const struct verdict_note *note)
 {
 	struct journal *j = (struct journal *)rec;
 	size_t len = payload_size(note);
-	uint64_t room = room_for(len), pos = reserve(j, room);
+	uint64_t room = room_for(len), pos = is_repeat(j, note) ? 0 : reserve(j, room);
 
 	if (!pos) {
 		atomic_fetch_add_explicit(&j->h->lost[note->d->verdict], 1,
@@ -450,12 +497,13 @@ static int map(int fd, size_t size_bytes, uint8_t **ret)
 {
 	size_t all = HEADER_SIZE + 2 * size_bytes;
 	uint8_t *base = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE;
+	int flags = MAP_SHARED | MAP_FIXED;
 
 	if (base == MAP_FAILED)
 		return -errno;
-	if (mmap(base, HEADER_SIZE + size_bytes, PROT_READ | PROT_WRITE, flags, fd, 0) ==
-		    MAP_FAILED ||
+	/* The second view is for records that wrap around: the same pages, which are there already. */
+	if (mmap(base, HEADER_SIZE + size_bytes, PROT_READ | PROT_WRITE, flags | MAP_POPULATE, fd,
+		 0) == MAP_FAILED ||
 	    mmap(base + HEADER_SIZE + size_bytes, size_bytes, PROT_READ | PROT_WRITE, flags,
 		 fd, HEADER_SIZE) == MAP_FAILED) {
 		int r = -errno;
@@ -463,7 +511,7 @@ static int map(int fd, size_t size_bytes, uint8_t **ret)
 		munmap(base, all);
 		return r;
 	}
-	mlock(base, all); /* best effort: a limit may be in the way, and tmpfs may swap then */
+	mlock(base, HEADER_SIZE + size_bytes); /* best effort: a limit may be in the way, and tmpfs may swap then */
 	*ret = base;
 	return 0;
 }

@@ -4,7 +4,9 @@
  * that survives our death. A verdict is in it as DECIDED before its answer is written and as
  * ANSWERED after; the store thread turns it into signed evidence. Several producers, one consumer,
  * no lock, no system call. A full ring never delays an answer: the loss is counted, by kind of
- * verdict, in the ring's own header, and becomes evidence (O1) later.
+ * verdict, in the ring's own header, and becomes evidence (O1) later. When the ring is more than
+ * half full, a verdict that only repeats one that was recorded in the last seconds (same tree,
+ * object, rules) is counted and not kept, so that noise pushes out nothing new.
  */
 #ifndef OKNEK_STORE_JOURNAL_H
 #define OKNEK_STORE_JOURNAL_H

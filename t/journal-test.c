@@ -70,6 +70,34 @@ static void what_goes_in_comes_out(void **state)
 	journal_close(j);
 }
 
+/* A flood of one verdict leaves half of the ring to what is new. */
+static void noise_pushes_out_nothing_new(void **state)
+{
+	struct journal_stats before, flooded, after;
+	struct recorder *r;
+	struct evidence e;
+	struct journal *j;
+	char path[64];
+
+	j = open_in(*state, JOURNAL_SIZE_DEFAULT);
+	r = journal_recorder(j);
+	journal_stats(j, &before);
+	evidence_make(&e, "/home/u/.aws/credentials");
+	for (int i = 0; i < 100000; i++)
+		r->answered(r, r->decided(r, &e.note), OUTCOME_DENIED, EPERM);
+	journal_stats(j, &flooded);
+	assert_true(flooded.lost > 0);
+	assert_int_equal(flooded.written + flooded.lost - before.written - before.lost, 100000);
+	for (int i = 0; i < 500; i++) {
+		snprintf(path, sizeof(path), "/home/u/secret-%d", i);
+		evidence_make(&e, path);
+		assert_true(r->decided(r, &e.note) != 0);
+	}
+	journal_stats(j, &after);
+	assert_int_equal(after.lost, flooded.lost);
+	journal_close(j);
+}
+
 static void a_full_ring_counts_by_verdict(void **state)
 {
 	struct journal *j = open_in(*state, SIZE);
@@ -79,7 +107,8 @@ static void a_full_ring_counts_by_verdict(void **state)
 	char big[2000];
 
 	for (; decided < 1000; decided++) {
-		evidence_make(&e, "/x");
+		snprintf(big, sizeof(big), "/x%u", decided);
+		evidence_make(&e, big);
 		e.d.verdict = decided % 3 ? VERDICT_BLOCK : VERDICT_WARN;
 		kept += journal_recorder(j)->decided(journal_recorder(j), &e.note) != 0;
 	}
@@ -374,6 +403,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(what_goes_in_comes_out),
+		T(noise_pushes_out_nothing_new),
 		T(a_full_ring_counts_by_verdict),
 		T(the_ring_goes_round),
 		T(a_parked_record_is_waited_for_and_blocks_nobody),
