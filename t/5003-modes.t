@@ -9,10 +9,7 @@ need_root
 in_private_mounts "$@"
 need_bin oknekd oknek plain_open atk_json
 
-PERM_BITS=0x70000 # FAN_OPEN_PERM, FAN_ACCESS_PERM, FAN_OPEN_EXEC_PERM
-
-# How many marks of the daemon's ask for a permission.
-permission_marks() {
+marks() {
 	local p mask n=0
 	for p in $(daemon_pids); do
 		while read -r mask; do

@@ -60,6 +60,7 @@ lib liburing liburing-dev
 lib libseccomp libseccomp-dev
 cmd sudo sudo
 cmd jq jq
+cmd strace strace
 cmd ps procps
 cmd file file
 cmd sqlite3 sqlite3
