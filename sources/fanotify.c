@@ -16,9 +16,10 @@
 #include "core/loop.h"
 #include "sources/fanotify_priv.h"
 
-#define PERM_READS_MAX 16 /* reads of one dispatch, 341 events each at the most */
-#define FEED_DRAINS_MAX 64 /* bounded batches: a storm of forks must not keep openers waiting */
-#define UNDECIDED_TREE UINT32_MAX
+#define PERM_READS_MAX 16 /* reads of one dispatch */
+/* Where permissions of nobody knows whom are counted: trees of their own, so many that a gap of the
+ * feed holds more than one tree may have parked, and less than all. */
+#define UNDECIDED_TREE(pid) (UINT32_MAX - (uint32_t)(pid) % 16)
 
 static const char deleted_suffix[] = " (deleted)"; /* appended by d_path(), fs/d_path.c */
 
@@ -136,6 +137,28 @@ static enum exe_trust trust_of_exe(struct fanotify_source *s, const struct permi
 	return trust;
 }
 
+/* The notification groups are drained once for all that one read gave. A change that was queued
+ * before its event was read is covered by a drain that began after that read. */
+static bool changes_drained(struct fanotify_source *s)
+{
+	if (!s->changes_fresh) {
+		s->changes_all = fanotify_drain_changes(s);
+		s->changes_fresh = true;
+	}
+	return s->changes_all;
+}
+
+static bool names_settled(struct fanotify_source *s, struct parked *ctx, const struct object *obj)
+{
+	if (obj && obj->verdict >= VERDICT_BLOCK)
+		return true;
+	if (!ctx->drained) {
+		ctx->drained = changes_drained(s);
+		ctx->wait_seq = s->change_seq;
+	}
+	return ctx->drained && watch_queue_settled(s->c.queue, ctx->wait_seq);
+}
+
 /*
  * What nobody can say yet. Returns true when the event now waits (or has got its default).
  * A change of names that was queued before this event may have made the file a protected one.
@@ -145,15 +168,9 @@ static bool must_wait(struct fanotify_source *s, struct event *ev, struct bus *b
 {
 	enum exe_trust trust;
 
-	if (!obj || obj->verdict < VERDICT_BLOCK) {
-		if (!ctx->drained) {
-			ctx->drained = fanotify_drain_changes(s);
-			ctx->wait_seq = s->change_seq;
-		}
-		if (!ctx->drained || !watch_queue_settled(s->c.queue, ctx->wait_seq)) {
-			park(s, ev, b, m->tree_id, s->c.on_timeout);
-			return true;
-		}
+	if (!names_settled(s, ctx, obj)) {
+		park(s, ev, b, m->tree_id, s->c.on_timeout);
+		return true;
 	}
 	if (!ctx->exe_seq && !s->c.reader_candidate(s->c.arg, s->exe))
 		return false;
@@ -192,21 +209,26 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 		.perm = p,
 		.subj = { .tgid = p->tgid, .comm = "", .exe = "", .cgroup = "", .lineage = "" },
 	};
-	const struct member *m = proctree_find(s->c.tree, p->tgid);
 	const struct object *obj;
-	enum verdict on_timeout = p->on_timeout;
+	const struct member *m;
+	struct member spare;
+	enum who who = fanotify_who(s, p->tgid, &spare, &m);
 
-	if (!m) {
-		if (s->feed_gap && !ctx->undecided && !expired) {
-			ctx->undecided = true;
-			park(s, &ev, b, UNDECIDED_TREE, VERDICT_ALLOW);
-			return;
-		}
-		if (s->feed_gap && ctx->undecided && !expired)
-			return;
+	if (who == WHO_UNKNOWN && !expired) {
+		ctx->undecided = true;
+		park(s, &ev, b, UNDECIDED_TREE(p->tgid), VERDICT_ALLOW);
+		return;
+	}
+	if (who != WHO_MEMBER) {
 		s->fig.strangers++;
 		bus_allow(b, &ev);
 		return;
+	}
+	if (ctx->undecided && !expired) {
+		/* It is parked; from now on as what it is. */
+		ctx->undecided = false;
+		p->tree_id = m->tree_id;
+		p->on_timeout = s->c.on_timeout;
 	}
 	fanotify_subject(s, m, &ev.subj);
 	ev.file.dev = ctx->dev;
@@ -220,7 +242,7 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 	collect_names(s, &ev, ctx, obj);
 	if (expired) {
 		s->fig.by_deadline++;
-		bus_expire(b, &ev, on_timeout, BY_DEADLINE);
+		bus_expire(b, &ev, p->on_timeout, BY_DEADLINE);
 		return;
 	}
 	count_verdict(s, m->tree_id, bus_publish(b, &ev));
@@ -238,53 +260,76 @@ static void answer_without_slot(struct fanotify_source *s, int event_fd)
 	close(event_fd);
 }
 
-bool fanotify_drain_feed(struct source *base)
+static void allow_at_once(struct fanotify_source *s, struct bus *b,
+			  const struct fanotify_event_metadata *md)
 {
-	struct fanotify_source *s = (void *)base;
-	int r;
+	struct event ev = { .perm = permission_take(s->c.permissions, s->groups.permission, md->fd,
+						    md->pid) };
 
-	for (int i = 0; i < FEED_DRAINS_MAX; i++) {
-		r = process_feed_drain(s->c.feed);
-		if (r == -EOVERFLOW && !s->feed_gap) {
-			s->feed_gap = true;
-			s->lost++;
-			s->c.feed_lost(s->c.arg);
-		}
-		if (r != -EAGAIN)
-			break;
-	}
-	return !s->feed_gap && r != -EAGAIN;
+	s->fig.answered++;
+	if (ev.perm)
+		bus_allow(b, &ev);
+	else
+		answer_without_slot(s, md->fd);
 }
 
-static void handle_permission(struct fanotify_source *s, struct bus *b,
-			      const struct fanotify_event_metadata *md)
+static void judge(struct fanotify_source *s, struct bus *b,
+		  const struct fanotify_event_metadata *md)
 {
-	struct permission *p;
+	struct permission *p = permission_take(s->c.permissions, s->groups.permission, md->fd,
+					       md->pid);
 	struct parked *ctx;
 	struct stat st;
 
-	s->read++;
 	s->fig.answered++;
-	p = permission_take(s->c.permissions, s->groups.permission, md->fd, md->pid);
 	if (!p) {
 		answer_without_slot(s, md->fd);
 		return;
 	}
 	ctx = &s->parked[permission_index(s->c.permissions, p)];
 	*ctx = (struct parked){ 0 };
-	if (is_own(s, md->pid)) {
-		struct event ev = { .perm = p };
-
-		bus_allow(b, &ev);
-		return;
-	}
-	fanotify_drain_feed(&s->base);
-	if (proctree_find(s->c.tree, md->pid) && fstat(md->fd, &st) == 0) {
+	if (fstat(md->fd, &st) == 0) {
 		ctx->dev = st.st_dev;
 		ctx->ino = st.st_ino;
 		ctx->unlinked = st.st_nlink == 0;
 	}
 	decide(s, p, b, false);
+}
+
+/*
+ * What one read gave. Strangers first: what members do, and what that costs us, must not keep
+ * anybody else waiting. The feed is drained after the read: whoever asked was born before.
+ */
+static int handle_permissions(struct fanotify_source *s, struct bus *b, ssize_t len)
+{
+	const struct fanotify_event_metadata *md = (void *)s->buf;
+	const struct fanotify_event_metadata *later[PERM_EVENTS_MAX];
+	unsigned n_later = 0;
+	int handled = 0;
+
+	fanotify_drain_feed(&s->base);
+	for (; FAN_EVENT_OK(md, len); md = FAN_EVENT_NEXT(md, len)) {
+		const struct member *m;
+		struct member spare;
+
+		if (md->vers != FANOTIFY_METADATA_VERSION || md->fd < 0) {
+			s->malformed++;
+			continue;
+		}
+		handled++;
+		s->read++;
+		if (is_own(s, md->pid)) {
+			allow_at_once(s, b, md);
+		} else if (fanotify_who(s, md->pid, &spare, &m) == WHO_STRANGER) {
+			s->fig.strangers++;
+			allow_at_once(s, b, md);
+		} else {
+			later[n_later++] = md;
+		}
+	}
+	for (unsigned i = 0; i < n_later; i++)
+		judge(s, b, later[i]);
+	return handled;
 }
 
 /* One bounded batch. Returns events handled. */
@@ -294,7 +339,6 @@ static int read_permissions(struct fanotify_source *s, struct bus *b)
 
 	for (int i = 0; i < PERM_READS_MAX; i++) {
 		ssize_t n = read(s->groups.permission, s->buf, sizeof(s->buf));
-		const struct fanotify_event_metadata *md = (void *)s->buf;
 
 		/* EMFILE and the like are the kernel's own denial of that one opener; EAGAIN with
 		 * non-blocking event descriptors may mean a lease, not an empty queue: epoll
@@ -304,14 +348,8 @@ static int read_permissions(struct fanotify_source *s, struct bus *b)
 				s->lost++;
 			break;
 		}
-		for (; FAN_EVENT_OK(md, n); md = FAN_EVENT_NEXT(md, n)) {
-			if (md->vers != FANOTIFY_METADATA_VERSION || md->fd < 0) {
-				s->malformed++;
-				continue;
-			}
-			handle_permission(s, b, md);
-			handled++;
-		}
+		s->changes_fresh = false;
+		handled += handle_permissions(s, b, n);
 	}
 	return handled;
 }
@@ -331,11 +369,32 @@ static void recheck_one(struct permission *p, void *arg)
 	decide(r->s, p, r->b, r->expired);
 }
 
+/* Has what this one waits for happened? Asked for each that is parked, after each batch. */
+static bool may_go_on(struct fanotify_source *s, const struct permission *p, struct parked *ctx)
+{
+	const struct member *m;
+	struct member spare;
+
+	if (ctx->undecided)
+		return fanotify_who(s, p->tgid, &spare, &m) != WHO_UNKNOWN;
+	if (!names_settled(s, ctx, objects_find(s->c.objects, ctx->dev, ctx->ino)))
+		return false;
+	return !ctx->exe_seq || watch_queue_settled(s->c.queue, ctx->exe_seq);
+}
+
+static void recheck_if_ready(struct permission *p, void *arg)
+{
+	struct recheck *r = arg;
+
+	if (may_go_on(r->s, p, &r->s->parked[permission_index(r->s->c.permissions, p)]))
+		recheck_one(p, arg);
+}
+
 static void recheck_parked(struct fanotify_source *s, struct bus *b)
 {
 	struct recheck r = { s, b, false };
 
-	permission_each_parked(s->c.permissions, UINT64_MAX, recheck_one, &r);
+	permission_each_parked(s->c.permissions, UINT64_MAX, recheck_if_ready, &r);
 }
 
 void fanotify_expire(struct source *base, struct bus *b, uint64_t now_ns)
@@ -350,11 +409,6 @@ uint64_t fanotify_next_deadline(const struct source *base)
 	const struct fanotify_source *s = (const void *)base;
 
 	return permission_next_deadline(s->c.permissions);
-}
-
-void fanotify_feed_restored(struct source *base)
-{
-	((struct fanotify_source *)base)->feed_gap = false;
 }
 
 void fanotify_finish(struct source *base, struct bus *b)
@@ -398,8 +452,9 @@ static int fanotify_source_dispatch(struct source *base, struct bus *b)
 	s->bus = b;
 	objects_quiescent(s->c.objects);
 	fanotify_drain_feed(base);
+	s->changes_fresh = false;
 	handled = read_permissions(s, b);
-	fanotify_drain_changes(s);
+	changes_drained(s);
 	if (read(s->c.queue->done_fd, &n, sizeof(n)) > 0 || permission_parked(s->c.permissions))
 		recheck_parked(s, b);
 	fanotify_drain_opens(s, b);
@@ -431,6 +486,8 @@ void fanotify_figures(const struct source *base, struct fanotify_figures *ret)
 
 	*ret = s->fig;
 	ret->parked = permission_parked(s->c.permissions);
+	ret->feed_gap = s->feed_gap;
+	ret->no_room = s->no_room;
 }
 
 static void fanotify_source_close(struct source *base)

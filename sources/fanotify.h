@@ -38,6 +38,7 @@ struct fanotify_figures {
 	uint64_t parked_total, parked_refused; /* refused: beyond the limits, default given */
 	unsigned parked;
 	uint64_t observe_lost;
+	bool feed_gap, no_room;
 };
 
 /* Opens the groups: needs CAP_SYS_ADMIN now, not later. -errno; *groups gets the descriptors,
@@ -45,11 +46,25 @@ struct fanotify_figures {
 int fanotify_open(const struct fanotify_config *c, struct source **ret,
 		  struct watch_groups *groups);
 
-/* Takes what the process feed has queued; feed_lost() is called when that has a gap. True: whoever
- * the table does not know is not watched. False: nobody can say, until fanotify_feed_restored(). */
+/*
+ * The feed, and its gaps; verdict thread. While there is a gap, whether somebody is a member is
+ * asked of the kernel's map where the feed has one: a bpf() call, the one exception from what this
+ * source else keeps to, and nobody waits. Without a map, whom the table does not know waits until
+ * the scan has ended, or for the deadline, and is allowed then.
+ */
+
+/* Takes what the feed has queued; feed_lost() is called for each gap. True: whoever the table does
+ * not know is not watched. False: the table alone cannot say, until fanotify_feed_restored(). */
 bool fanotify_drain_feed(struct source *s);
-/* The feed is whole again: a scan was applied. */
-void fanotify_feed_restored(struct source *s);
+/* A member that the table should have is not in it: the same as if the feed had lost it. */
+void fanotify_feed_gap(struct source *s);
+/* How many gaps there were: asked before a scan, told when it was applied. */
+uint64_t fanotify_feed_gaps(const struct source *s);
+/* A scan was applied that began when there had been gaps_seen gaps. True: the feed is whole again,
+ * and who waited for that is looked at. False: there was another gap meanwhile, scan again.
+ * complete false: not all members found room. Then who is not in the table (nor in the kernel's
+ * map) is not watched, but nobody is said to be no member. */
+bool fanotify_feed_restored(struct source *s, uint64_t gaps_seen, bool complete);
 /* Answers by deadline; next deadline in CLOCK_BOOTTIME ns, UINT64_MAX none. */
 uint64_t fanotify_next_deadline(const struct source *s);
 void fanotify_expire(struct source *s, struct bus *b, uint64_t now_ns);

@@ -10,7 +10,7 @@
 #include "sources/fanotify_parse.h"
 #include "sources/fanotify_priv.h"
 
-#define DRAIN_READS_MAX 64 /* of 8 KiB: some 5,000 changes before we call it a flood */
+#define DRAIN_READS_MAX 16 /* of 8 KiB: some 1,300 changes before we call it a flood */
 #define OPEN_READS_MAX 4
 
 static uint64_t put(struct fanotify_source *s, struct change *c, const struct notice *n)

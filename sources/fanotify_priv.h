@@ -3,16 +3,19 @@
 #ifndef OKNEK_SOURCES_FANOTIFY_PRIV_H
 #define OKNEK_SOURCES_FANOTIFY_PRIV_H
 
+#include <sys/fanotify.h>
+
 #include "sources/fanotify.h"
 
+#define PERM_EVENTS_MAX 64 /* of one read: so many members may be judged before who asks next */
 #define FANOTIFY_EVENT_BUF 8192
 
 /* What is remembered of a permission while it is parked; index as the slot's. */
 struct parked {
 	uint64_t dev, ino;
 	bool unlinked;    /* nlink 0 when it was opened */
-	bool undecided;   /* of nobody we know, while the feed has a gap */
-	bool drained;     /* all changes queued before it were taken */
+	bool undecided;   /* waits to hear whether its opener is a member */
+	bool drained;     /* all changes that were queued before it are taken */
 	uint64_t wait_seq; /* the last of them: to be settled first */
 	uint64_t exe_seq;  /* of the question whether its exe is a trusted reader; 0: not asked */
 };
@@ -23,10 +26,14 @@ struct fanotify_source {
 	struct watch_groups groups;
 	int epoll_fd;
 	pid_t own_pid;
-	bool feed_gap;
+	bool feed_drained; /* nothing was left in the feed when we last looked */
+	bool feed_gap;     /* the feed lost something, and no scan has made up for it */
+	bool no_room;      /* one did, but not all members found room in the table */
+	uint64_t feed_gaps;
 	struct bus *bus; /* while dispatching */
 
 	struct parked parked[PERMISSION_SLOTS];
+	bool changes_fresh, changes_all; /* drained since the last read; and nothing was left */
 	uint64_t change_seq; /* of the last change that was queued */
 	char change_path[4096]; /* and the name that it was about */
 
@@ -36,12 +43,21 @@ struct fanotify_source {
 	uint64_t started_ns;
 
 	char path[4096], exe[4096], lineage[LINEAGE_MAX]; /* of the event in hand */
-	uint8_t buf[FANOTIFY_EVENT_BUF] __attribute__((aligned(8)));
+	/* A permission event has no records after it. */
+	uint8_t buf[PERM_EVENTS_MAX * sizeof(struct fanotify_event_metadata)]
+		__attribute__((aligned(8)));
 	uint8_t notify_buf[FANOTIFY_EVENT_BUF] __attribute__((aligned(8)));
 };
 
 /* Who did it, from table and feed; fills s->exe. */
 void fanotify_subject(struct fanotify_source *s, const struct member *m, struct subject *ret);
+
+enum who { WHO_MEMBER, WHO_STRANGER, WHO_UNKNOWN };
+
+/* Member or not, as far as can be said now. *ret: as which; spare if the table does not have it
+ * (its comm is not known then, nor its parent). */
+enum who fanotify_who(struct fanotify_source *s, pid_t pid, struct member *spare,
+		      const struct member **ret);
 
 /* Reads the notification groups until they are empty: what a permission event that was read
  * before must not overtake. False when its bound was reached and more is queued. */

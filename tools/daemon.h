@@ -5,7 +5,9 @@
  *   verdict thread  loop: permission and notification groups, feed, deadlines; `rules`, `homes`,
  *                   membership. Asked by others through loop_call().
  *   mark thread     enforce/marks.c
- *   identify thread tools/daemon_identify.c: who was exec'd, rescans of /proc
+ *   identify thread tools/daemon_identify.c: who was exec'd, marks for who was recognised
+ *   scan thread     tools/daemon_scan.c: looks through /proc when the feed lost something; never
+ *                   waits for marks
  *   control threads tools/control.c: commands; changes of state one at a time under admin_lock
  *   store thread    store/
  *   main thread     signals, end of a pause, health
@@ -57,8 +59,9 @@ struct daemon_options {
 
 struct known_home {
 	uid_t uid;
-	bool asked; /* the mark thread is looking */
-	char path[1024];
+	uint64_t asked_ns; /* the mark thread was told to look; 0 never. CLOCK_BOOTTIME */
+	uint64_t used_ns;
+	char path[1024]; /* "" not known */
 };
 
 struct unavailable {
@@ -96,11 +99,15 @@ struct daemon {
 	bool verdict_running;
 	struct known_home homes[HOMES_KNOWN_MAX];
 	unsigned n_homes;
+	uint64_t homes_full_ns; /* when nothing could be evicted; 0 never */
 
 	int notice_fd[2]; /* pipe: verdict thread → identify thread */
-	pthread_t identify_thread;
-	bool identify_running;
-	_Atomic bool identify_stop;
+	int identify_fd;  /* eventfd: look at flags */
+	int scan_fd;      /* eventfd: the feed has a gap */
+	pthread_t identify_thread, scan_thread;
+	bool identify_running, scan_running;
+	_Atomic bool threads_stop; /* of these two */
+	_Atomic bool identify_all; /* some execs were not told: look at everybody */
 	_Atomic uint64_t notices_lost;
 
 	struct control *control;
@@ -108,6 +115,8 @@ struct daemon {
 	_Atomic int mode;                /* configured or set: enum mode */
 	_Atomic int mode_now;            /* in force: OBSERVE while paused */
 	_Atomic int64_t paused_until_s;  /* 0: no pause */
+	_Atomic bool marks_late;         /* marks are not yet as mode and rules want them */
+	int64_t marks_retry_s, marks_backoff_s; /* with admin_lock; CLOCK_BOOTTIME */
 	_Atomic uint64_t replay_done;
 };
 
@@ -126,15 +135,22 @@ bool daemon_reader_candidate(void *arg, const char *exe);
 
 /* daemon_mode.c */
 enum mode daemon_mode_now(void *arg);
+/* -ETIMEDOUT: it is in force, but marks are still being set or taken away; that goes on. */
 int daemon_set_mode(struct daemon *d, enum mode mode);
-int daemon_pause(struct daemon *d, int64_t seconds);
-void daemon_pause_tick(struct daemon *d); /* ends a pause that is over */
+int daemon_pause(struct daemon *d, int64_t seconds); /* the same */
+/* Ends a pause that is over, tries marks that were late again. Main thread. */
+void daemon_mode_tick(struct daemon *d);
+/* With admin_lock: marks are not as they should be, in time. */
+void daemon_marks_are_late(struct daemon *d);
 
 /* daemon_watch.c: who is watched. */
 struct watch_request {
 	pid_t pid;
 	const char *agent, *how;
 	const char *home, *cwd; /* as the asker knows them; NULL: ask /proc */
+	/* Of the process that was checked: another that has its pid now is not watched. 0: any. */
+	uint64_t start_time_ns;
+	bool strict; /* in enforce mode: not without its marks */
 };
 struct watch_result {
 	uint32_t tree;
@@ -143,14 +159,16 @@ struct watch_result {
 	char home[1024];
 	bool marks_late; /* not all marks stood when it was answered */
 };
-/* -ESRCH, -EEXIST (a member already), -EPERM (one of ours), -ENOSPC, -errno. Not on the verdict
- * thread. */
+/* -ESRCH, -EEXIST (a member already), -EPERM (one of ours), -ENOSPC, -ECANCELED (strict, and the
+ * marks do not stand), -EOPNOTSUPP (no source that watches), -errno. Not on the verdict thread. */
 int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_result *ret);
-/* Verdict thread: a process that was recognised is watched from here on. True if it is new;
- * daemon_watch_complete() then finds out the rest, on another thread. */
-bool daemon_watch_at_once(struct daemon *d, const struct process_exec *e, const char *agent);
+/* Verdict thread: a process that was recognised is watched from here on. 0 if it is new;
+ * daemon_watch_complete() then finds out the rest, on another thread. As daemon_watch(). */
+int daemon_watch_at_once(struct daemon *d, const struct process_exec *e, const char *agent);
 void daemon_watch_complete(struct daemon *d, pid_t pid);
-int daemon_rescan(struct daemon *d); /* adopts until stable; number of new members */
+/* Adopts until nobody new is found. *found: how many were, also on failure. -ENOSPC: no room for
+ * some; -EAGAIN: there was no end of new ones. Not on the verdict thread. */
+int daemon_rescan(struct daemon *d, unsigned *found);
 int daemon_unwatch(struct daemon *d, uint32_t tree, unsigned *members);
 const char *daemon_home_of(void *arg, uid_t uid);
 void daemon_home_known(void *arg, uid_t uid, const char *home);
@@ -160,9 +178,42 @@ bool daemon_is_person(uid_t uid);
 
 /* daemon_identify.c */
 int daemon_identify_start(struct daemon *d);
-void daemon_identify_stop(struct daemon *d);
 void daemon_on_exec(void *arg, const struct process_exec *e);
-void daemon_feed_lost(void *arg);
+/* Any thread: execs may have been missed. Never waits. */
+void daemon_identify_everybody(struct daemon *d);
+
+/* daemon_scan.c */
+int daemon_scan_start(struct daemon *d);
+void daemon_feed_lost(void *arg); /* verdict thread; never waits */
+/* Ends the scan and the identify thread. */
+void daemon_threads_stop(struct daemon *d);
+void daemon_wake(int eventfd);
+
+/* daemon_lists.c: copies of what the verdict thread alone may look at, a few at a time, so that no
+ * asker keeps it from verdicts. Not on the verdict thread. */
+struct tree_brief {
+	uint32_t id, members;
+	pid_t root_pid;
+	uid_t uid;
+	int64_t since_unix_s;
+	uint64_t blocked, warned;
+	char agent[32], session[40], how[16];
+};
+/* Freed by the caller; NULL: none, or no memory. */
+struct tree_brief *daemon_trees(struct daemon *d, size_t *n);
+struct tree_place {
+	uint32_t id;
+	uid_t uid;
+	char home[1024], cwd[1024]; /* home: $HOME where that differs from the password database's */
+};
+struct tree_place *daemon_tree_places(struct daemon *d, size_t *n);
+struct ruleset *daemon_rules_ref(struct daemon *d); /* in force now; ruleset_unref() */
+const char *daemon_cmd_agents(void *arg, const struct control_peer *peer, const json_t *req,
+			      struct control_reply *reply);
+const char *daemon_cmd_rules(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply);
+const char *daemon_cmd_pending(void *arg, const struct control_peer *peer, const json_t *req,
+			       struct control_reply *reply);
 
 /* daemon_commands.c, daemon_status.c, daemon_evidence.c: what the control socket offers. */
 extern const struct control_command daemon_commands[];

@@ -143,6 +143,11 @@ static const char *watch_failed(struct control_reply *reply, pid_t pid, int err)
 		return say(reply, "failed", "process %d is watched already", pid);
 	if (err == -EPERM)
 		return say(reply, "denied", "process %d is oknek's own", pid);
+	if (err == -ECANCELED)
+		return say(reply, "failed",
+			   "protected paths could not be marked in time; nothing was started");
+	if (err == -EOPNOTSUPP)
+		return say(reply, "failed", "no source that watches processes runs");
 	if (err == -ENOSPC)
 		return say(reply, "failed", "no room: too many trees or processes are watched");
 	return say(reply, "failed", "process %d cannot be watched: %s", pid, strerror(-err));
@@ -162,7 +167,7 @@ static const char *check_agent(const json_t *req, struct control_reply *reply, c
 }
 
 static const char *own_process(const struct control_peer *peer, pid_t pid,
-			       struct control_reply *reply)
+			       struct control_reply *reply, struct process_scan_entry *ret)
 {
 	struct process_scan_entry e;
 
@@ -172,6 +177,7 @@ static const char *own_process(const struct control_peer *peer, pid_t pid,
 		return say(reply, "notfound", "no process %d", pid);
 	if (!peer->privileged && e.uid != peer->uid)
 		return say(reply, "denied", "process %d is not yours", pid);
+	*ret = e;
 	return NULL;
 }
 
@@ -182,6 +188,7 @@ static const char *cmd_run(void *arg, const struct control_peer *peer, const jso
 	struct watch_request rq = {
 		.pid = (pid_t)json_integer_value(json_object_get(req, "pid")),
 		.how = "run",
+		.strict = true,
 		.home = json_string_value(json_object_get(req, "home")),
 		.cwd = json_string_value(json_object_get(req, "cwd")),
 	};
@@ -191,10 +198,11 @@ static const char *cmd_run(void *arg, const struct control_peer *peer, const jso
 	int err;
 
 	if (!code)
-		code = own_process(peer, rq.pid, reply);
+		code = own_process(peer, rq.pid, reply, &e);
 	if (code)
 		return code;
-	if (process_read(rq.pid, &e) < 0 || e.ppid != peer->pid)
+	rq.start_time_ns = e.start_time_ns;
+	if (e.ppid != peer->pid)
 		return say(reply, "denied", "process %d is no child of the caller", rq.pid);
 	err = daemon_watch(d, &rq, &res);
 	if (err)
@@ -302,15 +310,17 @@ static const char *cmd_watch(void *arg, const struct control_peer *peer, const j
 		.pid = (pid_t)json_integer_value(json_object_get(req, "pid")),
 		.how = "watch",
 	};
+	struct process_scan_entry e;
 	struct watch_result res;
 	const char *code = check_agent(req, reply, &rq.agent);
 	json_t *open;
 	int err;
 
 	if (!code)
-		code = own_process(peer, rq.pid, reply);
+		code = own_process(peer, rq.pid, reply, &e);
 	if (code)
 		return code;
+	rq.start_time_ns = e.start_time_ns;
 	err = daemon_watch(d, &rq, &res);
 	if (err)
 		return watch_failed(reply, rq.pid, err);
@@ -345,6 +355,16 @@ static const char *cmd_unwatch(void *arg, const struct control_peer *peer, const
 
 /* --- mode, pause, reload ------------------------------------------------------------------ */
 
+static const char *marks_failed(struct daemon *d, struct control_reply *reply, int err)
+{
+	if (err != -ETIMEDOUT)
+		return say(reply, "failed", "marks could not be set: %s", strerror(-err));
+	if (daemon_mode_now(d) == MODE_ENFORCE)
+		return say(reply, "failed", "enforcing what is marked, but marks are still being set");
+	return say(reply, "failed", "nothing is denied any more, but marks are still being set: "
+				    "openers of protected files may still wait for an answer");
+}
+
 static const char *cmd_mode(void *arg, const struct control_peer *peer, const json_t *req,
 			    struct control_reply *reply)
 {
@@ -359,7 +379,7 @@ static const char *cmd_mode(void *arg, const struct control_peer *peer, const js
 	err = daemon_set_mode(d, (enum mode)mode);
 	operator_act(d, peer, "mode", json_pack("{s:s, s:s}", "mode", name, "was", was));
 	if (err)
-		return say(reply, "failed", "marks could not be set: %s", strerror(-err));
+		return marks_failed(d, reply, err);
 	reply->result = json_pack("{s:s, s:s}", "mode", name, "was", was);
 	return NULL;
 }
@@ -377,7 +397,7 @@ static const char *cmd_pause(void *arg, const struct control_peer *peer, const j
 	err = daemon_pause(d, seconds);
 	operator_act(d, peer, "pause", json_pack("{s:I}", "seconds", (json_int_t)seconds));
 	if (err)
-		return say(reply, "failed", "marks could not be set: %s", strerror(-err));
+		return marks_failed(d, reply, err);
 	until = atomic_load(&d->paused_until_s);
 	reply->result = json_pack("{s:o, s:s}", "paused_until",
 				  until ? json_integer(until) : json_null(), "mode",
@@ -406,150 +426,7 @@ static const char *cmd_reload(void *arg, const struct control_peer *peer, const 
 	return NULL;
 }
 
-/* --- lists -------------------------------------------------------------------------------- */
-
-struct list_call {
-	struct daemon *d;
-	const struct control_peer *peer;
-	const char *only;
-	json_t *list;
-};
-
-static void list_member(const struct member *m, void *arg)
-{
-	json_t *j = json_pack("{s:i, s:i, s:s}", "pid", m->tgid, "ppid", m->ppid, "comm", m->comm);
-
-	if (!j)
-		j = json_pack("{s:i, s:i, s:s}", "pid", m->tgid, "ppid", m->ppid, "comm", "?");
-	json_array_append_new(arg, j);
-}
-
-static void list_tree(struct tree *t, void *arg)
-{
-	struct list_call *c = arg;
-	json_t *members;
-
-	if (!c->peer->privileged && t->uid != c->peer->uid)
-		return;
-	members = json_array();
-	proctree_each_member(c->d->tree, t->id, list_member, members);
-	json_array_append_new(
-		c->list, json_pack("{s:I, s:s, s:s, s:i, s:I, s:s, s:I, s:o, s:I, s:I}", "tree",
-				   (json_int_t)t->id, "agent", t->agent, "session", t->session,
-				   "root_pid", t->root_pid, "uid", (json_int_t)t->uid, "how", t->how,
-				   "since", (json_int_t)t->since_unix_s, "members", members, "blocked",
-				   (json_int_t)t->blocked, "warned", (json_int_t)t->warned));
-}
-
-static void list_trees(void *arg)
-{
-	struct list_call *c = arg;
-
-	proctree_each_tree(c->d->tree, list_tree, c);
-}
-
-static const char *send_list(struct control_reply *reply, json_t *list)
-{
-	json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item)
-		if (reply->item(reply, json_incref(item)) < 0)
-			break;
-	json_decref(list);
-	return NULL;
-}
-
-static const char *cmd_agents(void *arg, const struct control_peer *peer, const json_t *req,
-			      struct control_reply *reply)
-{
-	struct list_call c = { arg, peer, NULL, json_array() };
-
-	(void)req;
-	if (c.d->tree)
-		loop_call(c.d->loop, list_trees, &c);
-	return send_list(reply, c.list);
-}
-
-static bool selected(const struct rule *r, const char *only)
-{
-	size_t n = strlen(r->id);
-
-	if (!only)
-		return true;
-	if (strncmp(only, r->id, n))
-		return false;
-	return !only[n] || (only[n] == '/' && !strcmp(only + n + 1, r->part));
-}
-
-static void list_rules(void *arg)
-{
-	struct list_call *c = arg;
-	const struct ruleset *rs = c->d->rules;
-
-	for (size_t i = 0; i < ruleset_count(rs); i++) {
-		const struct rule *r = ruleset_rule(rs, i);
-		json_t *j;
-
-		if (!selected(r, c->only))
-			continue;
-		j = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "id", r->id,
-			      "part", r->part, "version", (int)r->version, "name", r->name, "kind",
-			      event_kind_name(r->kind), "action", verdict_name(r->action),
-			      "mechanism", mechanism_name(r->mechanism), "why", r->bound_why, "pack",
-			      r->pack, "file", r->file, "line", (int)r->line);
-		if (j && c->only)
-			json_object_set_new(j, "source", json_string(ruleset_source(rs, i)));
-		json_array_append_new(c->list, j);
-	}
-}
-
-static const char *cmd_rules(void *arg, const struct control_peer *peer, const json_t *req,
-			     struct control_reply *reply)
-{
-	struct list_call c = { arg, peer, json_string_value(json_object_get(req, "id")),
-			       json_array() };
-
-	loop_call(c.d->loop, list_rules, &c);
-	if (c.only && !json_array_size(c.list)) {
-		json_decref(c.list);
-		return say(reply, "notfound", "no rule %s", c.only);
-	}
-	return send_list(reply, c.list);
-}
-
-/* --- parked permissions ------------------------------------------------------------------- */
-
-static void list_parked(void *arg, const struct permission *p)
-{
-	struct list_call *c = arg;
-	const struct member *m = proctree_find(c->d->tree, p->tgid);
-
-	json_array_append_new(
-		c->list,
-		json_pack("{s:I, s:I, s:i, s:s, s:s}", "token", (json_int_t)p->token, "deadline",
-			  (json_int_t)(p->deadline_ns / NSEC_PER_SEC), "pid", p->tgid, "comm",
-			  m ? m->comm : "?", "on_timeout",
-			  p->on_timeout == VERDICT_BLOCK ? "deny" : "allow"));
-}
-
-static void list_all_parked(void *arg)
-{
-	struct list_call *c = arg;
-
-	fanotify_each_parked(c->d->fanotify, list_parked, c);
-}
-
-static const char *cmd_pending(void *arg, const struct control_peer *peer, const json_t *req,
-			       struct control_reply *reply)
-{
-	struct list_call c = { arg, peer, NULL, json_array() };
-
-	(void)req;
-	if (c.d->fanotify)
-		loop_call(c.d->loop, list_all_parked, &c);
-	return send_list(reply, c.list);
-}
+/* --- answers of an operator --------------------------------------------------------------- */
 
 /* Nothing is held for an operator: what is parked waits for a lookup, a thousandth of a second. */
 static const char *cmd_answer(void *arg, const struct control_peer *peer, const json_t *req,
@@ -565,15 +442,15 @@ const struct control_command daemon_commands[] = {
 	{ "why", RIGHT_MEMBER, daemon_cmd_why },
 	{ "run", RIGHT_ANYBODY, cmd_run },
 	{ "watch", RIGHT_ANYBODY, cmd_watch },
-	{ "agents", RIGHT_ANYBODY, cmd_agents },
+	{ "agents", RIGHT_ANYBODY, daemon_cmd_agents },
 	{ "events", RIGHT_ANYBODY, daemon_cmd_events },
 	{ "show", RIGHT_ANYBODY, daemon_cmd_show },
-	{ "rules", RIGHT_ANYBODY, cmd_rules },
+	{ "rules", RIGHT_ANYBODY, daemon_cmd_rules },
 	{ "unwatch", RIGHT_PRIVILEGED, cmd_unwatch },
 	{ "mode", RIGHT_PRIVILEGED, cmd_mode },
 	{ "pause", RIGHT_PRIVILEGED, cmd_pause },
 	{ "reload", RIGHT_PRIVILEGED, cmd_reload },
-	{ "pending", RIGHT_PRIVILEGED, cmd_pending },
+	{ "pending", RIGHT_PRIVILEGED, daemon_cmd_pending },
 	{ "allow", RIGHT_PRIVILEGED, cmd_answer },
 	{ "block", RIGHT_PRIVILEGED, cmd_answer },
 	{ NULL, RIGHT_PRIVILEGED, NULL },

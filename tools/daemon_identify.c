@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recognises agents as they are exec'd, and scans /proc when the feed lost records. The verdict
- * thread tells by a pipe, whose writes are whole and never wait.
+ * Recognises agents as they are exec'd. The verdict thread tells by a pipe, whose writes are whole
+ * and never wait; when the pipe is full, everybody who runs is looked at once it is empty.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +15,9 @@
 #include "core/log.h"
 #include "tools/daemon.h"
 
-#define SCAN_EVERY_MS 1000 /* where there is no feed but /proc */
+#define EVERYBODY_EVERY_MS 1000 /* at the most; so often where there is no feed but /proc */
 
-enum notice_type { NOTICE_EXEC, NOTICE_BEGUN, NOTICE_LOST, NOTICE_STOP };
+enum notice_type { NOTICE_EXEC, NOTICE_BEGUN };
 
 struct notice {
 	enum notice_type type;
@@ -29,8 +29,10 @@ struct notice {
 static void put(struct daemon *d, const struct notice *n)
 {
 	/* Smaller than PIPE_BUF: written whole or not at all. */
-	if (write(d->notice_fd[1], n, sizeof(*n)) != sizeof(*n))
-		atomic_fetch_add(&d->notices_lost, 1);
+	if (write(d->notice_fd[1], n, sizeof(*n)) == sizeof(*n))
+		return;
+	atomic_fetch_add(&d->notices_lost, 1);
+	daemon_identify_everybody(d);
 }
 
 static void read_exe(pid_t pid, char *buf, size_t size)
@@ -77,6 +79,7 @@ void daemon_on_exec(void *arg, const struct process_exec *e)
 				.argv_len_bytes = e->argv_len_bytes };
 	const struct agent *a;
 	char exe[4096];
+	int err;
 
 	if (e->member) {
 		note_relaunch(d, e);
@@ -90,42 +93,46 @@ void daemon_on_exec(void *arg, const struct process_exec *e)
 		read_exe(e->tgid, exe, sizeof(exe));
 		h.exe = exe;
 		a = exe[0] ? agent_recognise(&h, NULL) : NULL;
-		if (!a || !daemon_watch_at_once(d, e, a->id))
+		if (!a)
 			return;
-		n.type = NOTICE_BEGUN;
+		err = daemon_watch_at_once(d, e, a->id);
+		if (err == -EEXIST || err == -ESRCH)
+			return;
+		/* Else the other thread tries again, and tells if it cannot be. */
+		if (!err)
+			n.type = NOTICE_BEGUN;
 	}
 	snprintf(n.comm, sizeof(n.comm), "%s", e->comm);
 	put(d, &n);
 }
 
-void daemon_feed_lost(void *arg)
+static void adopt(struct daemon *d, pid_t pid, uint64_t start_time_ns, const struct agent *a,
+		  enum agent_evidence how)
 {
-	struct notice n = { .type = NOTICE_LOST };
-
-	put(arg, &n);
-}
-
-static void adopt(struct daemon *d, pid_t pid, const struct agent *a, enum agent_evidence how)
-{
-	struct watch_request rq = { .pid = pid, .agent = a->id,
+	struct watch_request rq = { .pid = pid, .start_time_ns = start_time_ns, .agent = a->id,
 				    .how = how == AGENT_BY_ENV ? "marker" : "recognised" };
 	struct watch_result res;
 	int err = daemon_watch(d, &rq, &res);
 
-	if (err && err != -ESRCH && err != -EEXIST)
-		log_warning("%s, pid %d, could not be watched: %s", a->id, pid, strerror(-err));
+	if (!err || err == -ESRCH || err == -EEXIST)
+		return;
+	log_warning("%s, pid %d, could not be watched: %s", a->id, pid, strerror(-err));
+	daemon_own_record(d, "O1", "agent not watched",
+			  json_pack("{s:s, s:i, s:s}", "agent", a->id, "pid", pid, "why",
+				    strerror(-err)));
 }
 
 static void identify_exec(struct daemon *d, const struct notice *n)
 {
 	_cleanup_free_ struct lookup_process *proc = calloc(1, sizeof(*proc));
 	struct agent_hint h = { .comm = n->comm };
+	struct process_scan_entry e;
 	enum agent_evidence how;
 	const struct agent *a;
 	char home[1024];
 	int err;
 
-	if (!proc)
+	if (!proc || process_read(n->pid, &e) < 0)
 		return;
 	pthread_mutex_lock(&d->process_lock);
 	err = lookup_process(d->process_lookup, n->pid, PROCESS_WAIT_MS, proc);
@@ -140,7 +147,7 @@ static void identify_exec(struct daemon *d, const struct notice *n)
 	h.argv_len_bytes = proc->cmdline_len;
 	a = agent_recognise(&h, &how);
 	if (a)
-		adopt(d, n->pid, a, how);
+		adopt(d, n->pid, e.start_time_ns, a, how);
 }
 
 struct person_call {
@@ -185,6 +192,8 @@ static void identify_running(struct daemon *d)
 		char home[1024] = "";
 		int err;
 
+		if (atomic_load(&d->threads_stop))
+			break;
 		/* Parents come before their children, most times; the others are found twice and
 		 * are members by then. */
 		if (proctree_peek(d->tree, e->tgid))
@@ -205,82 +214,69 @@ static void identify_running(struct daemon *d)
 		h.home = home;
 		a = agent_recognise(&h, &how);
 		if (a)
-			adopt(d, e->tgid, a, how);
+			adopt(d, e->tgid, e->start_time_ns, a, how);
 	}
 	process_scan_free(&scan);
 }
 
-static void restored(void *arg)
+void daemon_identify_everybody(struct daemon *d)
 {
-	struct daemon *d = arg;
-
-	if (d->fanotify)
-		fanotify_feed_restored(d->fanotify);
+	atomic_store(&d->identify_all, true);
+	daemon_wake(d->identify_fd);
 }
 
-static void recover(struct daemon *d)
+static int64_t now_ms(void)
 {
-	int found = daemon_rescan(d);
+	return (int64_t)(clock_boottime_ns() / NSEC_PER_MSEC);
+}
 
-	loop_call(d->loop, restored, d);
-	log_warning("the process feed (%s) lost records; /proc was scanned, %d members found",
-		    process_feed_name(d->feed), found);
-	daemon_own_record(d, "O1", "process feed overrun",
-			  json_pack("{s:s, s:i}", "feed", process_feed_name(d->feed),
-				    "members_found", found));
+static void handle(struct daemon *d, const struct notice *n)
+{
+	if (n->type == NOTICE_BEGUN)
+		daemon_watch_complete(d, n->pid);
+	else
+		identify_exec(d, n);
 }
 
 static void *identify_thread(void *arg)
 {
 	struct daemon *d = arg;
-	struct pollfd pfd = { d->notice_fd[0], POLLIN, 0 };
+	struct pollfd pfd[] = { { d->notice_fd[0], POLLIN, 0 }, { d->identify_fd, POLLIN, 0 } };
 	bool scan_only = !strcmp(process_feed_name(d->feed), "scan");
+	int64_t next_ms = now_ms();
+	uint64_t ticks;
 	struct notice n;
 
 	pthread_setname_np(pthread_self(), "oknek-identify");
-	if (d->config->recognise)
-		identify_running(d);
+	atomic_store(&d->identify_all, true); /* who runs already */
 	for (;;) {
-		int r = poll(&pfd, 1, scan_only ? SCAN_EVERY_MS : -1);
+		int64_t wait_ms = -1;
 
-		if (atomic_load(&d->identify_stop))
-			return NULL;
-		if (r == 0) {
-			daemon_rescan(d);
-			if (d->config->recognise)
-				identify_running(d);
-			continue;
+		if (d->config->recognise && (scan_only || atomic_load(&d->identify_all))) {
+			wait_ms = next_ms - now_ms();
+			if (wait_ms < 0)
+				wait_ms = 0;
 		}
-		if (read(d->notice_fd[0], &n, sizeof(n)) != sizeof(n))
-			continue;
-		if (n.type == NOTICE_LOST)
-			recover(d);
-		else if (n.type == NOTICE_BEGUN)
-			daemon_watch_complete(d, n.pid);
-		else if (n.type == NOTICE_EXEC)
-			identify_exec(d, &n);
+		poll(pfd, ARRAY_SIZE(pfd), (int)wait_ms);
+		if (atomic_load(&d->threads_stop))
+			return NULL;
+		if (read(d->identify_fd, &ticks, sizeof(ticks)) > 0)
+			continue; /* flags have changed */
+		if (read(d->notice_fd[0], &n, sizeof(n)) == sizeof(n)) {
+			handle(d, &n);
+		} else if (wait_ms >= 0 && now_ms() >= next_ms) {
+			/* What is lost from here on is looked for the next time. */
+			atomic_store(&d->identify_all, false);
+			identify_running(d);
+			next_ms = now_ms() + EVERYBODY_EVERY_MS;
+		}
 	}
 }
 
 int daemon_identify_start(struct daemon *d)
 {
-	int err;
+	int err = -pthread_create(&d->identify_thread, NULL, identify_thread, d);
 
-	err = -pthread_create(&d->identify_thread, NULL, identify_thread, d);
 	d->identify_running = err == 0;
 	return err;
-}
-
-void daemon_identify_stop(struct daemon *d)
-{
-	struct notice n = { .type = NOTICE_STOP };
-
-	if (!d->identify_running)
-		return;
-	atomic_store(&d->identify_stop, true);
-	/* A full pipe wakes it as well. */
-	if (write(d->notice_fd[1], &n, sizeof(n)) < 0)
-		log_debug("identify: pipe is full");
-	pthread_join(d->identify_thread, NULL);
-	d->identify_running = false;
 }

@@ -88,6 +88,8 @@ int daemon_reload(struct daemon *d, struct rules_error *err)
 	if (r < 0 && r != -ETIMEDOUT) {
 		snprintf(err->text, sizeof(err->text), "marks: %s", strerror(-r));
 	} else {
+		if (r == -ETIMEDOUT)
+			daemon_marks_are_late(d);
 		r = loop_call(d->loop, swap_rules, &s);
 		if (r < 0)
 			snprintf(err->text, sizeof(err->text), "the daemon is stopping");

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -28,6 +29,7 @@
 #define NOTICE_PIPE_BYTES (1 << 20)
 #define VERDICT_NICE (-20)
 #define CLOSE_WAIT_MS 5000
+#define RESUME_WAIT_MS 30000 /* a service manager waits 90 s for a start */
 
 /* --- which sources ------------------------------------------------------------------------ */
 
@@ -471,6 +473,74 @@ static void ordinary_priority(void)
 	setpriority(PRIO_PROCESS, 0, 0);
 }
 
+struct track_call {
+	struct daemon *d;
+	bool failed;
+};
+
+static void track_member(const struct member *m, void *arg)
+{
+	struct track_call *c = arg;
+	int err = process_feed_track(c->d->feed, m->tgid, m->tree_id);
+
+	c->failed |= err < 0 && err != -ESRCH;
+}
+
+static void track_all(void *arg)
+{
+	struct track_call *c = arg;
+
+	proctree_each_member(c->d->tree, 0, track_member, c);
+	if (c->failed)
+		fanotify_feed_gap(c->d->fanotify);
+}
+
+static void note_gap(void *arg)
+{
+	fanotify_feed_gap(((struct daemon *)arg)->fanotify);
+}
+
+/*
+ * Trees that an earlier daemon watched are watched from the start, and their secrets marked before
+ * we are ready. All of them together may take RESUME_WAIT_MS: what takes longer is marked in the
+ * background, and told.
+ */
+static void resume_trees(struct daemon *d)
+{
+	uint64_t until_ns = clock_boottime_ns() + RESUME_WAIT_MS * NSEC_PER_MSEC;
+	_cleanup_free_ struct tree_place *places = NULL;
+	struct track_call track = { .d = d };
+	unsigned found, late = 0;
+	size_t n;
+
+	if (loop_call(d->loop, track_all, &track) < 0)
+		return;
+	places = daemon_tree_places(d, &n);
+	if (!n)
+		return;
+	if (daemon_rescan(d, &found) < 0)
+		loop_call(d->loop, note_gap, d);
+	for (size_t i = 0; i < n; i++) {
+		struct marks_watch w = { .uid = places[i].uid, .env_home = places[i].home,
+					 .project = places[i].cwd };
+		uint64_t now_ns = clock_boottime_ns();
+		uint64_t left_ms = now_ns < until_ns ? (until_ns - now_ns) / NSEC_PER_MSEC : 0;
+
+		if (marks_watch(d->marks, &w, left_ms < MARKS_WAIT_MS ? (int)left_ms + 1 :
+									MARKS_WAIT_MS) < 0)
+			late++;
+		if (w.homes[0][0])
+			daemon_home_known(d, w.uid, w.homes[0]);
+	}
+	log_notice("%zu watched trees go on from before the restart", n);
+	if (late)
+		log_warning("of %u of them not every protected path is marked yet", late);
+	daemon_own_record(d, "O1", "restart",
+			  json_pack("{s:i, s:i, s:s}", "trees", (int)n, "marks_late", (int)late,
+				    "why",
+				    "nothing was watched between the last daemon and this one"));
+}
+
 /*
  * Priority and capabilities belong to a thread and are inherited by those it makes: capabilities
  * are dropped before there is any, and the verdict thread is made while ours is raised.
@@ -489,74 +559,17 @@ static int start_threads(struct daemon *d)
 		err = store_start(d->store);
 	if (!err && d->marks)
 		err = marks_start(d->marks);
-	if (!err && d->feed)
-		err = daemon_identify_start(d);
+	if (!err && d->fanotify) {
+		err = daemon_scan_start(d);
+		if (!err)
+			resume_trees(d);
+		if (!err)
+			err = daemon_identify_start(d);
+	}
+	/* Ready: whoever is answered from here on finds what is to be watched watched. */
 	if (!err)
 		err = control_start(d->control);
 	return err;
-}
-
-struct tree_place {
-	uid_t uid;
-	char home[1024], cwd[1024];
-};
-
-struct places {
-	struct daemon *d;
-	struct tree_place at[64];
-	unsigned n;
-};
-
-static void take_place(struct tree *t, void *arg)
-{
-	struct places *p = arg;
-
-	if (p->n == ARRAY_SIZE(p->at))
-		return;
-	p->at[p->n].uid = t->uid;
-	/* homes[1] is $HOME where that differs from the password database's. */
-	snprintf(p->at[p->n].home, sizeof(p->at[0].home), "%s",
-		 t->homes[1][0] ? t->homes[1] : t->homes[0]);
-	snprintf(p->at[p->n].cwd, sizeof(p->at[0].cwd), "%s", t->cwd);
-	p->n++;
-}
-
-static void track_member(const struct member *m, void *arg)
-{
-	process_feed_track(((struct daemon *)arg)->feed, m->tgid, m->tree_id);
-}
-
-static void track_all(void *arg)
-{
-	struct places *p = arg;
-
-	proctree_each_member(p->d->tree, 0, track_member, p->d);
-	proctree_each_tree(p->d->tree, take_place, p);
-}
-
-/* Trees that an earlier daemon watched are watched from the start, and their secrets marked. */
-static void resume_trees(struct daemon *d)
-{
-	_cleanup_free_ struct places *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return;
-	p->d = d;
-	if (loop_call(d->loop, track_all, p) < 0 || !p->n)
-		return;
-	for (unsigned i = 0; i < p->n; i++) {
-		struct marks_watch w = { .uid = p->at[i].uid, .env_home = p->at[i].home,
-					 .project = p->at[i].cwd };
-
-		marks_watch(d->marks, &w, MARKS_WAIT_MS);
-		if (w.homes[0][0])
-			daemon_home_known(d, w.uid, w.homes[0]);
-	}
-	daemon_rescan(d);
-	log_notice("%u watched trees go on from before the restart", p->n);
-	daemon_own_record(d, "O1", "restart",
-			  json_pack("{s:i, s:s}", "trees", (int)p->n, "why",
-				    "nothing was watched between the last daemon and this one"));
 }
 
 int daemon_start(struct daemon *d)
@@ -587,6 +600,10 @@ int daemon_start(struct daemon *d)
 	if (pipe2(d->notice_fd, O_CLOEXEC | O_NONBLOCK) < 0)
 		return EXIT_UNAVAILABLE;
 	fcntl(d->notice_fd[1], F_SETPIPE_SZ, NOTICE_PIPE_BYTES);
+	d->identify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	d->scan_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (d->identify_fd < 0 || d->scan_fd < 0)
+		return EXIT_UNAVAILABLE;
 	if (loop_new(&d->loop) < 0 || open_evidence(d) < 0)
 		return EXIT_UNAVAILABLE;
 	atomic_store(&d->mode, d->opt.mode >= 0 ? d->opt.mode : (int)d->config->mode);
@@ -613,8 +630,6 @@ int daemon_start(struct daemon *d)
 		log_error("threads cannot be started: %s", strerror(-err));
 		return EXIT_UNAVAILABLE;
 	}
-	if (d->fanotify)
-		resume_trees(d);
 	return EXIT_DONE;
 }
 
@@ -624,7 +639,7 @@ void daemon_stop(struct daemon *d)
 {
 	if (d->control)
 		control_close(d->control);
-	daemon_identify_stop(d);
+	daemon_threads_stop(d);
 	/* Marks first: nobody asks any more. Then what was asked is answered, the group closed. */
 	if (d->marks)
 		marks_stop(d->marks);

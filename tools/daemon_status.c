@@ -1,48 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/cleanup.h"
 #include "core/rule.h"
 #include "tools/daemon.h"
 
-/* What the verdict thread alone may look at, taken in one call. */
+/* What the verdict thread alone may look at: plain figures, taken in one call. */
 struct snapshot {
 	struct daemon *d;
-	json_t *agents, *detect, *sources;
-	unsigned trees, members, blocking;
-	size_t rules;
+	unsigned members;
 	uint64_t overflows;
 	struct process_feed_stats feed;
 	struct fanotify_figures fig;
+	struct source_stats fanotify, replay;
 };
-
-static void count_tree(struct tree *t, void *arg)
-{
-	struct snapshot *s = arg;
-	json_t *entry = json_object_get(s->agents, t->agent);
-
-	s->trees++;
-	if (!entry) {
-		entry = json_pack("{s:s, s:i, s:i}", "agent", t->agent, "trees", 0, "members", 0);
-		json_object_set_new(s->agents, t->agent, entry);
-	}
-	json_object_set_new(entry, "trees",
-			    json_integer(json_integer_value(json_object_get(entry, "trees")) + 1));
-	json_object_set_new(entry, "members",
-			    json_integer(json_integer_value(json_object_get(entry, "members")) +
-					 t->members));
-}
-
-static void add_source(json_t *list, const struct source *src)
-{
-	struct source_stats st = { 0 };
-
-	if (!src)
-		return;
-	src->ops->stats(src, &st);
-	json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I}", "name", src->ops->name, "read",
-					      (json_int_t)st.read, "lost", (json_int_t)st.lost,
-					      "malformed", (json_int_t)st.malformed));
-}
 
 static void take(void *arg)
 {
@@ -50,30 +22,77 @@ static void take(void *arg)
 	struct daemon *d = s->d;
 
 	if (d->tree) {
-		proctree_each_tree(d->tree, count_tree, s);
 		s->members = proctree_members(d->tree);
 		s->overflows = proctree_overflows(d->tree);
 	}
 	if (d->feed)
 		process_feed_stats(d->feed, &s->feed);
-	if (d->fanotify)
+	if (d->fanotify) {
 		fanotify_figures(d->fanotify, &s->fig);
-	add_source(s->sources, d->fanotify);
-	add_source(s->sources, d->replay);
-	s->rules = ruleset_count(d->rules);
-	for (size_t i = 0; i < s->rules; i++) {
-		const struct rule *r = ruleset_rule(d->rules, i);
+		d->fanotify->ops->stats(d->fanotify, &s->fanotify);
+	}
+	if (d->replay)
+		d->replay->ops->stats(d->replay, &s->replay);
+}
+
+static void add_to(json_t *entry, const char *key, json_int_t more)
+{
+	json_object_set_new(entry, key,
+			    json_integer(json_integer_value(json_object_get(entry, key)) + more));
+}
+
+/* One entry for each agent, not for each of its trees. */
+static json_t *agents(const struct tree_brief *trees, size_t n)
+{
+	json_t *by_name = json_object();
+
+	for (size_t i = 0; i < n; i++) {
+		json_t *entry = json_object_get(by_name, trees[i].agent);
+
+		if (!entry) {
+			entry = json_pack("{s:s, s:i, s:i}", "agent", trees[i].agent, "trees", 0,
+					  "members", 0);
+			json_object_set_new(by_name, trees[i].agent, entry);
+		}
+		add_to(entry, "trees", 1);
+		add_to(entry, "members", trees[i].members);
+	}
+	return by_name;
+}
+
+static void add_source(json_t *list, const struct source *src, const struct source_stats *st)
+{
+	if (src)
+		json_array_append_new(list,
+				      json_pack("{s:s, s:I, s:I, s:I}", "name", src->ops->name,
+						"read", (json_int_t)st->read, "lost",
+						(json_int_t)st->lost, "malformed",
+						(json_int_t)st->malformed));
+}
+
+static json_t *rules(struct daemon *d)
+{
+	struct ruleset *rs = daemon_rules_ref(d);
+	json_t *detect = json_array();
+	size_t n = rs ? ruleset_count(rs) : 0;
+	int blocking = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct rule *r = ruleset_rule(rs, i);
 
 		if (r->action != VERDICT_BLOCK)
 			continue;
-		if (r->mechanism != MECH_DETECT) {
-			s->blocking++;
-			continue;
-		}
-		json_array_append_new(s->detect,
-				      json_pack("{s:s, s:s, s:s, s:s}", "rule", r->id, "part",
-						r->part, "name", r->name, "why", r->bound_why));
+		if (r->mechanism != MECH_DETECT)
+			blocking++;
+		else
+			json_array_append_new(detect,
+					      json_pack("{s:s, s:s, s:s, s:s}", "rule", r->id,
+							"part", r->part, "name", r->name, "why",
+							r->bound_why));
 	}
+	ruleset_unref(rs);
+	return json_pack("{s:i, s:s, s:i, s:o}", "count", (int)n, "origin", daemon_rules_origin(d),
+			 "blocking", blocking, "detect", detect);
 }
 
 static void add_gap(void *arg, const char *path, const char *why)
@@ -121,13 +140,23 @@ static json_t *warnings(const struct daemon *d, const struct snapshot *s,
 		json_array_append_new(list, json_string(d->feed_why));
 	if (!st->ok)
 		json_array_append_new(list, json_sprintf("evidence is not being stored: %s", st->why));
+	if (s->fig.feed_gap)
+		json_array_append_new(list, json_string("the process feed lost something: who is "
+							"watched is being looked up"));
+	if (s->fig.no_room)
+		json_array_append_new(list, json_string("there is no room for more processes: some "
+							"of watched trees are not watched"));
+	if (atomic_load(&d->marks_late))
+		json_array_append_new(list, json_string("marks are still being set as mode and "
+							"rules want them"));
 	if (s->overflows)
 		json_array_append_new(list, json_sprintf("%llu processes found no room in the table "
 							 "and are not watched",
 							 (unsigned long long)s->overflows));
 	if (atomic_load(&d->notices_lost))
 		json_array_append_new(list,
-				      json_sprintf("%llu executions were not looked at for agents",
+				      json_sprintf("%llu executions came too fast to be looked at one "
+						   "by one; everybody who ran afterwards was",
 						   (unsigned long long)atomic_load(&d->notices_lost)));
 	if (d->opt.rules_dir)
 		json_array_append_new(list, json_sprintf("rules are read from %s, unsigned",
@@ -160,13 +189,17 @@ static json_t *enforcement(struct daemon *d, const struct snapshot *s, bool priv
 
 json_t *daemon_status_json(struct daemon *d, bool privileged)
 {
-	struct snapshot s = { .d = d, .agents = json_object(), .detect = json_array(),
-			      .sources = json_array() };
-	json_t *unavailable = json_array(), *r;
+	json_t *unavailable = json_array(), *sources = json_array(), *r;
+	_cleanup_free_ struct tree_brief *trees = NULL;
+	struct snapshot s = { .d = d };
+	size_t n_trees;
 	struct store_status st;
 	int64_t paused = atomic_load(&d->paused_until_s);
 
 	loop_call(d->loop, take, &s);
+	trees = daemon_trees(d, &n_trees);
+	add_source(sources, d->fanotify, &s.fanotify);
+	add_source(sources, d->replay, &s.replay);
 	store_status(d->store, &st);
 	for (unsigned i = 0; i < d->n_unavailable; i++)
 		json_array_append_new(unavailable, json_pack("{s:s, s:s}", "name",
@@ -175,20 +208,17 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 	r = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "version", OKNEK_VERSION, "mode",
 		      mode_name(daemon_mode_now(d)), "configured_mode",
 		      mode_name((enum mode)atomic_load(&d->mode)), "paused_until",
-		      paused ? json_integer(paused) : json_null(), "sources", s.sources,
+		      paused ? json_integer(paused) : json_null(), "sources", sources,
 		      "unavailable", unavailable);
 	json_object_set_new(r, "feed",
 			    json_pack("{s:s, s:s, s:I}", "name",
 				      d->feed ? process_feed_name(d->feed) : "none", "gaps",
 				      d->feed ? process_feed_gaps(d->feed) : "", "lost",
 				      (json_int_t)s.feed.lost));
-	json_object_set_new(r, "trees", json_integer(s.trees));
+	json_object_set_new(r, "trees", json_integer((json_int_t)n_trees));
 	json_object_set_new(r, "members", json_integer(s.members));
-	json_object_set_new(r, "agents", object_values(s.agents));
-	json_object_set_new(r, "rules",
-			    json_pack("{s:i, s:s, s:i, s:o}", "count", (int)s.rules, "origin",
-				      daemon_rules_origin(d), "blocking", (int)s.blocking, "detect",
-				      s.detect));
+	json_object_set_new(r, "agents", object_values(agents(trees, n_trees)));
+	json_object_set_new(r, "rules", rules(d));
 	json_object_set_new(r, "enforcement", enforcement(d, &s, privileged));
 	json_object_set_new(
 		r, "evidence",

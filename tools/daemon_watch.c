@@ -11,34 +11,72 @@
 #include "tools/daemon.h"
 
 #define RESCANS_MAX 20
+#define HOME_RETRY_NS (5 * NSEC_PER_SEC)
 
 /* --- homes: a small table of the verdict thread ------------------------------------------- */
 
-static struct known_home *find_home(struct daemon *d, uid_t uid)
+static void note_uid(struct tree *tree, void *arg)
 {
+	struct daemon *d = arg;
+
+	for (unsigned i = 0; i < d->n_homes; i++)
+		if (d->homes[i].uid == tree->uid)
+			d->homes[i].used_ns = UINT64_MAX;
+}
+
+/* The home that was not asked for for longest, of those whom no tree belongs to. */
+static struct known_home *evict_home(struct daemon *d, uint64_t now_ns)
+{
+	struct known_home *oldest = NULL;
+
+	/* Each event of one too many would look through all trees. */
+	if (d->homes_full_ns && now_ns - d->homes_full_ns < HOME_RETRY_NS)
+		return NULL;
+	proctree_each_tree(d->tree, note_uid, d);
+	for (unsigned i = 0; i < d->n_homes; i++) {
+		struct known_home *h = &d->homes[i];
+
+		if (h->used_ns == UINT64_MAX)
+			h->used_ns = now_ns;
+		else if (!oldest || h->used_ns < oldest->used_ns)
+			oldest = h;
+	}
+	d->homes_full_ns = oldest ? 0 : now_ns;
+	return oldest;
+}
+
+static struct known_home *find_home(struct daemon *d, uid_t uid, uint64_t now_ns)
+{
+	struct known_home *h;
+
 	for (unsigned i = 0; i < d->n_homes; i++)
 		if (d->homes[i].uid == uid)
 			return &d->homes[i];
-	if (d->n_homes == HOMES_KNOWN_MAX)
-		return NULL;
-	d->homes[d->n_homes] = (struct known_home){ .uid = uid };
-	return &d->homes[d->n_homes++];
+	h = d->n_homes < HOMES_KNOWN_MAX ? &d->homes[d->n_homes++] : evict_home(d, now_ns);
+	if (h)
+		*h = (struct known_home){ .uid = uid };
+	return h;
 }
 
 const char *daemon_home_of(void *arg, uid_t uid)
 {
 	struct daemon *d = arg;
-	struct known_home *h = find_home(d, uid);
+	uint64_t now_ns = clock_boottime_ns();
+	struct known_home *h = find_home(d, uid, now_ns);
 
 	if (!h)
 		return NULL;
-	if (!h->path[0] && !h->asked) {
+	h->used_ns = now_ns;
+	if (h->path[0])
+		return h->path;
+	/* The password database may not have answered, or know the user since. */
+	if (!h->asked_ns || now_ns - h->asked_ns > HOME_RETRY_NS) {
 		struct change c = { .type = CHANGE_UID, .uid = uid };
 
-		h->asked = true;
+		h->asked_ns = now_ns;
 		watch_queue_put(d->queue, &c);
 	}
-	return h->path[0] ? h->path : NULL;
+	return NULL;
 }
 
 struct home_call {
@@ -50,7 +88,7 @@ struct home_call {
 static void set_home(void *arg)
 {
 	struct home_call *c = arg;
-	struct known_home *h = find_home(c->d, c->uid);
+	struct known_home *h = find_home(c->d, c->uid, clock_boottime_ns());
 
 	if (h)
 		snprintf(h->path, sizeof(h->path), "%s", c->home);
@@ -63,6 +101,57 @@ void daemon_home_known(void *arg, uid_t uid, const char *home)
 	loop_call(c.d->loop, set_home, &c);
 }
 
+/* --- rescans ------------------------------------------------------------------------------ */
+
+struct scan_call {
+	struct daemon *d;
+	struct process_scan scan;
+	int found;
+};
+
+static void apply_scan(void *arg)
+{
+	struct scan_call *c = arg;
+
+	fanotify_drain_feed(c->d->fanotify);
+	c->found = process_scan_apply(&c->scan, c->d->feed, c->d->tree);
+}
+
+int daemon_rescan(struct daemon *d, unsigned *found)
+{
+	*found = 0;
+	/* What was born while /proc was read is found by the next round. */
+	for (int i = 0; i < RESCANS_MAX; i++) {
+		struct scan_call c = { .d = d };
+		int err = process_scan(&c.scan);
+
+		if (err < 0)
+			return err;
+		err = loop_call(d->loop, apply_scan, &c);
+		process_scan_free(&c.scan);
+		if (err < 0)
+			return err;
+		if (c.found <= 0)
+			return c.found;
+		*found += (unsigned)c.found;
+	}
+	return -EAGAIN;
+}
+
+static void note_gap(void *arg)
+{
+	fanotify_feed_gap(((struct daemon *)arg)->fanotify);
+}
+
+/* Descendants of a tree that was just added. Whom this does not find the scan thread looks for. */
+static void adopt_descendants(struct daemon *d)
+{
+	unsigned found;
+
+	if (daemon_rescan(d, &found) < 0)
+		loop_call(d->loop, note_gap, d);
+}
+
 /* --- a new tree --------------------------------------------------------------------------- */
 
 struct add_call {
@@ -71,6 +160,17 @@ struct add_call {
 	struct watch_result *ret;
 	int err;
 };
+
+/* A tree whose births the feed does not tell is none. */
+static int track_root(struct daemon *d, pid_t pid, uint32_t tree)
+{
+	int err = process_feed_track(d->feed, pid, tree);
+
+	if (!err)
+		return 0;
+	proctree_remove_tree(d->tree, tree);
+	return err == -E2BIG ? -ENOSPC : err;
+}
 
 static void add_tree(void *arg)
 {
@@ -82,8 +182,10 @@ static void add_tree(void *arg)
 	c->err = proctree_add_tree(c->d->tree, &c->init, &tree);
 	if (c->err)
 		return;
-	process_feed_track(c->d->feed, c->init.root_pid, tree->id);
 	c->ret->tree = tree->id;
+	c->err = track_root(c->d, c->init.root_pid, tree->id);
+	if (c->err)
+		return;
 	c->ret->members = tree->members;
 	memcpy(c->ret->session, tree->session, sizeof(c->ret->session));
 	memcpy(c->ret->agent, tree->agent, sizeof(c->ret->agent));
@@ -132,12 +234,14 @@ static void count_members(void *arg)
 	c->n = t ? t->members : 0;
 }
 
-/* What is to be known of a process that is watched, and marks for it. */
-static void prepare(struct daemon *d, const struct watch_request *rq, uid_t uid, struct tree *init,
+/* What is to be known of a process that is watched, and marks for it. -errno of marks_watch(), the
+ * rest is filled in all the same. */
+static int prepare(struct daemon *d, const struct watch_request *rq, uid_t uid, struct tree *init,
 		    struct watch_result *ret)
 {
 	_cleanup_free_ struct lookup_process *proc = calloc(1, sizeof(*proc));
 	struct marks_watch mw = { .uid = uid };
+	int err = 0;
 
 	if (proc && (!rq->home || !rq->cwd)) {
 		pthread_mutex_lock(&d->process_lock);
@@ -147,9 +251,9 @@ static void prepare(struct daemon *d, const struct watch_request *rq, uid_t uid,
 	}
 	mw.env_home = rq->home ? rq->home : proc ? environ_get(proc, "HOME") : "";
 	mw.project = rq->cwd ? rq->cwd : proc ? proc->cwd : "";
-	ret->marks_late = false;
 	if (d->marks)
-		ret->marks_late = marks_watch(d->marks, &mw, MARKS_WAIT_MS) < 0;
+		err = marks_watch(d->marks, &mw, MARKS_WAIT_MS);
+	ret->marks_late = err < 0;
 	memcpy(ret->home, mw.homes[0], sizeof(ret->home));
 	if (mw.homes[0][0])
 		daemon_home_known(d, uid, mw.homes[0]);
@@ -157,6 +261,17 @@ static void prepare(struct daemon *d, const struct watch_request *rq, uid_t uid,
 	snprintf(init->cwd, sizeof(init->cwd), "%.*s", (int)sizeof(init->cwd) - 1, mw.project);
 	for (int i = 0; i < HOMES_MAX; i++)
 		memcpy(init->homes[i], mw.homes[i], sizeof(init->homes[i]));
+	return err;
+}
+
+static void tell_marks_late(struct daemon *d, const char *agent, const char *session, pid_t pid,
+			    int err)
+{
+	log_warning("%s, pid %d: not every protected path is marked yet: %s", agent, pid,
+		    strerror(-err));
+	daemon_own_record(d, "O1", "marks late",
+			  json_pack("{s:s, s:s, s:i, s:s}", "agent", agent, "session", session,
+				    "pid", pid, "why", strerror(-err)));
 }
 
 static bool is_ours(const struct daemon *d, pid_t pid)
@@ -176,14 +291,23 @@ int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_
 	struct process_scan_entry before, after;
 	struct add_call add = { .d = d, .ret = ret };
 	struct members_call count = { .d = d };
-	int err;
+	int err, late;
 
+	if (!d->fanotify)
+		return -EOPNOTSUPP;
 	if (is_ours(d, rq->pid))
 		return -EPERM;
 	err = process_read(rq->pid, &before);
 	if (err)
 		return err;
-	prepare(d, rq, before.uid, &add.init, ret);
+	if (rq->start_time_ns && !start_time_same(rq->start_time_ns, before.start_time_ns))
+		return -ESRCH;
+	late = prepare(d, rq, before.uid, &add.init, ret);
+	if (late < 0 && rq->strict && daemon_mode_now(d) == MODE_ENFORCE) {
+		log_warning("pid %d is not run: protected paths could not be marked: %s", rq->pid,
+			    strerror(-late));
+		return -ECANCELED;
+	}
 	add.init.root_pid = rq->pid;
 	add.init.root_start_ns = before.start_time_ns;
 	add.init.uid = before.uid;
@@ -197,12 +321,14 @@ int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_
 	err = loop_call(d->loop, add_tree, &add);
 	if (err || add.err)
 		return err ? err : add.err;
-	daemon_rescan(d);
+	adopt_descendants(d);
 	count.tree = ret->tree;
 	if (loop_call(d->loop, count_members, &count) == 0)
 		ret->members = count.n;
 	log_notice("watching %s, pid %d, session %s (%s)", ret->agent, rq->pid, ret->session,
 		   rq->how);
+	if (late < 0)
+		tell_marks_late(d, ret->agent, ret->session, rq->pid, late);
 	return 0;
 }
 
@@ -214,26 +340,25 @@ bool daemon_is_person(uid_t uid)
 	return uid == 0 || (uid >= 1000 && uid < 65534) || uid > 65535;
 }
 
-bool daemon_watch_at_once(struct daemon *d, const struct process_exec *e, const char *agent)
+int daemon_watch_at_once(struct daemon *d, const struct process_exec *e, const char *agent)
 {
 	const char *home = daemon_home_of(d, e->uid);
 	struct tree init = { .root_pid = e->tgid, .root_start_ns = e->start_time_ns, .uid = e->uid,
 			     .auid = (uid_t)-1, .since_unix_s = time(NULL), .how = "recognised" };
 	const struct tree *tree;
+	int err;
 
 	snprintf(init.agent, sizeof(init.agent), "%s", agent);
 	snprintf(init.homes[0], sizeof(init.homes[0]), "%s", home ? home : "");
-	if (proctree_add_tree(d->tree, &init, &tree) < 0)
-		return false;
-	process_feed_track(d->feed, e->tgid, tree->id);
-	return true;
+	err = proctree_add_tree(d->tree, &init, &tree);
+	return err ? err : track_root(d, e->tgid, tree->id);
 }
 
 struct complete_call {
 	struct daemon *d;
 	pid_t pid;
 	struct tree learnt; /* uid: in; homes, cwd, auid: out */
-	char agent[32];
+	char agent[32], session[40];
 	uint32_t tree;
 };
 
@@ -248,6 +373,7 @@ static void find_tree(void *arg)
 		return;
 	c->learnt.uid = t->uid;
 	memcpy(c->agent, t->agent, sizeof(c->agent));
+	memcpy(c->session, t->session, sizeof(c->session));
 }
 
 static void fill_tree(void *arg)
@@ -267,53 +393,18 @@ void daemon_watch_complete(struct daemon *d, pid_t pid)
 	struct watch_request rq = { .pid = pid };
 	struct complete_call c = { .d = d, .pid = pid };
 	struct watch_result res;
+	int late;
 
 	if (loop_call(d->loop, find_tree, &c) < 0 || !c.tree)
 		return;
-	prepare(d, &rq, c.learnt.uid, &c.learnt, &res);
-	loop_call(d->loop, fill_tree, &c);
 	/* Children that were born before the kernel's side knew of the tree, and those of them that
 	 * have ended unseen. */
-	daemon_rescan(d);
+	adopt_descendants(d);
+	late = prepare(d, &rq, c.learnt.uid, &c.learnt, &res);
+	loop_call(d->loop, fill_tree, &c);
+	if (late < 0)
+		tell_marks_late(d, c.agent, c.session, pid, late);
 	log_notice("watching %s, pid %d (recognised)", c.agent, pid);
-}
-
-/* --- rescans ------------------------------------------------------------------------------ */
-
-struct scan_call {
-	struct daemon *d;
-	struct process_scan scan;
-	int found;
-};
-
-static void apply_scan(void *arg)
-{
-	struct scan_call *c = arg;
-
-	fanotify_drain_feed(c->d->fanotify);
-	c->found = process_scan_apply(&c->scan, c->d->feed, c->d->tree);
-}
-
-int daemon_rescan(struct daemon *d)
-{
-	int total = 0;
-
-	/* What was born while /proc was read is found by the next round. */
-	for (int i = 0; i < RESCANS_MAX; i++) {
-		struct scan_call c = { .d = d };
-		int err = process_scan(&c.scan);
-
-		if (err < 0)
-			return err;
-		err = loop_call(d->loop, apply_scan, &c);
-		process_scan_free(&c.scan);
-		if (err < 0)
-			return err;
-		if (c.found <= 0)
-			break;
-		total += c.found;
-	}
-	return total;
 }
 
 /* --- the end of watching ------------------------------------------------------------------ */

@@ -199,7 +199,7 @@ static void serve(struct daemon *d, const sigset_t *signals)
 			return;
 		if (sig == SIGHUP)
 			reload(d);
-		daemon_pause_tick(d);
+		daemon_mode_tick(d);
 		wake_followers(d, &last_seq);
 		if (atomic_load(&d->replay_done) && !d->fanotify)
 			return;
@@ -245,7 +245,7 @@ int main(int argc, char **argv)
 					  .run_dir = OKNEK_RUN_DIR, .mode = -1 };
 	pthread_mutex_init(&d->process_lock, NULL);
 	pthread_mutex_init(&d->admin_lock, NULL);
-	d->notice_fd[0] = d->notice_fd[1] = -1;
+	d->notice_fd[0] = d->notice_fd[1] = d->identify_fd = d->scan_fd = -1;
 	status = parse_options(argc, argv, &d->opt);
 	if (status < 0) {
 		if (config_load(d->opt.config, d->opt.config_given, &d->config, err) < 0) {
