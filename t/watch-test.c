@@ -223,6 +223,25 @@ static void every_change_is_handled_or_counted(void **state)
 	assert_int_equal(m.handled, seq);
 }
 
+/* A slot is used again: what was found out for the one who had it lets nobody else through. */
+static void an_answer_about_an_exe_is_for_one_permission(void **state)
+{
+	struct watch_queue *q = *state;
+	struct change first = { .type = CHANGE_EXE, .slot = 7, .token = 41 };
+	struct change second = { .type = CHANGE_EXE, .slot = 7, .token = 42 };
+
+	assert_int_equal(watch_queue_exe_answer(q, 7, 41), EXE_UNKNOWN);
+	watch_queue_answer_exe(q, &first, EXE_TRUSTED);
+	assert_int_equal(watch_queue_exe_answer(q, 7, 41), EXE_TRUSTED);
+	assert_int_equal(watch_queue_exe_answer(q, 7, 42), EXE_UNKNOWN);
+	assert_int_equal(watch_queue_exe_answer(q, 8, 41), EXE_UNKNOWN);
+	watch_queue_answer_exe(q, &second, EXE_STRANGER);
+	assert_int_equal(watch_queue_exe_answer(q, 7, 42), EXE_STRANGER);
+	assert_int_equal(watch_queue_exe_answer(q, 7, 41), EXE_UNKNOWN);
+	second.slot = PERMISSION_SLOTS;
+	watch_queue_answer_exe(q, &second, EXE_TRUSTED);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -232,6 +251,7 @@ int main(void)
 		TEST(full),
 		TEST(lost_once_more),
 		TEST(every_change_is_handled_or_counted),
+		TEST(an_answer_about_an_exe_is_for_one_permission),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

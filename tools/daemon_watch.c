@@ -54,7 +54,7 @@ static struct known_home *find_home(struct daemon *d, uid_t uid, uint64_t now_ns
 			return &d->homes[i];
 	h = d->n_homes < HOMES_KNOWN_MAX ? &d->homes[d->n_homes++] : evict_home(d, now_ns);
 	if (h)
-		*h = (struct known_home){ .uid = uid };
+		*h = (struct known_home){ .uid = uid, .used_ns = now_ns };
 	return h;
 }
 
