@@ -26,9 +26,12 @@ for i in $(seq 130); do
 	(cd "$TEST_HOME/fake/h$i" && timeout 10 "${IN_TREE[@]}" true) >"$SCRATCH/out" 2>&1 ||
 		diag "project $i: $(tail -n 1 "$SCRATCH/out")"
 done
-new_home() { mv "$OTHER_HOME" "$OTHER_HOME.old" && other_home; }
-ok "the other user's home is a new one" new_home
-denied "in which the secret is denied, too" \
-	"${OTHER_TREE[@]}" "$(bin plain_open)" "$OTHER_SECRET"
+other_alt() {
+	"${OTHER_OUTSIDE[@]}" mkdir -p "$OTHER_HOME/alt/.aws" &&
+		"${OTHER_OUTSIDE[@]}" cp "$OTHER_SECRET" "$OTHER_HOME/alt/.aws/credentials"
+}
+ok "the other user has a second home" other_alt
+denied "in which the secret is denied, too" "${OTHER_OUTSIDE[@]}" HOME="$OTHER_HOME/alt" \
+	"$(bin oknek)" --run-dir "$RUN" run -- "$(bin plain_open)" "$OTHER_HOME/alt/.aws/credentials"
 ok "the daemon stops cleanly" stop_daemon
 done_testing

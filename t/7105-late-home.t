@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # A home that is created only after its user's first run is protected for the next run at once, and
-# for a tree that lives already within two seconds.
+# for a tree that lives already within two seconds. So is one that is put in the place of another.
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=t/attack/scene.sh
 . t/attack/scene.sh
@@ -17,7 +17,11 @@ for type in tmpfs ext4; do
 	ok "$type: the home is created" other_home
 	denied "$type: the next run is denied" "${OTHER_TREE[@]}" "$(bin plain_open)" "$OTHER_SECRET"
 	gets "$type: outside it opens" "${OTHER_OUTSIDE[@]}" "$(bin plain_open)" "$OTHER_SECRET"
-	mv "$OTHER_HOME" "$OTHER_HOME.old.$type"
+	ok "$type: another home in its place" eval 'mv "$OTHER_HOME" "$OTHER_HOME.old" && other_home'
+	denied "$type: the next run is denied" "${OTHER_TREE[@]}" "$(bin plain_open)" "$OTHER_SECRET"
+	denied "$type: in the old one, too" \
+		"${OTHER_TREE[@]}" "$(bin plain_open)" "$OTHER_HOME.old/.aws/credentials"
+	mv "$OTHER_HOME" "$OTHER_HOME.older"
 	ok "$type: stop" stop_daemon
 	rm -rf "$STATE"
 

@@ -36,6 +36,7 @@ lost() { echo $(($(status_get feed.lost))); }
 before=$(lost)
 
 timeout 14 "${IN_TREE[@]}" "$(bin atk_renames)" "$TEST_HOME" .kube 11 >"$SCRATCH/renames" 2>&1 &
+agents=($!)
 sleep 0.5
 for _ in 1 2 3; do as_user "$(bin atk_execs)" 5 >>"$SCRATCH/execs" 2>&1 & done
 for i in 1 2 3 4; do
