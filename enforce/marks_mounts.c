@@ -2,7 +2,8 @@
 /*
  * The kernel drops marks with the filesystem that is unmounted, and what is mounted next has none.
  * inotify tells of an unmount (fanotify does not), mountinfo of a mount; mount ids are used again
- * at once, so that the table alone does not tell a remount.
+ * at once, so that the table alone does not tell a remount. inotify also tells when a home or
+ * project is moved away: what is above it has no mark that could.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,22 +30,29 @@ void marks_mounts_close(struct marks *m)
 	cleanup_close(&m->unmount_fd);
 }
 
+static bool is_followed(const struct marks *m, uint64_t dev)
+{
+	for (unsigned i = 0; i < m->n_unmount_devs; i++)
+		if (m->unmount_devs[i] == dev)
+			return true;
+	return m->n_unmount_devs == UNMOUNT_DEVS_MAX;
+}
+
 void marks_mounts_follow(struct marks *m, const struct lookup_found *f)
 {
+	bool root = m->walking && !strcmp(f->path, marks_place_path(m->walking));
 	char link[40];
 
-	if (!f->is_dir || m->n_unmount_devs == UNMOUNT_DEVS_MAX)
+	if (!f->is_dir || (!root && is_followed(m, f->dev)))
 		return;
-	for (unsigned i = 0; i < m->n_unmount_devs; i++)
-		if (m->unmount_devs[i] == f->dev)
-			return;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
-	/* Any mask will do: IN_UNMOUNT is always told. */
-	if (inotify_add_watch(m->unmount_fd, link, IN_DELETE_SELF) >= 0)
+	/* IN_UNMOUNT is told whatever the mask. */
+	if (inotify_add_watch(m->unmount_fd, link, IN_MOVE_SELF | IN_DELETE_SELF) >= 0 &&
+	    !is_followed(m, f->dev))
 		m->unmount_devs[m->n_unmount_devs++] = f->dev;
 }
 
-static bool was_unmounted(struct marks *m)
+static bool has_gone(struct marks *m)
 {
 	char buf[4096] __attribute__((aligned(8)));
 	bool gone = false;
@@ -57,7 +65,8 @@ static bool was_unmounted(struct marks *m)
 			/* A directory that was deleted no longer stands for its filesystem either. */
 			if (e->mask & (IN_UNMOUNT | IN_IGNORED | IN_Q_OVERFLOW))
 				m->n_unmount_devs = 0;
-			gone |= (e->mask & (IN_UNMOUNT | IN_Q_OVERFLOW)) != 0;
+			gone |= (e->mask & (IN_UNMOUNT | IN_Q_OVERFLOW | IN_MOVE_SELF |
+					    IN_DELETE_SELF)) != 0;
 			at += sizeof(*e) + e->len;
 		}
 	return gone;
@@ -93,7 +102,7 @@ static uint64_t digest(struct marks *m)
 
 bool marks_mounts_differ(struct marks *m)
 {
-	return was_unmounted(m) | (digest(m) != m->mounts_digest);
+	return has_gone(m) | (digest(m) != m->mounts_digest);
 }
 
 void marks_mounts_settled(struct marks *m)

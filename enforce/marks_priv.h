@@ -10,7 +10,7 @@
 
 #define PLACES_MAX 512
 #define GAPS_MAX 256
-#define GAPS_TOLD_MAX 1024
+#define GAPS_TOLD_MAX 256
 #define OBJECTS_MAX 65536
 #define UIDS_MAX 256
 #define UNMOUNT_DEVS_MAX 64
@@ -64,7 +64,7 @@ struct marks {
 	const struct place *walking; /* the place that is being looked through */
 	bool root_gap;               /* and its own directory could not be */
 	int mountinfo_fd;
-	int unmount_fd; /* inotify: one directory of each filesystem, for IN_UNMOUNT */
+	int unmount_fd; /* inotify: places, and one directory of each filesystem */
 	uint64_t unmount_devs[UNMOUNT_DEVS_MAX];
 	unsigned n_unmount_devs;
 	bool mounts_changed;
