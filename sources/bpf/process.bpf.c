@@ -57,7 +57,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 20);
+	__uint(max_entries, 1 << 19);
 } ring SEC(".maps");
 
 #define COUNT(what) __sync_fetch_and_add(&counters.what, 1)
