@@ -42,13 +42,37 @@ static void add_home(struct homes *h, const char *home)
 	h->path[h->n++] = home;
 }
 
+/*
+ * A program that opens many files is looked at once: an exec, whose record is taken from the feed
+ * before anything that the new program does is judged, forgets it.
+ */
+static void read_exe(struct fanotify_source *s, const struct member *m)
+{
+	struct known_exe *k = &s->exes[(unsigned)m->tgid % EXES_KNOWN];
+	char link[32];
+
+	if (k->tgid == m->tgid && k->start_time_ns == m->start_time_ns && m->start_time_ns) {
+		memcpy(s->exe, k->path, sizeof(k->path));
+		return;
+	}
+	snprintf(link, sizeof(link), "/proc/%d/exe", m->tgid);
+	read_link(link, s->exe, sizeof(s->exe));
+	if (!s->exe[0] || strlen(s->exe) >= sizeof(k->path))
+		return;
+	k->tgid = m->tgid;
+	k->start_time_ns = m->start_time_ns;
+	memcpy(k->path, s->exe, strlen(s->exe) + 1);
+}
+
+void fanotify_exec_seen(struct source *base, pid_t tgid)
+{
+	((struct fanotify_source *)base)->exes[(unsigned)tgid % EXES_KNOWN].tgid = 0;
+}
+
 void fanotify_subject(struct fanotify_source *s, const struct member *m, struct subject *ret)
 {
 	struct tree *tree = proctree_tree(s->c.tree, m->tree_id);
-	char link[32];
-
-	snprintf(link, sizeof(link), "/proc/%d/exe", m->tgid);
-	read_link(link, s->exe, sizeof(s->exe));
+	read_exe(s, m);
 	proctree_lineage(s->c.tree, m->tgid, s->lineage, sizeof(s->lineage));
 	*ret = (struct subject){
 		.tgid = m->tgid,
@@ -350,6 +374,9 @@ static int read_permissions(struct fanotify_source *s, struct bus *b)
 		}
 		s->changes_fresh = false;
 		handled += handle_permissions(s, b, n);
+		/* A buffer that was not filled has emptied the queue; epoll tells if not. */
+		if ((size_t)n + FAN_EVENT_METADATA_LEN <= sizeof(s->buf))
+			break;
 	}
 	return handled;
 }
@@ -443,21 +470,38 @@ void fanotify_each_parked(struct source *base,
 
 /* --- the source --------------------------------------------------------------------------- */
 
+/* What is ready, by the kind of descriptor: a system call instead of a vain read of each. */
+static unsigned what_is_ready(struct fanotify_source *s)
+{
+	struct epoll_event ready[2 + 2 * WATCH_FILESYSTEMS_MAX];
+	unsigned what = 0;
+	int n = epoll_wait(s->epoll_fd, ready, ARRAY_SIZE(ready), 0);
+
+	for (int i = 0; i < n; i++)
+		what |= ready[i].data.u32;
+	return what;
+}
+
 static int fanotify_source_dispatch(struct source *base, struct bus *b)
 {
 	struct fanotify_source *s = (void *)base;
+	unsigned ready = what_is_ready(s);
+	int handled = 0;
 	uint64_t n;
-	int handled;
 
 	s->bus = b;
 	objects_quiescent(s->c.objects);
 	fanotify_drain_feed(base);
 	s->changes_fresh = false;
-	handled = read_permissions(s, b);
-	changes_drained(s);
-	if (read(s->c.queue->done_fd, &n, sizeof(n)) > 0 || permission_parked(s->c.permissions))
+	if (ready & READY_PERMISSION)
+		handled = read_permissions(s, b);
+	if (ready & READY_CHANGE)
+		changes_drained(s);
+	if ((ready & READY_DONE && read(s->c.queue->done_fd, &n, sizeof(n)) > 0) ||
+	    permission_parked(s->c.permissions))
 		recheck_parked(s, b);
-	fanotify_drain_opens(s, b);
+	if (ready & READY_OPEN)
+		fanotify_drain_opens(s, b);
 	objects_quiescent(s->c.objects);
 	return handled ? handled : -EAGAIN;
 }
@@ -516,9 +560,9 @@ static const struct source_ops fanotify_ops = {
 	.close = fanotify_source_close,
 };
 
-static int watch_fd(struct fanotify_source *s, int fd)
+static int watch_fd(struct fanotify_source *s, int fd, enum ready what)
 {
-	struct epoll_event ee = { .events = EPOLLIN };
+	struct epoll_event ee = { .events = EPOLLIN, .data.u32 = what };
 
 	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ee) < 0 ? -errno : 0;
 }
@@ -544,21 +588,21 @@ static int open_groups(struct fanotify_source *s)
 				      O_RDONLY | O_LARGEFILE | O_CLOEXEC | O_NONBLOCK | O_NOATIME);
 	if (g->permission < 0)
 		return -errno;
-	err = watch_fd(s, g->permission);
+	err = watch_fd(s, g->permission, READY_PERMISSION);
 	for (int i = 0; i < WATCH_FILESYSTEMS_MAX && !err; i++) {
 		int fd = notify_group(FAN_UNLIMITED_QUEUE);
 
 		if (fd < 0)
 			return fd;
 		g->notify[i] = fd;
-		err = watch_fd(s, fd);
+		err = watch_fd(s, fd, READY_CHANGE);
 		if (err)
 			break;
 		fd = notify_group(0);
 		if (fd < 0)
 			return fd;
 		g->observe[i] = fd;
-		err = watch_fd(s, fd);
+		err = watch_fd(s, fd, READY_OPEN);
 	}
 	return err;
 }
@@ -582,7 +626,7 @@ int fanotify_open(const struct fanotify_config *c, struct source **ret, struct w
 	else
 		err = open_groups(s);
 	if (!err)
-		err = watch_fd(s, c->queue->done_fd);
+		err = watch_fd(s, c->queue->done_fd, READY_DONE);
 	if (err) {
 		fanotify_source_close(&s->base);
 		return err;

@@ -73,6 +73,9 @@ void fanotify_expire(struct source *s, struct bus *b, uint64_t now_ns);
 void fanotify_finish(struct source *s, struct bus *b);
 void fanotify_figures(const struct source *s, struct fanotify_figures *ret);
 
+/* A process runs another program from here on. Verdict thread. */
+void fanotify_exec_seen(struct source *s, pid_t tgid);
+
 /* Parked permissions, for `oknek pending`. */
 void fanotify_each_parked(struct source *s,
 			  void (*fn)(void *arg, const struct permission *p), void *arg);

@@ -20,6 +20,16 @@ struct parked {
 	uint64_t exe_seq;  /* of the question whether its exe is a trusted reader; 0: not asked */
 };
 
+enum ready { READY_PERMISSION = 1, READY_CHANGE = 2, READY_OPEN = 4, READY_DONE = 8 };
+
+#define EXES_KNOWN 64
+
+struct known_exe {
+	pid_t tgid; /* 0: none */
+	uint64_t start_time_ns;
+	char path[256];
+};
+
 struct fanotify_source {
 	struct source base;
 	struct fanotify_config c;
@@ -42,6 +52,7 @@ struct fanotify_source {
 	struct fanotify_figures fig;
 	uint64_t started_ns;
 
+	struct known_exe exes[EXES_KNOWN];
 	char path[4096], exe[4096], lineage[LINEAGE_MAX]; /* of the event in hand */
 	/* A permission event has no records after it. */
 	uint8_t buf[PERM_EVENTS_MAX * sizeof(struct fanotify_event_metadata)]

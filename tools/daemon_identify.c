@@ -81,6 +81,8 @@ void daemon_on_exec(void *arg, const struct process_exec *e)
 	char exe[4096];
 	int err;
 
+	if (d->fanotify)
+		fanotify_exec_seen(d->fanotify, e->tgid);
 	if (e->member) {
 		note_relaunch(d, e);
 		return;
