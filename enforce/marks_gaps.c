@@ -25,21 +25,29 @@ static uint64_t gap_hash(const char *path, const char *why)
 	return x;
 }
 
-static bool was_told(struct marks *m, uint64_t hash)
+enum telling { TELL, TELL_LAST, TELL_NOT };
+
+/* Each uid has a share of what is told, so that none uses up that of others; what comes after its
+ * last is only counted. */
+static enum telling telling(struct marks *m, uint64_t hash, uid_t uid)
 {
-	for (unsigned i = 0; i < m->n_told; i++)
-		if (m->told[i] == hash)
-			return true;
-	if (m->n_told < GAPS_TOLD_MAX)
-		m->told[m->n_told++] = hash;
-	else
-		return true;
-	return false;
+	unsigned mine = 0;
+
+	for (unsigned i = 0; i < m->n_told; i++) {
+		if (m->told[i].hash == hash)
+			return TELL_NOT;
+		mine += m->told[i].uid == uid;
+	}
+	if (mine >= GAPS_TOLD_PER_UID || m->n_told == GAPS_TOLD_MAX)
+		return TELL_NOT;
+	m->told[m->n_told++] = (struct told){ hash, uid };
+	return mine + 1 == GAPS_TOLD_PER_UID || m->n_told == GAPS_TOLD_MAX ? TELL_LAST : TELL;
 }
 
 void marks_gap(struct marks *m, const char *path, const char *why)
 {
-	bool known = false, tell;
+	enum telling tell = TELL_NOT;
+	bool known = false;
 
 	pthread_mutex_lock(&m->lock);
 	for (unsigned i = 0; i < m->n_gaps && !known; i++)
@@ -58,10 +66,14 @@ void marks_gap(struct marks *m, const char *path, const char *why)
 	} else if (!known) {
 		m->stats.gaps_uncounted++;
 	}
-	tell = !known && !was_told(m, gap_hash(path, why));
+	if (!known)
+		tell = telling(m, gap_hash(path, why), m->walk_uid);
 	pthread_mutex_unlock(&m->lock);
-	if (tell && m->c.gap)
-		m->c.gap(m->c.arg, path, why);
+	if (tell == TELL_NOT || !m->c.gap)
+		return;
+	m->c.gap(m->c.arg, path, why);
+	if (tell == TELL_LAST)
+		m->c.gap(m->c.arg, path, "and more of this user, which are only counted from here on");
 }
 
 void marks_clear_gaps(struct marks *m)

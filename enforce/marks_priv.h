@@ -10,7 +10,8 @@
 
 #define PLACES_MAX 512
 #define GAPS_MAX 256
-#define GAPS_TOLD_MAX 256
+#define GAPS_TOLD_MAX 1024
+#define GAPS_TOLD_PER_UID 128
 #define OBJECTS_MAX 65536
 #define UIDS_MAX 256
 #define UNMOUNT_DEVS_MAX 64
@@ -24,6 +25,11 @@ struct place {
 	char project[1024];
 	bool own;     /* the uid's home in the password database, or the system's paths */
 	bool ok;      /* looked through; else it is tried again */
+};
+
+struct told { /* a gap that was logged and recorded */
+	uint64_t hash;
+	uid_t uid; /* in whose places it is */
 };
 
 struct uid_count {
@@ -77,7 +83,7 @@ struct marks {
 	bool stop;
 	struct gap gaps[GAPS_MAX];
 	unsigned n_gaps;
-	uint64_t told[GAPS_TOLD_MAX]; /* hashes of the gaps that were told */
+	struct told told[GAPS_TOLD_MAX];
 	unsigned n_told;
 	struct marks_stats stats;
 };
