@@ -124,15 +124,21 @@ static void add_name(struct file_object *f, const char *path, const char *home)
 }
 
 /* The names to judge by: what the descriptor says now, then what the object is protected as. */
-static void collect_names(struct fanotify_source *s, struct event *ev, const struct parked *ctx,
+static void collect_names(struct fanotify_source *s, struct event *ev, struct parked *ctx,
 			  const struct object *obj)
 {
 	char link[40];
+	struct stat st;
 	size_t len;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", ev->perm->event_fd);
 	read_link(link, s->path, sizeof(s->path));
 	len = strlen(s->path);
+	/* It may have been unlinked since it was read, while it was parked. */
+	if (!ctx->unlinked && len >= sizeof(deleted_suffix) &&
+	    !strcmp(s->path + len - (sizeof(deleted_suffix) - 1), deleted_suffix) &&
+	    fstat(ev->perm->event_fd, &st) == 0)
+		ctx->unlinked = st.st_nlink == 0;
 	if (ctx->unlinked && len >= sizeof(deleted_suffix) &&
 	    !strcmp(s->path + len - (sizeof(deleted_suffix) - 1), deleted_suffix))
 		s->path[len - (sizeof(deleted_suffix) - 1)] = '\0';

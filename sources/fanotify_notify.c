@@ -35,10 +35,10 @@ static bool rooted_below(const struct pathset *ps, const char *path, const char 
 }
 
 static bool path_matters(const struct pathset *ps, const struct object_name *on,
-			 const char *path, bool is_dir)
+			 const char *path, bool is_dir, enum verdict *verdict)
 {
 	const char *home = on->home[0] ? on->home : NULL;
-	unsigned reach = pathset_reach(ps, path, home, NULL);
+	unsigned reach = pathset_reach(ps, path, home, verdict);
 
 	if (reach & GLOB_HERE)
 		return true;
@@ -58,14 +58,17 @@ static bool name_matters(struct fanotify_source *s, const struct object *dir, co
 	for (unsigned i = 0; i < dir->n_names; i++) {
 		const struct object_name *on = &dir->names[i];
 		int err = object_child_path(on, name, path, sizeof(path));
+		enum verdict verdict = VERDICT_ALLOW;
 
 		if (err == -ENOENT)
 			continue;
 		/* Too long to judge by name: let the mark thread look at it. */
-		if (err || on->via[0] || path_matters(ps, on, path, is_dir)) {
+		if (!err && !path_matters(ps, on, path, is_dir, &verdict) && !on->via[0])
+			continue;
+		/* A name that only warns must not take the place of one that is denied. */
+		if (!err && verdict == VERDICT_BLOCK)
 			memcpy(s->change_path, path, sizeof(path));
-			return true;
-		}
+		return true;
 	}
 	return false;
 }

@@ -45,7 +45,7 @@ struct fanotify_source {
 	struct parked parked[PERMISSION_SLOTS];
 	bool changes_fresh, changes_all; /* drained since the last read; and nothing was left */
 	uint64_t change_seq; /* of the last change that was queued */
-	char change_path[4096]; /* and the name that it was about */
+	char change_path[4096]; /* the last name that was given to something and is to be denied */
 
 	uint64_t seq;
 	uint64_t read, malformed, lost;
