@@ -41,6 +41,30 @@ static bool agent_name_is_valid(const char *s)
 
 /* --- the child --------------------------------------------------------------------------------- */
 
+/* execvp() says EACCES when it could not look into one directory of PATH, though the others have no
+ * such command: then it was not found. */
+static bool is_in_path(const char *name)
+{
+	const char *path = getenv("PATH"), *end;
+
+	if (strchr(name, '/') || !path)
+		return true;
+	for (;; path = end + 1) {
+		_cleanup_free_ char *file = NULL;
+
+		end = strchrnul(path, ':');
+		if (asprintf(&file, "%.*s%s%s", (int)(end - path), path, end > path ? "/" : "",
+			     name) < 0) {
+			file = NULL;
+			return true;
+		}
+		if (access(file, F_OK) == 0)
+			return true;
+		if (!*end)
+			return false;
+	}
+}
+
 static void __attribute__((noreturn)) become_command(int go_fd, char **argv,
 						     const struct inherited *in)
 {
@@ -56,6 +80,8 @@ static void __attribute__((noreturn)) become_command(int go_fd, char **argv,
 	sigprocmask(SIG_SETMASK, &in->mask, NULL);
 	execvp(argv[0], argv);
 	n = errno;
+	if (n == EACCES && !is_in_path(argv[0]))
+		n = ENOENT;
 	cli_error("%s: %s", argv[0], strerror((int)n));
 	_exit(n == ENOENT || n == ENOTDIR ? RUN_NOT_FOUND : RUN_NOT_EXECUTABLE);
 }
@@ -235,7 +261,8 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (!cli_positional(cli, r, 1, INT_MAX))
 		return RUN_NOT_WATCHED;
 	if (!agent_name_is_valid(agent)) {
-		cli_usage(cli, "an agent's name is 1 to %d letters, digits, dots and dashes",
+		cli_usage(cli, "an agent's name is 1 to %d letters, digits, dots, dashes and "
+			       "underscores",
 			  AGENT_NAME_MAX);
 		return RUN_NOT_WATCHED;
 	}
