@@ -148,6 +148,11 @@ char *cli_tilde(const char *path, uid_t uid);
 /* "18:25:02", "2026-11-21 18:25:02" when that is not today. */
 void cli_time(int64_t unix_s, int64_t now, char buf[32]);
 
+/* one for a single thing, many for none or more. */
+const char *cli_plural(int64_t n, const char *one, const char *many);
+/* The line "mode" of a status: also what is configured, and a pause. */
+void cli_mode_field(const struct cli *cli, const json_t *status);
+
 /* Strings of a JSON object, "" when absent or of another type. */
 const char *cli_str(const json_t *obj, const char *key);
 int64_t cli_int(const json_t *obj, const char *key);
@@ -159,8 +164,10 @@ const char *cli_errno_name(const json_t *e);
 /* The line of one record:
  * 18:25:02 BLOCK R3 credential-read ~/.aws/credentials  claude-code  pid 4711 cat  EPERM via … */
 void cli_event_line(const struct cli *cli, const json_t *record);
-/* The words of `oknek why` for one item. */
-void cli_why_text(const struct cli *cli, const json_t *item);
+/* The words of `oknek why` for one item: what happened, and with `advice` what to do now. */
+void cli_why_text(const struct cli *cli, const json_t *item, bool advice);
+/* Whether the advice for both is the same, word for word. */
+bool cli_why_same_advice(const json_t *a, const json_t *b);
 
 /* A filter of records, from the options of events and export. */
 struct cli_filter {

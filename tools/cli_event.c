@@ -60,17 +60,36 @@ static void print_value(const json_t *v)
 		cli_text(text);
 }
 
-/* key=value of what was captured. */
+/* In quotes where a value could be taken for two, or for another key. */
+static void print_quoted(const json_t *v)
+{
+	const char *s = json_string_value(v);
+	_cleanup_free_ char *text = NULL;
+
+	if (!s || (*s && !strpbrk(s, " \"="))) {
+		print_value(v);
+		return;
+	}
+	text = json_dumps(v, JSON_ENCODE_ANY);
+	if (text)
+		cli_text(text);
+}
+
+/* key=value of what was captured; of an object, its own keys. */
 static void print_capture(const json_t *capture)
 {
 	const char *key;
 	json_t *v;
 
 	json_object_foreach((json_t *)capture, key, v) {
+		if (json_is_object(v)) {
+			print_capture(v);
+			continue;
+		}
 		putchar(' ');
 		cli_text(key);
 		putchar('=');
-		print_value(v);
+		print_quoted(v);
 	}
 }
 
@@ -118,7 +137,7 @@ static void print_outcome(const json_t *record)
 	else
 		cli_text(outcome);
 	if (*error || !strcmp(outcome, "denied") || !strcmp(outcome, "allowed")) {
-		if (*mechanism) {
+		if (*mechanism && strcmp(mechanism, "detect") != 0) {
 			fputs(" via ", stdout);
 			cli_text(mechanism);
 		}
@@ -132,6 +151,24 @@ static void print_outcome(const json_t *record)
 	}
 }
 
+/* Who operated, and without what says nothing: the command is the record's name mostly. */
+static void print_operator(json_t *capture, const char *name)
+{
+	_cleanup_json_ json_t *rest = json_copy(capture);
+	const json_t *caller = json_object_get(capture, "caller");
+
+	json_object_del(rest, "caller");
+	if (!strcmp(cli_str(capture, "command"), name))
+		json_object_del(rest, "command");
+	if (json_is_integer(json_object_get(capture, "more")) && cli_int(capture, "more") == 0)
+		json_object_del(rest, "more");
+	print_capture(rest);
+	if (json_is_object(caller))
+		printf("%sby uid %lld pid %lld%s", json_object_size(rest) > 0 ? "  " : " ",
+		       (long long)cli_int(caller, "uid"), (long long)cli_int(caller, "pid"),
+		       json_is_true(json_object_get(caller, "member")) ? ", watched" : "");
+}
+
 static void print_own(const struct cli *cli, const struct label *l, const json_t *record)
 {
 	const json_t *rule = json_object_get(record, "rule");
@@ -142,7 +179,10 @@ static void print_own(const struct cli *cli, const struct label *l, const json_t
 	putchar(' ');
 	print_name(cli_str(rule, "name"));
 	putchar(' ');
-	print_capture(json_object_get(record, "capture"));
+	if (!strcmp(l->key, "O2"))
+		print_operator(json_object_get(record, "capture"), cli_str(rule, "name"));
+	else
+		print_capture(json_object_get(record, "capture"));
 	putchar('\n');
 }
 
@@ -249,16 +289,26 @@ static void why_advice(const json_t *item)
 	else
 		fputs(" Nothing was stopped. The user sees this in `oknek events`: prefer to ask "
 		      "before reading such a file", stdout);
+	putchar('.');
 	if (*line) {
-		fputs(", or to ask an administrator to add this line to /etc/oknek/oknek.yaml: ",
+		fputs(" Should every agent be able to read it by this program, an administrator adds "
+		      "this line to /etc/oknek/oknek.yaml: ",
 		      stdout);
 		cli_text(line);
-		return;
 	}
-	putchar('.');
 }
 
-void cli_why_text(const struct cli *cli, const json_t *item)
+bool cli_why_same_advice(const json_t *a, const json_t *b)
+{
+	static const char *const keys[] = { "verdict", "readers_line", "advice" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (strcmp(cli_str(a, keys[i]), cli_str(b, keys[i])) != 0)
+			return false;
+	return true;
+}
+
+void cli_why_text(const struct cli *cli, const json_t *item, bool advice)
 {
 	char when[32] = "";
 	int64_t t;
@@ -269,7 +319,8 @@ void cli_why_text(const struct cli *cli, const json_t *item)
 	putchar(' ');
 	why_act(item);
 	why_rule(item);
-	why_advice(item);
+	if (advice)
+		why_advice(item);
 	putchar('\n');
 }
 

@@ -297,6 +297,28 @@ void cli_time(int64_t unix_s, int64_t now, char buf[32])
 		strftime(buf, 32, "%Y-%m-%d %H:%M:%S", &tm);
 }
 
+const char *cli_plural(int64_t n, const char *one, const char *many)
+{
+	return n == 1 ? one : many;
+}
+
+void cli_mode_field(const struct cli *cli, const json_t *status)
+{
+	const char *mode = cli_str(status, "mode"), *wanted = cli_str(status, "configured_mode");
+	const json_t *paused = json_object_get(status, "paused_until");
+	char when[32];
+
+	if (json_is_integer(paused)) {
+		cli_time(json_integer_value(paused), cli->now, when);
+		cli_field(cli, "mode", "paused until %s, then %s", when, wanted);
+	} else if (*wanted && strcmp(mode, wanted) != 0) {
+		cli_field(cli, "mode", "%s (configured: %s)", mode, wanted);
+	} else {
+		cli_field(cli, "mode", "%s%s", mode,
+			  strcmp(mode, "observe") ? "" : ": nothing is stopped");
+	}
+}
+
 const char *cli_str(const json_t *obj, const char *key)
 {
 	const char *s = json_string_value(json_object_get(obj, key));

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <string.h>
 
 #include "core/cleanup.h"
@@ -32,7 +33,8 @@ static int export_file(const struct cli *cli, const char *db, const json_t *req)
 	int r = store_query(db, &filter, take_row, (void *)cli);
 
 	if (r < 0) {
-		cli_error("cannot read %s: %s", db, strerror(-r));
+		cli_error("cannot read %s: %s", db,
+			  r == -EBADMSG ? "it is no database" : strerror(-r));
 		return CLI_FAILED;
 	}
 	return CLI_DONE;

@@ -24,15 +24,26 @@ static int run(struct cli *cli, int argc, char **argv)
 		    CLI_TIMEOUT_MS, NULL, NULL, &res);
 	if (r != CLI_DONE)
 		return r;
+	if (mode && !cli->json) {
+		/* What serves now may be another: a pause goes on. */
+		json_decref(res);
+		res = NULL;
+		r = cli_ask(cli, json_pack("{s:s}", "cmd", "status"), CLI_TIMEOUT_MS, NULL, NULL,
+			    &res);
+		if (r != CLI_DONE)
+			return r;
+	}
 	if (cli->json && !mode) {
 		_cleanup_json_ json_t *only =
-			json_pack("{s:s}", "mode", cli_str(res, "mode"));
+			json_pack("{s:s,s:s,s:O?}", "mode", cli_str(res, "mode"),
+				  "configured_mode", cli_str(res, "configured_mode"),
+				  "paused_until", json_object_get(res, "paused_until"));
 
 		cli_json_line(cli, only, NULL);
 	} else if (cli->json) {
 		cli_json_line(cli, res, NULL);
 	} else {
-		cli_field(cli, "mode", "%s", cli_str(res, "mode"));
+		cli_mode_field(cli, res);
 	}
 	return cli_flush();
 }

@@ -5,8 +5,23 @@
 #include "core/cleanup.h"
 #include "tools/cli.h"
 
+/* Characters of the longest dotted name in obj. */
+static int name_width(const json_t *obj)
+{
+	int most = 0;
+	const char *key;
+	json_t *v;
+
+	json_object_foreach((json_t *)obj, key, v) {
+		int n = (int)strlen(key) + (json_is_object(v) ? 1 + name_width(v) : 0);
+
+		most = n > most ? n : most;
+	}
+	return most < 32 ? most : 32;
+}
+
 /* Nested objects as dotted names: readable, and found by grep. */
-static void print_tree(const struct cli *cli, const char *prefix, const json_t *obj)
+static void print_tree(const struct cli *cli, const char *prefix, int width, const json_t *obj)
 {
 	const char *key;
 	json_t *v;
@@ -20,7 +35,7 @@ static void print_tree(const struct cli *cli, const char *prefix, const json_t *
 			return;
 		}
 		if (json_is_object(v)) {
-			print_tree(cli, name, v);
+			print_tree(cli, name, width, v);
 			continue;
 		}
 		if (!json_is_string(v))
@@ -28,7 +43,7 @@ static void print_tree(const struct cli *cli, const char *prefix, const json_t *
 		/* Keys are the daemon's own names, but for those of what was captured. */
 		char *safe = cli_escape(name, strlen(name));
 
-		cli_printf(cli, CLI_BOLD, "%-20s", safe);
+		cli_printf(cli, CLI_BOLD, "%-*s", width, safe);
 		free(safe);
 		putchar(' ');
 		cli_text(text ? text : json_string_value(v));
@@ -58,7 +73,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	}
 	cli_event_line(cli, record);
 	putchar('\n');
-	print_tree(cli, "", record);
+	print_tree(cli, "", name_width(record), record);
 	return cli_flush();
 }
 

@@ -24,23 +24,6 @@ static char *joined(const json_t *array, const char *key)
 	return text;
 }
 
-static void print_mode(const struct cli *cli, const json_t *st)
-{
-	const char *mode = cli_str(st, "mode"), *wanted = cli_str(st, "configured_mode");
-	const json_t *paused = json_object_get(st, "paused_until");
-	char when[32];
-
-	if (json_is_integer(paused)) {
-		cli_time(json_integer_value(paused), cli->now, when);
-		cli_field(cli, "mode", "paused until %s, then %s", when, wanted);
-	} else if (*wanted && strcmp(mode, wanted) != 0) {
-		cli_field(cli, "mode", "%s (configured: %s)", mode, wanted);
-	} else {
-		cli_field(cli, "mode", "%s%s", mode,
-			  strcmp(mode, "observe") ? "" : ": nothing is stopped");
-	}
-}
-
 static void print_sources(const struct cli *cli, const json_t *st)
 {
 	json_t *v;
@@ -61,12 +44,19 @@ static void print_feed(const struct cli *cli, const json_t *st)
 
 	if (!feed)
 		return;
-	if (json_is_string(gaps) && json_string_length(gaps) > 0)
-		cli_field(cli, "processes", "by %s: %s", cli_str(feed, "name"),
-			  json_string_value(gaps));
-	else
-		cli_field(cli, "processes", "by %s, %lld lost", cli_str(feed, "name"),
-			  (long long)cli_int(feed, "lost"));
+	cli_field(cli, "processes", "by %s, %lld lost: %s", cli_str(feed, "name"),
+		  (long long)cli_int(feed, "lost"),
+		  json_string_length(gaps) > 0 ? json_string_value(gaps) : "no gaps known");
+}
+
+static void print_watched(const struct cli *cli, const char *name, const char *agent,
+			  const json_t *counts)
+{
+	int64_t members = cli_int(counts, "members"), trees = cli_int(counts, "trees");
+
+	cli_field(cli, name, "%s%s%lld %s in %lld %s", agent, *agent ? ": " : "",
+		  (long long)members, cli_plural(members, "process", "processes"),
+		  (long long)trees, cli_plural(trees, "tree", "trees"));
 }
 
 static void print_agents(const struct cli *cli, const json_t *st)
@@ -74,14 +64,12 @@ static void print_agents(const struct cli *cli, const json_t *st)
 	json_t *v;
 	size_t i;
 
-	cli_field(cli, "watching", "%lld processes in %lld trees",
-		  (long long)cli_int(st, "members"), (long long)cli_int(st, "trees"));
+	print_watched(cli, "watching", "", st);
 	json_array_foreach(json_object_get(st, "agents"), i, v) {
 		if (json_is_string(v))
 			cli_field(cli, "", "%s", json_string_value(v));
 		else
-			cli_field(cli, "", "%s: %lld processes in %lld trees", cli_str(v, "agent"),
-				  (long long)cli_int(v, "members"), (long long)cli_int(v, "trees"));
+			print_watched(cli, "", cli_str(v, "agent"), v);
 	}
 }
 
@@ -106,15 +94,20 @@ static void print_enforcement(const struct cli *cli, const json_t *st)
 {
 	const json_t *e = json_object_get(st, "enforcement");
 	_cleanup_free_ char *filesystems = joined(json_object_get(e, "filesystems"), NULL);
+	int64_t objects = cli_int(e, "objects"), directories = cli_int(e, "directories");
 	json_t *v;
 	size_t i;
 
 	if (!e)
 		return;
-	cli_field(cli, "enforcement", "%s: %lld files and %lld directories marked on %s",
-		  cli_str(e, "mechanism"), (long long)cli_int(e, "objects"),
-		  (long long)cli_int(e, "directories"),
-		  filesystems && *filesystems ? filesystems : "no filesystem");
+	if (objects == 0 && directories == 0)
+		cli_field(cli, "enforcement", "%s: nothing is marked", cli_str(e, "mechanism"));
+	else
+		cli_field(cli, "enforcement", "%s: %lld %s and %lld %s marked on %s",
+			  cli_str(e, "mechanism"), (long long)objects,
+			  cli_plural(objects, "file", "files"), (long long)directories,
+			  cli_plural(directories, "directory", "directories"),
+			  filesystems && *filesystems ? filesystems : "no filesystem");
 	cli_field(cli, "", "%lld answered, %lld denied, %lld by deadline, %lld pending",
 		  (long long)cli_int(e, "answered"), (long long)cli_int(e, "denied"),
 		  (long long)cli_int(e, "by_deadline"), (long long)cli_int(e, "pending"));
@@ -128,13 +121,15 @@ static void print_evidence(const struct cli *cli, const json_t *st)
 
 	if (!e)
 		return;
-	cli_field(cli, "evidence", "%lld records, %lld pending, %lld lost",
-		  (long long)cli_int(e, "records"), (long long)cli_int(e, "pending"),
-		  (long long)cli_int(e, "lost"));
+	cli_field(cli, "evidence", "%lld %s, %lld pending, %lld lost",
+		  (long long)cli_int(e, "records"),
+		  cli_plural(cli_int(e, "records"), "record", "records"),
+		  (long long)cli_int(e, "pending"), (long long)cli_int(e, "lost"));
 	if (json_is_false(json_object_get(e, "ok")))
 		cli_field(cli, "", "not written now: %s", cli_str(e, "why"));
-	cli_field(cli, "", "head %lld:%s", (long long)cli_int(e, "last_seq"),
-		  cli_str(e, "last_hash"));
+	if (cli_int(e, "last_seq") > 0)
+		cli_field(cli, "", "head %lld:%s", (long long)cli_int(e, "last_seq"),
+			  cli_str(e, "last_hash"));
 	cli_field(cli, "", "key %s", cli_str(e, "key"));
 }
 
@@ -157,7 +152,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		return cli_flush();
 	}
 	cli_field(cli, "oknekd", "%s", cli_str(st, "version"));
-	print_mode(cli, st);
+	cli_mode_field(cli, st);
 	print_sources(cli, st);
 	print_feed(cli, st);
 	print_agents(cli, st);

@@ -25,8 +25,9 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (cli->json)
 		cli_json_line(cli, res, NULL);
 	else
-		cli_field(cli, "unwatched", "tree %lld, %lld processes",
-			  (long long)cli_int(res, "tree"), (long long)cli_int(res, "members"));
+		cli_field(cli, "unwatched", "tree %lld, %lld %s", (long long)cli_int(res, "tree"),
+			  (long long)cli_int(res, "members"),
+			  cli_plural(cli_int(res, "members"), "process", "processes"));
 	return cli_flush();
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/cleanup.h"
 #include "store/store.h"
@@ -47,16 +48,38 @@ static void print_result(const struct cli *cli, const struct store_verify_result
 		cli_printf(cli, CLI_RED, "%-12s", "BROKEN");
 	putchar(' ');
 	if (ok) {
-		printf("%llu records, none altered, removed or reordered\n",
-		       (unsigned long long)v->checked);
+		printf("%llu %s, none altered, removed or reordered\n",
+		       (unsigned long long)v->checked,
+		       cli_plural((int64_t)v->checked, "record", "records"));
 	} else {
 		cli_text(v->problem);
 		putchar('\n');
-		cli_field(cli, "before it", "%llu records hold", (unsigned long long)v->checked);
+		cli_field(cli, "checked", "%llu %s", (unsigned long long)v->checked,
+			  cli_plural((int64_t)v->checked, "record holds", "records hold"));
 	}
-	cli_field(cli, "head", "%llu:%s%s", (unsigned long long)v->last_seq, v->last_hash,
-		  v->head_checked ? "" : " (no signed head to hold it against)");
+	if (v->last_seq > 0)
+		cli_field(cli, "head", "%llu:%s%s", (unsigned long long)v->last_seq, v->last_hash,
+			  v->head_checked ? "" : " (no signed head to hold it against)");
 	cli_field(cli, "key", "%s", v->key_fingerprint);
+}
+
+/* The key is read before the database: when the one is there, it may be the other that is not. */
+static int cannot_verify(const char *db, const char *key, int r)
+{
+	const char *slash = strrchr(db, '/');
+	_cleanup_free_ char *beside = NULL;
+
+	if (asprintf(&beside, "%.*shost.pub", slash ? (int)(slash + 1 - db) : 0, db) < 0)
+		beside = NULL;
+	if (!key)
+		key = beside ? beside : "host.pub";
+	if (r == -EBADMSG)
+		cli_error("cannot verify %s: %s holds no public key", db, key);
+	else if (access(db, F_OK) == 0 && access(key, R_OK) < 0)
+		cli_error("cannot verify %s: its key %s: %s", db, key, strerror(-r));
+	else
+		cli_error("cannot verify %s: %s", db, strerror(-r));
+	return CLI_FAILED;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
@@ -86,11 +109,8 @@ static int run(struct cli *cli, int argc, char **argv)
 	}
 	db = argv[1] ? argv[1] : in_state_dir;
 	r = store_verify(db, key, NULL, seq, hash, &v);
-	if (r < 0) {
-		cli_error("cannot verify %s: %s%s%s", db, strerror(-r), v.problem[0] ? ": " : "",
-			  v.problem);
-		return CLI_FAILED;
-	}
+	if (r < 0)
+		return cannot_verify(db, key, r);
 	if (cli->json)
 		print_json(cli, &v, r == 0);
 	else

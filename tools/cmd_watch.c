@@ -7,9 +7,9 @@ static void print_answer(const struct cli *cli, const json_t *res)
 	json_t *v;
 	size_t i;
 
-	cli_field(cli, "watched", "%lld processes of %s, tree %lld",
-		  (long long)cli_int(res, "members"), cli_str(res, "agent"),
-		  (long long)cli_int(res, "tree"));
+	cli_field(cli, "watched", "%lld %s of %s, tree %lld", (long long)cli_int(res, "members"),
+		  cli_plural(cli_int(res, "members"), "process", "processes"),
+		  cli_str(res, "agent"), (long long)cli_int(res, "tree"));
 	json_array_foreach(json_object_get(res, "open"), i, v)
 		cli_field(cli, i ? "" : "open", "pid %lld has %s open as descriptor %lld already",
 			  (long long)cli_int(v, "pid"), cli_str(v, "path"),

@@ -4,17 +4,25 @@
 
 struct answer {
 	const struct cli *cli;
-	unsigned n;
+	json_t *last; /* not printed yet: what to do is said once for all that are alike */
 };
+
+static void print_last(struct answer *a, const json_t *next)
+{
+	if (a->last)
+		cli_why_text(a->cli, a->last, !next || !cli_why_same_advice(a->last, next));
+	json_decref(a->last);
+	a->last = NULL;
+}
 
 static int take(void *arg, json_t *item, const char *text)
 {
 	struct answer *a = arg;
 
-	a->n++;
 	if (a->cli->json)
 		return cli_json_line(a->cli, item, text);
-	cli_why_text(a->cli, item);
+	print_last(a, item);
+	a->last = json_incref(item);
 	return 0;
 }
 
@@ -24,6 +32,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	int r = cli_options(cli, argc, argv, NULL, false);
 	json_t *req;
 	int64_t pid;
+	bool none;
 
 	if (r < 0)
 		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
@@ -38,9 +47,11 @@ static int run(struct cli *cli, int argc, char **argv)
 		json_object_set_new(req, "pid", json_integer(pid));
 	}
 	r = cli_ask(cli, req, CLI_TIMEOUT_MS, take, &a, NULL);
+	none = !a.last;
+	print_last(&a, NULL);
 	if (r != CLI_DONE)
 		return r;
-	if (a.n == 0 && !cli->json)
+	if (none && !cli->json)
 		puts("oknek has denied nothing here: if something failed, it was not oknek.");
 	return cli_flush();
 }
