@@ -21,7 +21,7 @@ for f in /usr/sbin/oknekd /usr/bin/oknek /usr/share/man/man8/oknekd.8 /usr/share
 done
 is "$(cd "$dest/usr/share/oknek/rules" && ls)" "$(cd rules/core && ls ./*.yaml | sed 's|^\./||')" \
 	"all rules are there"
-is "$(sed -n 's/^ExecStart=//p' "$dest/usr/lib/systemd/system/oknekd.service")" /usr/sbin/oknekd \
+is "$(sed -n 's/^ExecStart=//p' "$dest/usr/lib/systemd/system/oknekd.service")" "/usr/sbin/oknekd --foreground" \
 	"the unit starts what was installed"
 is "$(find "$dest" -type f -perm /022)" "" "nothing can be written by others"
 is "$(have | grep -Ev '^/(usr/(s?bin|lib|share)|etc/oknek)/')" "" "nothing is anywhere else"
