@@ -49,6 +49,9 @@ static int global_options(struct cli *cli, int argc, char **argv)
 			cli->run_dir = argv[i] + 10;
 		} else if (!strcmp(argv[i], "--run-dir") && argv[i + 1]) {
 			cli->run_dir = argv[++i];
+		} else if (!strcmp(argv[i], "--run-dir")) {
+			cli_error("--run-dir needs a value (see oknek --help)");
+			return -1 - CLI_FAILED;
 		} else {
 			cli_error("unknown option %s (see oknek --help)", argv[i]);
 			return -1 - CLI_FAILED;
