@@ -94,6 +94,7 @@ static const char *item_text(char *line, size_t len)
 static int read_answer(FILE *f, cli_item_fn items, void *arg, struct cli_reply *reply)
 {
 	_cleanup_free_ char *line = NULL;
+	bool seen = false;
 	size_t size = 0;
 	ssize_t len;
 
@@ -113,6 +114,7 @@ static int read_answer(FILE *f, cli_item_fn items, void *arg, struct cli_reply *
 		}
 		if (!item)
 			return take_end(j, reply);
+		seen = true;
 		if (items)
 			r = items(arg, item, item_text(line, (size_t)len));
 		if (r)
@@ -122,8 +124,8 @@ static int read_answer(FILE *f, cli_item_fn items, void *arg, struct cli_reply *
 		snprintf(reply->error, sizeof(reply->error), "the daemon does not answer");
 		return -ETIMEDOUT;
 	}
-	snprintf(reply->error, sizeof(reply->error),
-		 "the daemon closed the connection without an answer");
+	snprintf(reply->error, sizeof(reply->error), "the daemon closed the connection %s",
+		 seen ? "before the end" : "without an answer");
 	return -ECONNRESET;
 }
 
