@@ -60,6 +60,7 @@ lib liburing liburing-dev
 lib libseccomp libseccomp-dev
 cmd sudo sudo
 cmd jq jq
+cmd openssl openssl
 cmd strace strace
 cmd ps procps
 cmd file file
