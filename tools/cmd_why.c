@@ -60,7 +60,7 @@ const struct cli_command cmd_why = {
 	.name = "why",
 	.args = "[PID]",
 	.summary = "what was denied, by which rule, and what to do instead",
-	.help = "Without PID: what was lately denied to you (or, inside a watched tree, to the tree).\n"
+	.help = "Without PID: what was lately denied to your processes; to everybody's, for root.\n"
 		"Needs no privilege; the one command that an agent itself may well use.\n",
 	.run = run,
 };
