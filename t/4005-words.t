@@ -36,8 +36,9 @@ s = socket.socket(socket.AF_UNIX)
 s.bind(sys.argv[1] + "/oknek.sock")
 os.chmod(sys.argv[1] + "/oknek.sock", 0o666)
 s.listen()
+s.settimeout(60) # nobody asks any more
 print("ready", flush=True)
-while os.getppid() != 1:
+while True:
     c = s.accept()[0]
     req = json.loads(c.makefile().readline())
     items, result = answers.get(req["cmd"], ([], {}))
@@ -48,6 +49,8 @@ while os.getppid() != 1:
     c.close()
 PY
 python3 "$SCRATCH/daemon.py" "$RUN" >"$SCRATCH/ready" 2>&1 &
+server=$!
+disown
 wait_for 10 grep -q ready "$SCRATCH/ready" || { fail "the test daemon starts"; done_testing; }
 export TZ=UTC
 
@@ -89,6 +92,8 @@ exits 127 "run: a command that is nowhere was not found" \
 exits 126 "one that is there cannot be executed" \
 	"${as[@]}" env PATH="$SCRATCH/closed:$SCRATCH/open" "$cli" --run-dir "$RUN" run notexecutable
 [ "$(id -u)" -eq 0 ] || chmod 700 "$SCRATCH/closed"
+
+kill "$server"
 
 # A database, and what lies beside it.
 err() { { oknek "$@" >/dev/null; } 2>&1; }
