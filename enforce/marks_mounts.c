@@ -102,7 +102,9 @@ static uint64_t digest(struct marks *m)
 
 bool marks_mounts_differ(struct marks *m)
 {
-	return has_gone(m) | (digest(m) != m->mounts_digest);
+	bool gone = has_gone(m);
+
+	return digest(m) != m->mounts_digest || gone;
 }
 
 void marks_mounts_settled(struct marks *m)

@@ -31,7 +31,7 @@ struct process_feed_handler {
 };
 
 struct process_feed_stats {
-	uint64_t forks, execs, exits; /* records read */
+	uint64_t forks, execs, exits; /* records read; forks of members alone */
 	uint64_t lost;                /* overruns and drops */
 	uint64_t malformed;
 };

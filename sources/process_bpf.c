@@ -89,8 +89,8 @@ static int take_fork(struct bpf_feed *b, const struct wire_fork *rec)
 
 	if ((int32_t)rec->parent <= 0 || (int32_t)rec->child <= 0)
 		return -EPROTO;
-	f->stats.forks++;
 	r = proctree_fork(f->tree, (pid_t)rec->parent, (pid_t)rec->child, rec->start_time_ns);
+	f->stats.forks += rec->tree_id || r == 1;
 	if (!rec->tree_id) {
 		/* The parent became a member after the kernel's map was asked. */
 		const struct member *child = r == 1 ? proctree_find(f->tree, (pid_t)rec->child) : NULL;

@@ -3,6 +3,7 @@
 #include "t/rules-test.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/config.h"
@@ -78,8 +79,6 @@ static void rules_without_memory(void **state)
 	int rc;
 
 	(void)state;
-	if (!CAN_FAIL)
-		skip();
 	do {
 		before = in_use;
 		err.text[0] = '\0';
@@ -112,8 +111,6 @@ static void configuration_without_memory(void **state)
 	int rc;
 
 	(void)state;
-	if (!CAN_FAIL)
-		skip();
 	do {
 		before = in_use;
 		fail_at = ++n;
@@ -139,5 +136,10 @@ int main(void)
 		cmocka_unit_test(configuration_without_memory),
 	};
 
+	/* A skip inside cmocka counts as a failure for prove. */
+	if (!CAN_FAIL) {
+		puts("1..0 # SKIP a sanitizer's allocator cannot be made to fail");
+		return 0;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
