@@ -164,8 +164,9 @@ const char *cli_errno_name(const json_t *e);
 /* The line of one record:
  * 18:25:02 BLOCK R3 credential-read ~/.aws/credentials  claude-code  pid 4711 cat  EPERM via … */
 void cli_event_line(const struct cli *cli, const json_t *record);
-/* The words of `oknek why` for one item: what happened, and with `advice` what to do now. */
-void cli_why_text(const struct cli *cli, const json_t *item, bool advice);
+/* The words of `oknek why` for one item: what happened and what to do now; what happened alone. */
+void cli_why_text(const struct cli *cli, const json_t *item);
+void cli_why_fact(const struct cli *cli, const json_t *item);
 /* Whether the advice for both is the same, word for word. */
 bool cli_why_same_advice(const json_t *a, const json_t *b);
 

@@ -308,7 +308,7 @@ bool cli_why_same_advice(const json_t *a, const json_t *b)
 	return true;
 }
 
-void cli_why_text(const struct cli *cli, const json_t *item, bool advice)
+static void why_line(const struct cli *cli, const json_t *item, bool advice)
 {
 	char when[32] = "";
 	int64_t t;
@@ -322,6 +322,16 @@ void cli_why_text(const struct cli *cli, const json_t *item, bool advice)
 	if (advice)
 		why_advice(item);
 	putchar('\n');
+}
+
+void cli_why_text(const struct cli *cli, const json_t *item)
+{
+	why_line(cli, item, true);
+}
+
+void cli_why_fact(const struct cli *cli, const json_t *item)
+{
+	why_line(cli, item, false);
 }
 
 /* --- filters ----------------------------------------------------------------------------------- */

@@ -9,8 +9,10 @@ struct answer {
 
 static void print_last(struct answer *a, const json_t *next)
 {
-	if (a->last)
-		cli_why_text(a->cli, a->last, !next || !cli_why_same_advice(a->last, next));
+	if (a->last && next && cli_why_same_advice(a->last, next))
+		cli_why_fact(a->cli, a->last);
+	else if (a->last)
+		cli_why_text(a->cli, a->last);
 	json_decref(a->last);
 	a->last = NULL;
 }
