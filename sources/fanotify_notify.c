@@ -73,7 +73,8 @@ static bool name_matters(struct fanotify_source *s, const struct object *dir, co
 	return false;
 }
 
-static void handle_change(struct fanotify_source *s, const struct fanotify_event_metadata *md)
+static void handle_change(struct fanotify_source *s, const struct fanotify_event_metadata *md,
+			  const void *event)
 {
 	struct change c = { .type = CHANGE_NAME };
 	const struct object *dir;
@@ -86,7 +87,7 @@ static void handle_change(struct fanotify_source *s, const struct fanotify_event
 		put(s, &c, NULL);
 		return;
 	}
-	if (fanotify_parse_notice(md, md->event_len, &n) < 0) {
+	if (fanotify_parse_notice(event, md->event_len, &n) < 0) {
 		s->malformed++;
 		return;
 	}
@@ -119,20 +120,26 @@ static void handle_change(struct fanotify_source *s, const struct fanotify_event
 /* Takes all of one group. False when the bound came first. */
 static bool drain_group(struct fanotify_source *s, int fd, int reads_max,
 			void (*handle)(struct fanotify_source *s,
-				       const struct fanotify_event_metadata *md))
+				       const struct fanotify_event_metadata *md,
+				       const void *event))
 {
 	for (int i = 0; i < reads_max; i++) {
 		ssize_t n = read(fd, s->notify_buf, sizeof(s->notify_buf));
-		const struct fanotify_event_metadata *md = (void *)s->notify_buf;
+		const uint8_t *at = s->notify_buf;
+		struct fanotify_event_metadata md;
 
 		if (n <= 0)
 			return true;
-		for (; FAN_EVENT_OK(md, n); md = FAN_EVENT_NEXT(md, n)) {
-			if (md->vers != FANOTIFY_METADATA_VERSION) {
+		/* An event with names ends at a multiple of four: the next one is not aligned. */
+		for (size_t left = (size_t)n; left >= sizeof(md); left -= md.event_len) {
+			memcpy(&md, at, sizeof(md));
+			if (md.vers != FANOTIFY_METADATA_VERSION || md.event_len < sizeof(md) ||
+			    md.event_len > left) {
 				s->malformed++;
 				break;
 			}
-			handle(s, md);
+			handle(s, &md, at);
+			at += md.event_len;
 		}
 	}
 	return false;
@@ -154,7 +161,8 @@ static void add_file_name(struct file_object *f, const char *path, const char *h
 		f->names[f->n_names++] = (struct file_name){ path, home[0] ? home : NULL };
 }
 
-static void handle_open(struct fanotify_source *s, const struct fanotify_event_metadata *md)
+static void handle_open(struct fanotify_source *s, const struct fanotify_event_metadata *md,
+			const void *event)
 {
 	struct event ev = { .kind = KIND_FILE_OPENED, .source = &s->base,
 			    .source_name = "fanotify" };
@@ -173,7 +181,7 @@ static void handle_open(struct fanotify_source *s, const struct fanotify_event_m
 	m = md->pid > 0 ? proctree_find_recent(s->c.tree, md->pid) : NULL;
 	if (!m)
 		return;
-	if (fanotify_parse_notice(md, md->event_len, &n) < 0) {
+	if (fanotify_parse_notice(event, md->event_len, &n) < 0) {
 		s->malformed++;
 		return;
 	}
