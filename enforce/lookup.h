@@ -67,6 +67,9 @@ struct lookup_found {
 	const char *fstype; /* "ext4" … from mountinfo by mount id */
 };
 
+/* How `why` begins when the user itself is refused. */
+#define LOOKUP_REFUSED "cannot be looked at by uid"
+
 /* What could not be watched: to be shown and recorded. */
 struct lookup_gap {
 	const char *path;

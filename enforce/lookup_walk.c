@@ -73,7 +73,7 @@ static int gap_errno(struct run *r, const char *path, int error)
 
 	if (error == -ELOOP)
 		return gap(r, path, "too many symbolic links");
-	snprintf(why, sizeof(why), "cannot be looked at by uid %u: %s", (unsigned)r->w->uid,
+	snprintf(why, sizeof(why), LOOKUP_REFUSED " %u: %s", (unsigned)r->w->uid,
 		 strerrordesc_np(-error));
 	return gap(r, path, why);
 }

@@ -128,6 +128,8 @@ static void on_gap(void *arg, const struct lookup_gap *g)
 		return;
 	if (m->walking && !strcmp(g->path, marks_place_path(m->walking)))
 		m->root_gap = true;
+	else if (strstr(g->why, LOOKUP_REFUSED))
+		return; /* what the user may not look at, its agent may not open */
 	marks_gap(m, g->path, g->why);
 }
 

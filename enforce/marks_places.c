@@ -120,6 +120,19 @@ static void strip_slash(char *path)
 		path[n - 1] = '\0';
 }
 
+/* Directories that are everybody's: marks in them would slow down the whole host. */
+static bool is_no_project(const char *dir)
+{
+	static const char *const shared[] = { "/tmp", "/var", "/var/tmp", "/usr", "/etc", "/home",
+					      "/opt", "/bin", "/sbin", "/lib", "/lib64", "/boot",
+					      "/run", "/proc", "/sys", "/dev", "/dev/shm" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
+		if (!strcmp(dir, shared[i]))
+			return true;
+	return false;
+}
+
 int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char *project)
 {
 	unsigned n = 0;
@@ -150,6 +163,8 @@ int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char
 	}
 	strip_slash(project);
 	if (project[0] != '/' || !project[1])
+		return ret;
+	if (is_no_project(project))
 		return ret;
 	/* Patterns that float are held by marks on each directory of the project. With a whole home
 	 * as the project, that would slow down everything its user does. */

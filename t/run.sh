@@ -71,4 +71,4 @@ export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=second_deadlock_stack=1
 export CMOCKA_MESSAGE_OUTPUT=TAP
 export HARNESS_RULESFILE=build/testrules.yml
-exec prove --jobs "${JOBS:-2}" --timer --exec 'timeout --kill-after=10 600' "${parallel[@]}" "${serial[@]}"
+exec prove --jobs "${JOBS:-2}" --timer --exec t/exec.sh "${parallel[@]}" "${serial[@]}"

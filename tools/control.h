@@ -40,7 +40,7 @@
  * watch    {pid, [agent]} → result {tree, session, agent, members, open:[{pid,fd,path}],
  *          warnings:[…]}
  * unwatch  {pid | tree} → result {tree, members}
- * mode     {mode:"observe|enforce"} → result {mode, was}
+ * mode     {mode:"observe|enforce"} → result {mode, was, in_force}: a pause makes them differ
  * pause    {seconds} (0 ends a pause) → result {paused_until|null, mode}
  * agents   {} → items {tree,agent,session,root_pid,uid,how,since,
  *          members:[{pid,ppid,comm}],blocked,warned}

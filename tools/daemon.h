@@ -77,6 +77,7 @@ struct daemon {
 	pthread_mutex_t process_lock; /* one caller at a time of process_lookup */
 
 	struct journal *journal;
+	_Atomic bool store_failed;
 	struct store *store;
 	struct proctree *tree;
 	struct process_feed *feed;

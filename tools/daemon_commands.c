@@ -380,7 +380,8 @@ static const char *cmd_mode(void *arg, const struct control_peer *peer, const js
 	operator_act(d, peer, "mode", json_pack("{s:s, s:s}", "mode", name, "was", was));
 	if (err)
 		return marks_failed(d, reply, err);
-	reply->result = json_pack("{s:s, s:s}", "mode", name, "was", was);
+	reply->result = json_pack("{s:s, s:s, s:s}", "mode", name, "was", was, "in_force",
+				  mode_name(daemon_mode_now(d)));
 	return NULL;
 }
 
@@ -429,12 +430,27 @@ static const char *cmd_reload(void *arg, const struct control_peer *peer, const 
 /* --- answers of an operator --------------------------------------------------------------- */
 
 /* Nothing is held for an operator: what is parked waits for a lookup, a thousandth of a second. */
-static const char *cmd_answer(void *arg, const struct control_peer *peer, const json_t *req,
-			      struct control_reply *reply)
+static const char *answer(struct daemon *d, const struct control_peer *peer, const char *cmd,
+			  const json_t *req, struct control_reply *reply)
 {
-	(void)req;
-	operator_act(arg, peer, "answer", NULL);
+	json_t *what = json_copy((json_t *)req);
+
+	json_object_del(what, "cmd");
+	json_object_set_new(what, "outcome", json_string("nothing waited"));
+	operator_act(d, peer, cmd, what);
 	return say(reply, "notfound", "nothing waits for an answer of yours");
+}
+
+static const char *cmd_allow(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply)
+{
+	return answer(arg, peer, "allow", req, reply);
+}
+
+static const char *cmd_block(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply)
+{
+	return answer(arg, peer, "block", req, reply);
 }
 
 const struct control_command daemon_commands[] = {
@@ -451,7 +467,7 @@ const struct control_command daemon_commands[] = {
 	{ "pause", RIGHT_PRIVILEGED, cmd_pause },
 	{ "reload", RIGHT_PRIVILEGED, cmd_reload },
 	{ "pending", RIGHT_PRIVILEGED, daemon_cmd_pending },
-	{ "allow", RIGHT_PRIVILEGED, cmd_answer },
-	{ "block", RIGHT_PRIVILEGED, cmd_answer },
+	{ "allow", RIGHT_PRIVILEGED, cmd_allow },
+	{ "block", RIGHT_PRIVILEGED, cmd_block },
 	{ NULL, RIGHT_PRIVILEGED, NULL },
 };

@@ -16,6 +16,35 @@ const char *daemon_rules_origin(const struct daemon *d)
 	return d->opt.rules_dir ? d->opt.rules_dir : OKNEK_RULES_DIR;
 }
 
+/* "R3" names all parts of R3, "R3/aws" one. */
+static bool names_rule(const char *name, const struct rule *r)
+{
+	size_t n = strlen(r->id);
+
+	if (strncmp(name, r->id, n))
+		return false;
+	return !name[n] || (name[n] == '/' && !strcmp(name + n + 1, r->part));
+}
+
+/* A line that lets nobody through is a mistake somebody should hear of. */
+static int check_readers(const struct daemon *d, const struct ruleset *rs, struct rules_error *err)
+{
+	for (size_t i = 0; i < d->config->n_readers; i++) {
+		const char *name = d->config->readers[i].rule;
+		bool found = false;
+
+		for (size_t k = 0; k < ruleset_count(rs) && !found; k++)
+			found = names_rule(name, ruleset_rule(rs, k));
+		if (found)
+			continue;
+		snprintf(err->text, sizeof(err->text),
+			 "%s: readers: there is no rule %s; oknek rules lists them", d->opt.config,
+			 name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* rules.d beside the configuration file. */
 static char *site_rules(const struct daemon *d)
 {
@@ -30,6 +59,8 @@ int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error
 {
 	_cleanup_free_ struct rules_override *ov = NULL;
 	_cleanup_free_ char *site = NULL;
+	struct ruleset *rs = NULL;
+	int r;
 	const char *dirs[3] = { daemon_rules_origin(d) };
 	struct rules_config c = {
 		.dirs = dirs,
@@ -57,7 +88,15 @@ int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error
 						 d->config->overrides[i].action };
 	c.overrides = ov;
 	c.n_overrides = d->config->n_overrides;
-	return ruleset_load(&c, ret, err);
+	r = ruleset_load(&c, &rs, err);
+	if (!r)
+		r = check_readers(d, rs, err);
+	if (r < 0) {
+		ruleset_unref(rs);
+		return r;
+	}
+	*ret = rs;
+	return 0;
 }
 
 struct swap {
@@ -96,16 +135,6 @@ int daemon_reload(struct daemon *d, struct rules_error *err)
 	}
 	ruleset_unref(s.rules);
 	return r < 0 ? r : 0;
-}
-
-/* "R3" names all parts of R3, "R3/aws" one. */
-static bool names_rule(const char *name, const struct rule *r)
-{
-	size_t n = strlen(r->id);
-
-	if (strncmp(name, r->id, n))
-		return false;
-	return !name[n] || (name[n] == '/' && !strcmp(name + n + 1, r->part));
 }
 
 static bool is_reader(const struct config *c, const struct rule *r, const char *exe)

@@ -178,11 +178,13 @@ static int drop_privileges(const struct daemon *d)
 
 static void store_health(void *arg, bool ok, const char *why)
 {
-	(void)arg;
-	if (ok)
-		log_notice("evidence is being stored again");
-	else
+	struct daemon *d = arg;
+
+	if (!ok)
 		log_error("evidence cannot be stored: %s; verdicts go on", why);
+	else if (d->store_failed)
+		log_notice("evidence is being stored again");
+	d->store_failed = !ok;
 }
 
 static void marks_gap_seen(void *arg, const char *path, const char *why)
@@ -585,7 +587,10 @@ int daemon_start(struct daemon *d)
 	}
 	if (zone_load(&d->zone) < 0)
 		log_warning("the local time zone cannot be read: rules see UTC");
-	if (make_dir(d->opt.run_dir, 0755) < 0 || lock_run_dir(d->opt.run_dir) < 0)
+	err = make_dir(d->opt.run_dir, 0755);
+	if (err == -EACCES && geteuid() != 0)
+		return EXIT_NOPERM;
+	if (err < 0 || lock_run_dir(d->opt.run_dir) < 0)
 		return EXIT_UNAVAILABLE;
 	make_dir(d->opt.state_dir, 0700);
 	raise_limits(d);

@@ -243,6 +243,7 @@ int main(int argc, char **argv)
 		return EXIT_UNAVAILABLE;
 	d->opt = (struct daemon_options){ .config = OKNEK_CONFIG, .state_dir = OKNEK_STATE_DIR,
 					  .run_dir = OKNEK_RUN_DIR, .mode = -1 };
+	argv[0] = (char *)"oknekd"; /* what getopt says begins with it */
 	pthread_mutex_init(&d->process_lock, NULL);
 	pthread_mutex_init(&d->admin_lock, NULL);
 	d->notice_fd[0] = d->notice_fd[1] = d->identify_fd = d->scan_fd = -1;
