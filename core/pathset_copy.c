@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/io.h"
 
 /*
  * A header, then for each pattern a record followed by its text without NUL. Native
@@ -30,23 +31,6 @@ struct flat_pattern {
 	uint8_t verdict;
 	uint8_t exclude;
 };
-
-static int write_all(int fd, const void *data, size_t len)
-{
-	const char *p = data;
-
-	while (len) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
 
 int pathset_write(const struct pathset *p)
 {
@@ -82,7 +66,7 @@ int pathset_write(const struct pathset *p)
 	fd = memfd_create("oknek-paths", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, buf, h.size_bytes);
+	r = io_write_all(fd, buf, h.size_bytes);
 	if (r < 0)
 		return r;
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)

@@ -10,25 +10,9 @@
 #include <time.h>
 
 #include "core/cleanup.h"
+#include "core/io.h"
 
 #define SMALL_FILE_MAX 1024
-
-static int write_all(int fd, const void *data, size_t len)
-{
-	const char *p = data;
-
-	while (len) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
 
 static int write_new(int dir_fd, const char *name, const void *data, size_t len, unsigned mode)
 {
@@ -38,7 +22,7 @@ static int write_new(int dir_fd, const char *name, const void *data, size_t len,
 
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, data, len);
+	r = io_write_all(fd, data, len);
 	if (!r && fsync(fd) < 0)
 		r = -errno;
 	if (r)

@@ -143,6 +143,16 @@ void cli_table_add(struct cli_table *t, const char *const *cells);
 void cli_table_print(const struct cli *cli, const struct cli_table *t);
 void cli_table_free(struct cli_table *t);
 
+/* Commands that list items in a table. */
+struct cli_listing {
+	const struct cli *cli;
+	struct cli_table table;
+};
+/* A whole such command without arguments: asks `cmd`, has each item taken (arg: the listing) under
+ * the headings, prints the table, or `none` when there is no item. An exit status. */
+int cli_list(struct cli *cli, int argc, char **argv, const char *cmd, const char *const *headings,
+	     unsigned columns, cli_item_fn take, const char *none);
+
 /* "~/x" when path begins with the home of uid (by getpwuid), else path. malloc'd, not escaped. */
 char *cli_tilde(const char *path, uid_t uid);
 /* "18:25:02", "2026-11-21 18:25:02" when that is not today. */

@@ -5,11 +5,6 @@
 #include "core/cleanup.h"
 #include "tools/cli.h"
 
-struct listing {
-	const struct cli *cli;
-	struct cli_table table;
-};
-
 /* "4711 bash, 4712 cat …": the first few. malloc'd. */
 static char *members_text(const json_t *members)
 {
@@ -34,7 +29,7 @@ static char *members_text(const json_t *members)
 
 static int take(void *arg, json_t *item, const char *text)
 {
-	struct listing *l = arg;
+	struct cli_listing *l = arg;
 	_cleanup_free_ char *members = NULL;
 	char tree[24], pid[24], count[64], when[32] = "";
 	int64_t t;
@@ -56,24 +51,10 @@ static int take(void *arg, json_t *item, const char *text)
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	struct listing l = { .cli = cli, .table.columns = 7 };
-	int r = cli_options(cli, argc, argv, NULL, false);
+	static const char *const headings[] = { "TREE", "AGENT", "PID", "SINCE", "BY", "VERDICTS", "PROCESSES" };
 
-	if (r < 0)
-		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
-	if (!cli_positional(cli, r, 0, 0))
-		return CLI_FAILED;
-	cli_table_add(&l.table, (const char *[]){ "TREE", "AGENT", "PID", "SINCE", "BY", "VERDICTS",
-						  "PROCESSES" });
-	r = cli_ask(cli, json_pack("{s:s}", "cmd", "agents"), CLI_TIMEOUT_MS, take, &l, NULL);
-	if (r == CLI_DONE && !cli->json) {
-		if (l.table.n > 1)
-			cli_table_print(cli, &l.table);
-		else
-			puts("no agent is watched");
-	}
-	cli_table_free(&l.table);
-	return r == CLI_DONE ? cli_flush() : r;
+	return cli_list(cli, argc, argv, "agents", headings, ARRAY_SIZE(headings), take,
+			"no agent is watched");
 }
 
 const struct cli_command cmd_agents = {

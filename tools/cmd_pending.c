@@ -2,14 +2,9 @@
 #include "core/cleanup.h"
 #include "tools/cli.h"
 
-struct listing {
-	const struct cli *cli;
-	struct cli_table table;
-};
-
 static int take(void *arg, json_t *item, const char *text)
 {
-	struct listing *l = arg;
+	struct cli_listing *l = arg;
 	const json_t *process = json_object_get(item, "process");
 	_cleanup_free_ char *path = NULL;
 	char token[32], who[96], rule[96], until[32] = "";
@@ -34,24 +29,10 @@ static int take(void *arg, json_t *item, const char *text)
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	struct listing l = { .cli = cli, .table.columns = 7 };
-	int r = cli_options(cli, argc, argv, NULL, false);
+	static const char *const headings[] = { "TOKEN", "UNTIL", "THEN", "RULE", "PATH", "AGENT", "PROCESS" };
 
-	if (r < 0)
-		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
-	if (!cli_positional(cli, r, 0, 0))
-		return CLI_FAILED;
-	cli_table_add(&l.table, (const char *[]){ "TOKEN", "UNTIL", "THEN", "RULE", "PATH", "AGENT",
-						  "PROCESS" });
-	r = cli_ask(cli, json_pack("{s:s}", "cmd", "pending"), CLI_TIMEOUT_MS, take, &l, NULL);
-	if (r == CLI_DONE && !cli->json) {
-		if (l.table.n > 1)
-			cli_table_print(cli, &l.table);
-		else
-			puts("nothing is held");
-	}
-	cli_table_free(&l.table);
-	return r == CLI_DONE ? cli_flush() : r;
+	return cli_list(cli, argc, argv, "pending", headings, ARRAY_SIZE(headings), take,
+			"nothing is held");
 }
 
 const struct cli_command cmd_pending = {
