@@ -51,6 +51,41 @@ static void print_tree(const struct cli *cli, const char *prefix, int width, con
 	}
 }
 
+struct reader {
+	int64_t seq;
+	char *line;
+};
+
+static int take_reader(void *arg, json_t *item, const char *text)
+{
+	struct reader *r = arg;
+	const char *line = json_string_value(json_object_get(item, "readers_line"));
+
+	(void)text;
+	if (cli_int(item, "seq") == r->seq && line && !r->line)
+		r->line = strdup(line);
+	return 0;
+}
+
+/* The one line of oknek.yaml that would let this helper through, where there is one. */
+static void print_reader(const struct cli *cli, int width, const json_t *record)
+{
+	struct reader r = { .seq = cli_int(record, "seq") };
+	int64_t pid = cli_int(json_object_get(record, "process"), "pid");
+	const char *verdict = cli_str(record, "verdict");
+
+	if (pid > 0 && (!strcmp(verdict, "block") || !strcmp(verdict, "would_block")) &&
+	    cli_ask(cli, json_pack("{s:s,s:I}", "cmd", "why", "pid", (json_int_t)pid),
+		    CLI_TIMEOUT_MS, take_reader, &r, NULL) == CLI_DONE &&
+	    r.line) {
+		cli_printf(cli, CLI_BOLD, "%-*s", width, "(let through by)");
+		putchar(' ');
+		cli_text(r.line);
+		putchar('\n');
+	}
+	free(r.line);
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_json_ json_t *record = NULL;
@@ -74,6 +109,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	cli_event_line(cli, record);
 	putchar('\n');
 	print_tree(cli, "", name_width(record), record);
+	print_reader(cli, name_width(record), record);
 	return cli_flush();
 }
 
