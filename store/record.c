@@ -184,8 +184,10 @@ static void put_fired(const struct payload *p, const char *own_id, struct text *
 		text_int(t, p->n_fired_more);
 		text_puts(t, "\"");
 	}
-	if (own_id)
+	if (own_id) {
+		text_puts(t, p->n_fired || p->n_fired_more ? "," : "");
 		text_json(t, own_id, strlen(own_id));
+	}
 	text_puts(t, "]");
 }
 

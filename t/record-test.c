@@ -185,6 +185,13 @@ static void the_verdict_says_what_could_be_done(void **state)
 	has(json, "\"path\":\"/slow\"");
 	assert_canonical(json);
 	free(json);
+
+	/* And more rules than were kept: still a list. */
+	e.d.n_fired_more = 2;
+	json = record(&e, OUTCOME_DENIED, 1, 0);
+	has(json, "\"fired\":[\"+2\",\"O1\"]");
+	assert_canonical(json);
+	free(json);
 }
 
 static void a_stranger_has_no_agent(void **state)

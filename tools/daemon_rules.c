@@ -159,13 +159,14 @@ static void drop_readers(const struct config *c, const struct event *ev, struct 
 {
 	unsigned kept = 0;
 
+	/* It is not known whom those that found no room in fired[] would let through. */
+	if (d->n_fired_more)
+		return;
 	for (unsigned i = 0; i < d->n_fired; i++)
 		if (!is_reader(c, d->fired[i].rule, ev->subj.exe))
 			d->fired[kept++] = d->fired[i];
-	/* What found no room in fired[] stands: it is not known who it lets through. */
 	d->n_fired = kept;
-	if (!d->n_fired_more)
-		d->verdict = kept ? d->fired[0].verdict : VERDICT_ALLOW;
+	d->verdict = kept ? d->fired[0].verdict : VERDICT_ALLOW;
 }
 
 void daemon_decide(void *arg, const struct event *ev, struct decision *ret, const char **category)
