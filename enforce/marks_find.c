@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From what the lookup helper finds to objects with marks; and looking again. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/cleanup.h"
@@ -59,13 +60,33 @@ static bool has_room(struct marks *m, const struct object *o)
 	return true;
 }
 
+/*
+ * Below these a project keeps what programs write and read by the thousand, and people keep no
+ * secrets. A permission mark on each such directory would cost each of those opens a verdict: what
+ * matches there is marked itself, and what comes later from the moment it is noticed.
+ */
+static bool is_bulk(const struct lookup_found *f)
+{
+	static const char *const names[] = { "/.git/", "/node_modules/", "/.venv/", "/venv/",
+					     "/__pycache__/", "/.tox/" };
+	char below[4096];
+
+	if (!f->project[0] || !marks_is_above(f->project, f->path))
+		return false;
+	snprintf(below, sizeof(below), "%s/", f->path + strlen(f->project));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strstr(below, names[i]))
+			return true;
+	return false;
+}
+
 void marks_found(struct marks *m, const struct lookup_found *f)
 {
 	struct object o = {
 		.dev = f->dev,
 		.ino = f->ino,
 		.is_dir = f->is_dir,
-		.on_child = f->is_dir && f->reach_here,
+		.on_child = f->is_dir && f->reach_here && !is_bulk(f),
 		.below = f->is_dir && f->reach_below,
 		.system = f->system,
 		.verdict = f->verdict,
