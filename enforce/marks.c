@@ -15,6 +15,7 @@
 #include "enforce/marks_priv.h"
 
 #define REMEMBER_MS 100 /* changes are gathered this long before the list is written */
+#define MEMORY_WAIT_S 2  /* at the end */
 #define RETRY_MS 1000   /* places that could not be looked at */
 #define MOUNTS_MS 100   /* a host that mounts all the time is looked at this often */
 
@@ -122,18 +123,84 @@ static bool stopping(struct marks *m)
 	return stop;
 }
 
-static void remember(struct marks *m)
+/*
+ * The state directory may be on a disk that does not answer: the list is written by a thread of its
+ * own, one at a time, and marks do not wait for it.
+ */
+struct memory_writer {
+	pthread_t thread;
+	_Atomic bool done;
+	const char *state_dir;
+	char *text;
+	size_t len;
+	int err;
+};
+
+static void *write_memory(void *arg)
 {
-	int err = marks_remember(m);
+	struct memory_writer *w = arg;
+
+	pthread_setname_np(pthread_self(), "oknek-memory");
+	w->err = marks_memory_write(w->state_dir, w->text, w->len);
+	atomic_store(&w->done, true);
+	return NULL;
+}
+
+static void memory_failed(struct marks *m, int err)
+{
 	char why[128];
 
-	if (!err)
-		return;
-	/* Tried again with the next change; a read-only state directory is no reason to stop. */
-	m->dirty = false;
 	snprintf(why, sizeof(why), "cannot be written (%s): what is moved away from its path is "
 		 "forgotten at a restart", strerror(-err));
 	marks_gap(m, m->c.state_dir, why);
+}
+
+/* Takes a writer that has ended; true when there is none any more. At the end of all it is waited
+ * for a little, then left to itself: what it uses is not freed. */
+static bool memory_settled(struct marks *m, int wait_s)
+{
+	struct memory_writer *w = m->writer;
+	struct timespec until;
+
+	if (!w)
+		return true;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += wait_s;
+	if (!atomic_load(&w->done) && !wait_s)
+		return false;
+	if (pthread_timedjoin_np(w->thread, NULL, &until) != 0 && !atomic_load(&w->done))
+		return false;
+	if (w->err)
+		memory_failed(m, w->err);
+	free(w->text);
+	free(w);
+	m->writer = NULL;
+	return true;
+}
+
+static void remember(struct marks *m)
+{
+	struct memory_writer *w;
+	int err;
+
+	if (!memory_settled(m, 0))
+		return; /* tried again while there is something to write */
+	w = calloc(1, sizeof(*w));
+	err = w ? marks_memory_text(m, &w->text, &w->len) : -ENOMEM;
+	/* Tried again with the next change; a read-only state directory is no reason to stop. */
+	m->dirty = false;
+	if (!err) {
+		w->state_dir = m->c.state_dir;
+		err = -pthread_create(&w->thread, NULL, write_memory, w);
+	}
+	if (!err) {
+		m->writer = w;
+		return;
+	}
+	if (w)
+		free(w->text);
+	free(w);
+	memory_failed(m, err);
 }
 
 static void count_object(struct object *o, void *arg)
@@ -217,8 +284,9 @@ static void *marks_thread(void *arg)
 			publish_stats(m);
 	}
 	marks_flush(m, true, true);
-	if (m->dirty)
+	if (memory_settled(m, MEMORY_WAIT_S) && m->dirty)
 		remember(m);
+	memory_settled(m, MEMORY_WAIT_S);
 	return NULL;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/io.h"
 #include "enforce/marks_priv.h"
 
 #define MEMORY_HEAD "oknek objects 2\n"
@@ -58,40 +59,55 @@ static void put_object(struct object *o, void *arg)
 	}
 }
 
-int marks_remember(struct marks *m)
+int marks_memory_text(struct marks *m, char **ret, size_t *ret_len)
+{
+	FILE *f = open_memstream(ret, ret_len);
+
+	if (!f)
+		return -ENOMEM;
+	fputs(MEMORY_HEAD, f);
+	objects_each(m->c.objects, put_object, f);
+	return fclose(f) ? -ENOMEM : 0;
+}
+
+int marks_memory_write(const char *state_dir, const char *text, size_t len_bytes)
 {
 	_cleanup_free_ char *path = NULL, *tmp = NULL;
-	_cleanup_fclose_ FILE *f = NULL;
-	int fd;
+	_cleanup_close_ int fd = -1;
+	int err;
 
 	/* After a failure the pointer is not defined. */
-	if (asprintf(&path, "%s/objects", m->c.state_dir) < 0) {
+	if (asprintf(&path, "%s/objects", state_dir) < 0) {
 		path = NULL;
 		return -ENOMEM;
 	}
-	if (asprintf(&tmp, "%s/objects.new", m->c.state_dir) < 0) {
+	if (asprintf(&tmp, "%s/objects.new", state_dir) < 0) {
 		tmp = NULL;
 		return -ENOMEM;
 	}
 	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	f = fdopen(fd, "w");
-	if (!f) {
-		close(fd);
-		return -ENOMEM;
-	}
-	fputs(MEMORY_HEAD, f);
-	objects_each(m->c.objects, put_object, f);
-	if (fflush(f) || ferror(f))
-		return -EIO;
+	err = io_write_all(fd, text, len_bytes);
+	if (err)
+		return err;
 	/* Else a power cut may leave the new name with nothing behind it. */
 	if (fsync(fd) < 0)
 		return -errno;
-	if (rename(tmp, path) < 0)
-		return -errno;
-	m->dirty = false;
-	return 0;
+	return rename(tmp, path) < 0 ? -errno : 0;
+}
+
+int marks_remember(struct marks *m)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int err = marks_memory_text(m, &text, &len);
+
+	if (!err)
+		err = marks_memory_write(m->c.state_dir, text, len);
+	if (!err)
+		m->dirty = false;
+	return err;
 }
 
 static int digit(char c)

@@ -62,6 +62,7 @@ struct marks {
 	unsigned n_places;
 	struct fs_slot fs[WATCH_FILESYSTEMS_MAX];
 	bool dirty;    /* objects that are not yet remembered on disk */
+	struct memory_writer *writer; /* writes an earlier list; NULL: nothing is being written */
 	bool recalled; /* what an earlier daemon remembered is marked */
 	uid_t walk_uid;
 	unsigned pass; /* of the scan that is going on, or was the last */
@@ -96,6 +97,8 @@ void marks_flush(struct marks *m, bool permission, bool rest);
 
 /* marks_memory.c: the list of objects in the state directory. */
 int marks_remember(struct marks *m);
+int marks_memory_text(struct marks *m, char **ret, size_t *ret_len); /* *ret is freed by the caller */
+int marks_memory_write(const char *state_dir, const char *text, size_t len_bytes);
 void marks_recall(struct marks *m); /* calls marks_found() for what still exists */
 
 /* marks_gaps.c */

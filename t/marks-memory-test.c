@@ -466,7 +466,7 @@ static void no_room_to_write(void **state)
 	limit.rlim_cur = 40;
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &limit);
-	assert_int_equal(marks_remember(&s->m), -EIO);
+	assert_int_equal(marks_remember(&s->m), -EFBIG);
 	setrlimit(RLIMIT_FSIZE, &old);
 	assert_true(s->m.dirty);
 	read_list(s, after, sizeof(after));
