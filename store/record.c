@@ -17,12 +17,16 @@ unsigned record_count(const struct payload *p)
 }
 
 /* A block rule blocks only where something was asked and can refuse. */
-static const char *verdict_of(const struct payload *p, const struct payload_fired *f)
+static const char *verdict_of(const struct payload *p, const struct payload_fired *f,
+			      enum outcome outcome)
 {
 	if (f->action != VERDICT_BLOCK)
 		return verdict_name(f->action);
 	if (p->mode == MODE_OBSERVE)
 		return "would_block";
+	/* A deadline whose default is to allow let it through: nothing was blocked. */
+	if (outcome == OUTCOME_ALLOWED)
+		return "detected";
 	return p->permission && f->mechanism != MECH_DETECT ? "block" : "detected";
 }
 
@@ -348,7 +352,7 @@ void record_write(const struct record_context *c, const struct payload *p,
 		write_own(c, p, seq, prev_hex, t, row);
 		return;
 	}
-	verdict = p->n_fired                  ? verdict_of(p, f)
+	verdict = p->n_fired                  ? verdict_of(p, f, outcome)
 		  : outcome == OUTCOME_DENIED ? "block"
 					      : "allow";
 
