@@ -125,6 +125,27 @@ struct daemon {
 int daemon_start(struct daemon *d);
 void daemon_stop(struct daemon *d);
 
+/* daemon_sources.c: which sources are asked for (-EINVAL: one that does not exist, said), and
+ * opening them: an enum exit_status. */
+struct daemon_wanted {
+	bool fanotify;
+	char *replay; /* FILE, NULL: no */
+};
+int daemon_choose_sources(struct daemon *d, struct daemon_wanted *w);
+int daemon_open_sources(struct daemon *d, const struct daemon_wanted *w);
+
+/* daemon_verdict.c: starts the verdict thread, which inherits the caller's priority. -errno. */
+int daemon_start_verdicts(struct daemon *d);
+
+/* daemon_privilege.c: before threads. */
+void daemon_raise_limits(struct daemon *d);
+int daemon_drop_privileges(const struct daemon *d); /* -EPERM, said */
+void daemon_raise_priority(void);
+void daemon_ordinary_priority(void);
+
+/* daemon_resume.c: trees of an earlier daemon are watched from the start, their secrets marked. */
+void daemon_resume_trees(struct daemon *d);
+
 /* daemon_rules.c */
 int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err);
 /* Reads the rules again; nothing changes on failure. */

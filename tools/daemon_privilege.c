@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the daemon may do: limits, capabilities, priority. Each is set once, before threads. */
+#include <cap-ng.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "tools/daemon.h"
+
+#define DESCRIPTORS 65536
+#define DESCRIPTORS_MIN 4096 /* 1,088 held events, marks in the making, connections */
+#define VERDICT_NICE (-20)
+
+/* As high as we are let: RLIMIT_* above the hard limit takes CAP_SYS_RESOURCE, which containers
+ * and some hosts keep from root. Returns what is in force. */
+static rlim_t raise_limit(int resource, rlim_t want)
+{
+	struct rlimit now, new = { want, want };
+
+	if (getrlimit(resource, &now) < 0)
+		return 0;
+	if (now.rlim_max > want && resource != RLIMIT_MEMLOCK)
+		new.rlim_max = now.rlim_max;
+	if (setrlimit(resource, &new) == 0)
+		return want;
+	new.rlim_cur = new.rlim_max = now.rlim_max;
+	return setrlimit(resource, &new) == 0 ? now.rlim_max : now.rlim_cur;
+}
+
+void daemon_raise_limits(struct daemon *d)
+{
+	struct rlimit core = { 0, 0 };
+
+	/* Without room for descriptors the kernel itself refuses innocent openers. */
+	if (raise_limit(RLIMIT_NOFILE, DESCRIPTORS) < DESCRIPTORS_MIN)
+		log_warning("fewer than %d descriptors are allowed: raise LimitNOFILE",
+			    DESCRIPTORS_MIN);
+	d->memory_unlimited = raise_limit(RLIMIT_MEMLOCK, RLIM_INFINITY) == RLIM_INFINITY;
+	/* Whoever dumps our core may open a file that waits for our answer. */
+	setrlimit(RLIMIT_CORE, &core);
+	prctl(PR_SET_DUMPABLE, 0);
+}
+
+int daemon_drop_privileges(const struct daemon *d)
+{
+	uint64_t keep = 0;
+
+	if (geteuid() != 0)
+		return 0;
+	if (d->fanotify)
+		keep |= d->fanotify->ops->caps;
+	if (d->feed)
+		keep |= process_feed_caps(d->feed);
+	/* All of our memory is locked; a limit would let later allocations fail. */
+	if (!d->memory_unlimited)
+		keep |= 1ULL << CAP_IPC_LOCK;
+	capng_clear(CAPNG_SELECT_BOTH);
+	for (int cap = 0; cap < 64; cap++)
+		if (keep & 1ULL << cap)
+			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, (unsigned)cap);
+	if (capng_apply(CAPNG_SELECT_BOTH) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+		log_error("capabilities cannot be dropped");
+		return -EPERM;
+	}
+	return 0;
+}
+
+/*
+ * Each answer wakes all who wait in the kernel for one: a verdict thread that any of them can
+ * preempt answers 5,000 openers in 45 s, one of the lowest real-time priority in a few. The kernel's
+ * throttle of real-time threads (95 %) stays between it and the rest of the host.
+ */
+void daemon_raise_priority(void)
+{
+	struct sched_param rr = { .sched_priority = 1 };
+
+	if (sched_setscheduler(0, SCHED_RR, &rr) == 0)
+		return;
+	if (setpriority(PRIO_PROCESS, 0, VERDICT_NICE) < 0)
+		log_warning("verdict thread keeps ordinary priority: %s", strerror(errno));
+}
+
+void daemon_ordinary_priority(void)
+{
+	struct sched_param none = { 0 };
+
+	sched_setscheduler(0, SCHED_OTHER, &none);
+	setpriority(PRIO_PROCESS, 0, 0);
+}

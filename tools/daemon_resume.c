@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Trees that an earlier daemon watched go on. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "core/cleanup.h"
+#include "core/log.h"
+#include "tools/daemon.h"
+
+#define RESUME_WAIT_MS 30000 /* a service manager waits 90 s for a start */
+
+struct track_call {
+	struct daemon *d;
+	bool failed;
+};
+
+static void track_member(const struct member *m, void *arg)
+{
+	struct track_call *c = arg;
+	int err = process_feed_track(c->d->feed, m->tgid, m->tree_id);
+
+	c->failed |= err < 0 && err != -ESRCH;
+}
+
+static void track_all(void *arg)
+{
+	struct track_call *c = arg;
+
+	proctree_each_member(c->d->tree, 0, track_member, c);
+	if (c->failed)
+		fanotify_feed_gap(c->d->fanotify);
+}
+
+static void note_gap(void *arg)
+{
+	fanotify_feed_gap(((struct daemon *)arg)->fanotify);
+}
+
+/*
+ * Trees that an earlier daemon watched are watched from the start, and their secrets marked before
+ * we are ready. All of them together may take RESUME_WAIT_MS: what takes longer is marked in the
+ * background, and told.
+ */
+void daemon_resume_trees(struct daemon *d)
+{
+	uint64_t until_ns = clock_boottime_ns() + RESUME_WAIT_MS * NSEC_PER_MSEC;
+	_cleanup_free_ struct tree_place *places = NULL;
+	struct track_call track = { .d = d };
+	unsigned found, late = 0;
+	size_t n;
+
+	if (loop_call(d->loop, track_all, &track) < 0)
+		return;
+	places = daemon_tree_places(d, &n);
+	if (!n)
+		return;
+	if (daemon_rescan(d, &found) < 0)
+		loop_call(d->loop, note_gap, d);
+	for (size_t i = 0; i < n; i++) {
+		struct marks_watch w = { .uid = places[i].uid, .env_home = places[i].home,
+					 .project = places[i].cwd };
+		uint64_t now_ns = clock_boottime_ns();
+		uint64_t left_ms = now_ns < until_ns ? (until_ns - now_ns) / NSEC_PER_MSEC : 0;
+
+		if (marks_watch(d->marks, &w, left_ms < MARKS_WAIT_MS ? (int)left_ms + 1 :
+									MARKS_WAIT_MS) < 0)
+			late++;
+		if (w.homes[0][0])
+			daemon_home_known(d, w.uid, w.homes[0]);
+	}
+	log_notice("%zu watched trees go on from before the restart", n);
+	if (late)
+		log_warning("of %u of them not every protected path is marked yet", late);
+	daemon_own_record(d, "O1", "restart",
+			  json_pack("{s:i, s:i, s:s}", "trees", (int)n, "marks_late", (int)late,
+				    "why",
+				    "nothing was watched between the last daemon and this one"));
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which sources run, and what they need: feed, tables, groups. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "core/log.h"
+#include "enforce/permission.h"
+#include "enforce/permissive.h"
+#include "sources/replay.h"
+#include "tools/daemon.h"
+
+static const char *const later_sources[] = { "ebpf", "audit", "preload" };
+
+static void refuse_source(struct daemon *d, const char *name, const char *why)
+{
+	struct unavailable *u;
+
+	if (d->n_unavailable == SOURCES_MAX)
+		return;
+	u = &d->unavailable[d->n_unavailable++];
+	snprintf(u->name, sizeof(u->name), "%s", name);
+	snprintf(u->why, sizeof(u->why), "%s", why);
+}
+
+static int want(struct daemon *d, struct daemon_wanted *w, char *name)
+{
+	if (!strcmp(name, "fanotify")) {
+		w->fanotify = true;
+		return 0;
+	}
+	if (!strncmp(name, "replay:", 7) && name[7]) {
+		w->replay = name + 7;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(later_sources); i++)
+		if (!strcmp(name, later_sources[i])) {
+			refuse_source(d, name, "not part of this version");
+			return 0;
+		}
+	log_error("--source: %s is not a source; there are fanotify and replay:FILE", name);
+	return -EINVAL;
+}
+
+int daemon_choose_sources(struct daemon *d, struct daemon_wanted *w)
+{
+	char *save = NULL;
+
+	if (d->opt.sources) {
+		for (char *s = strtok_r(d->opt.sources, ",", &save); s;
+		     s = strtok_r(NULL, ",", &save))
+			if (want(d, w, s) < 0)
+				return -EINVAL;
+	} else {
+		for (char **s = d->config->sources; s && *s; s++)
+			if (want(d, w, *s) < 0)
+				return -EINVAL;
+		w->fanotify |= !d->config->sources || !d->config->sources[0];
+	}
+	return 0;
+}
+
+static struct pathset *pathset_in_force(void *arg)
+{
+	return ruleset_pathset(((struct daemon *)arg)->rules);
+}
+
+static int open_feed(struct daemon *d)
+{
+	struct process_feed_handler h = { .exec = daemon_on_exec,
+					  .strangers = d->config->recognise, .arg = d };
+	_cleanup_free_ char *path = NULL;
+	int err;
+
+	if (asprintf(&path, "%s/members", d->opt.run_dir) < 0)
+		return -ENOMEM;
+	err = proctree_open(path, &d->tree);
+	if (err) {
+		log_error("%s: %s", path, strerror(-err));
+		return err;
+	}
+	err = process_feed_open(NULL, d->tree, &h, &d->feed, d->feed_why);
+	if (err)
+		log_error("no process feed: %s (%s)", d->feed_why, strerror(-err));
+	else if (d->feed_why[0])
+		log_warning("process feed: %s", d->feed_why);
+	return err;
+}
+
+/* The groups and what they need; a failure here leaves the daemon without this source. */
+static int open_fanotify(struct daemon *d)
+{
+	struct fanotify_config fc = {
+		.deadline_ns = d->config->deadline_ns,
+		.on_timeout = d->config->on_timeout,
+		.pathset = pathset_in_force,
+		.home_of = daemon_home_of,
+		.reader_candidate = daemon_reader_candidate,
+		.feed_lost = daemon_feed_lost,
+		.arg = d,
+	};
+	int err = objects_new(&d->objects);
+
+	if (!err)
+		err = permission_table_new(&d->permissions);
+	if (!err)
+		err = watch_queue_new(&d->queue);
+	if (!err)
+		err = open_feed(d);
+	if (err)
+		return err;
+	fc.objects = d->objects;
+	fc.permissions = d->permissions;
+	fc.queue = d->queue;
+	fc.tree = d->tree;
+	fc.feed = d->feed;
+	err = fanotify_open(&fc, &d->fanotify, &d->groups);
+	if (err) {
+		refuse_source(d, "fanotify",
+			      err == -EPERM ? "CAP_SYS_ADMIN is missing" :
+			      err == -ENOSYS || err == -EINVAL ?
+					      "this kernel has no fanotify permission events" :
+					      strerror(-err));
+		return err;
+	}
+	return permission_enforcer_open(d->permissions, &d->enforcer);
+}
+
+static void replay_line_bad(void *arg, const char *text)
+{
+	(void)arg;
+	log_error("%s", text);
+}
+
+static int open_replay(struct daemon *d, const char *path)
+{
+	int err = replay_open(path, replay_line_bad, NULL, &d->replay);
+
+	if (err) {
+		log_error("%s: %s", path, strerror(-err));
+		refuse_source(d, "replay", strerror(-err));
+	}
+	return err;
+}
+
+int daemon_open_sources(struct daemon *d, const struct daemon_wanted *w)
+{
+	if (w->replay)
+		open_replay(d, w->replay);
+	if (w->fanotify)
+		open_fanotify(d);
+	if (!d->enforcer && permissive_open(&d->enforcer) < 0)
+		return EXIT_UNAVAILABLE;
+	if (!d->fanotify && !d->replay) {
+		log_error("no source works here");
+		for (unsigned i = 0; i < d->n_unavailable; i++)
+			log_error("%s: %s", d->unavailable[i].name, d->unavailable[i].why);
+		return EXIT_UNAVAILABLE;
+	}
+	return EXIT_DONE;
+}

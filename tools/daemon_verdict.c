@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verdict thread: what wakes it, and its deadlines. */
+#include <string.h>
+
+#include "core/log.h"
+#include "tools/daemon.h"
+
+static void dispatch_fanotify(void *arg)
+{
+	struct daemon *d = arg;
+
+	d->fanotify->ops->dispatch(d->fanotify, &d->bus);
+}
+
+/* Between batches, when nobody waits for an answer: what the feed has put off. */
+static void dispatch_feed(void *arg)
+{
+	struct daemon *d = arg;
+
+	dispatch_fanotify(d);
+	process_feed_settle(d->feed);
+}
+
+static void dispatch_replay(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (d->replay->ops->dispatch(d->replay, &d->bus) == 0)
+		atomic_store(&d->replay_done, 1);
+}
+
+static uint64_t next_deadline(void *arg)
+{
+	const struct daemon *d = arg;
+
+	return d->fanotify ? fanotify_next_deadline(d->fanotify) : UINT64_MAX;
+}
+
+static void expire(void *arg, uint64_t now_ns)
+{
+	struct daemon *d = arg;
+
+	if (d->fanotify)
+		fanotify_expire(d->fanotify, &d->bus, now_ns);
+}
+
+static void *verdict_thread(void *arg)
+{
+	struct daemon *d = arg;
+	int err;
+
+	pthread_setname_np(pthread_self(), "oknek-verdict");
+	err = loop_run(d->loop);
+	if (err)
+		log_error("verdict loop: %s", strerror(-err));
+	return NULL;
+}
+
+int daemon_start_verdicts(struct daemon *d)
+{
+	struct loop_timer timer = { next_deadline, expire, d };
+	int err = 0;
+
+	if (d->fanotify) {
+		err = loop_add(d->loop, d->fanotify->ops->fd(d->fanotify), dispatch_fanotify, d);
+		if (!err)
+			err = loop_add(d->loop, process_feed_fd(d->feed), dispatch_feed, d);
+	}
+	if (!err && d->replay)
+		err = loop_add(d->loop, d->replay->ops->fd(d->replay), dispatch_replay, d);
+	if (!err && d->fanotify)
+		err = d->fanotify->ops->start(d->fanotify);
+	if (!err && d->replay)
+		err = d->replay->ops->start(d->replay);
+	if (err)
+		return err;
+	loop_set_timer(d->loop, &timer);
+	err = -pthread_create(&d->verdict_thread, NULL, verdict_thread, d);
+	d->verdict_running = err == 0;
+	return err;
+}
