@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/fault.h"
 #include "core/log.h"
 #include "tools/daemon.h"
 
@@ -21,10 +22,11 @@
 
 static const char usage_text[] =
 	"usage: oknekd [--source=LIST] [--config FILE] [--state-dir DIR] [--run-dir DIR]\n"
-	"              [--rules DIR] [--mode observe|enforce] [--foreground] [--check] [--version]\n";
+	"              [--rules DIR] [--mode observe|enforce] [--foreground] [--check] [--version]\n"
+	"              [--debug-fault POINT[:NTH][:kill|stop|spin|segv]]\n";
 
 enum { OPT_SOURCE = 256, OPT_CONFIG, OPT_STATE, OPT_RUN, OPT_RULES, OPT_MODE, OPT_FOREGROUND,
-       OPT_CHECK, OPT_VERSION, OPT_HELP };
+       OPT_CHECK, OPT_VERSION, OPT_HELP, OPT_FAULT };
 
 static const struct option long_options[] = {
 	{ "source", required_argument, NULL, OPT_SOURCE },
@@ -37,12 +39,14 @@ static const struct option long_options[] = {
 	{ "check", no_argument, NULL, OPT_CHECK },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
+	{ "debug-fault", required_argument, NULL, OPT_FAULT },
 	{ NULL, 0, NULL, 0 },
 };
 
 /* Fills opt; -1 to go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct daemon_options *opt)
 {
+	char err[256];
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
@@ -83,6 +87,12 @@ static int parse_options(int argc, char **argv, struct daemon_options *opt)
 		case OPT_HELP:
 			fputs(usage_text, stdout);
 			return EXIT_DONE;
+		case OPT_FAULT:
+			if (fault_arm(optarg, err) < 0) {
+				fprintf(stderr, "oknekd: --debug-fault: %s\n", err);
+				return EXIT_USAGE;
+			}
+			break;
 		default:
 			return EXIT_USAGE; /* getopt has said why, in one line */
 		}
