@@ -32,6 +32,7 @@ enum op {
 	OP_SUFFIX,
 	OP_CONTAINS,
 	OP_CIDR,
+	OP_PORT, /* of an address: its port */
 };
 
 struct regex;
@@ -76,12 +77,30 @@ struct budget {
 	size_t source_bytes, pattern_bytes, regex_bytes;
 };
 
+/* A list that rules of the same folder may name instead of values; borrowed from its document. */
+struct named_list {
+	const char *name, *file;
+	unsigned line;
+	const struct yaml_node *values; /* scalars, at least one */
+};
+
+struct lists {
+	struct named_list *v; /* malloc'ed */
+	size_t n;
+};
+
 struct loader {
 	struct pool *pool;
 	const char *file;
 	char *err; /* 512 bytes */
 	struct budget *budget;
+	const struct lists *lists; /* NULL: none */
 };
+
+/* lists.c: is this document one of lists; adds its lists; the one of that name or NULL. */
+bool lists_here(const struct yaml_node *root);
+int lists_add(struct loader *l, struct lists *lists, const struct yaml_node *root);
+const struct named_list *lists_find(const struct lists *lists, const char *name);
 
 /* parse.c: one document. Sets all but rule.pack, mechanism and what bind.c makes. */
 int rule_parse(struct loader *l, const struct yaml_node *root, struct compiled *ret);

@@ -135,7 +135,11 @@ static bool address_compare(const struct match_context *ctx, const struct node *
 	const uint8_t *addr = ctx->ev->dest.addr;
 	bool found = false;
 
-	if (ctx->ev->kind != KIND_SOCKET_CONNECT || !memcmp(addr, unknown, sizeof(unknown)))
+	if (ctx->ev->kind != KIND_SOCKET_CONNECT)
+		return false;
+	if (n->op == OP_PORT)
+		return number_compare(n, ctx->ev->dest.port);
+	if (!memcmp(addr, unknown, sizeof(unknown)))
 		return false;
 	for (size_t k = 0; k < n->n && !found; k++)
 		found = same_bits(addr, n->values[k].addr, n->values[k].addr_bits);

@@ -30,6 +30,7 @@ static const struct op_info {
 	{ "suffix", OP_SUFFIX, TEXT, 2 },
 	{ "contains", OP_CONTAINS, TEXT, 4 },
 	{ "cidr", OP_CIDR, TYPE(ADDRESS), 2 },
+	{ "port", OP_PORT, TYPE(ADDRESS), 1 },
 };
 
 static const struct group_info {
@@ -168,6 +169,14 @@ static int parse_address(struct loader *l, const struct yaml_node *n, enum op op
 					 "an address like 192.0.2.1 or 2001:db8::1");
 }
 
+static int parse_port(struct loader *l, const struct yaml_node *n, struct value *v)
+{
+	if (yaml_int(n, &v->number) || v->number < 0 || v->number > UINT16_MAX)
+		return yaml_fail(l->err, l->file, n->line, "\"%.60s\" is not a port: 0 to 65535",
+				 n->scalar);
+	return 0;
+}
+
 static int parse_value(struct loader *l, const struct yaml_node *n, const struct field_info *f,
 		       enum op op, struct value *v)
 {
@@ -182,6 +191,8 @@ static int parse_value(struct loader *l, const struct yaml_node *n, const struct
 					 n->scalar, f->name);
 		return 0;
 	}
+	if (op == OP_PORT)
+		return parse_port(l, n, v);
 	if (f->type == FIELD_TYPE_ADDRESS)
 		return parse_address(l, n, op, v);
 	return parse_text(l, n, op, f->type == FIELD_TYPE_PATH, v);
@@ -199,6 +210,77 @@ static const char *list_ops(enum field_type type, char *list, size_t size)
 	return list;
 }
 
+/* `{ list: NAME }` in the place of a value. NULL and err: there is no such list. */
+static const struct named_list *list_of(struct loader *l, const struct yaml_node *n)
+{
+	static const char *const allowed[] = { "list", NULL };
+	const struct yaml_node *name = yaml_get(n, "list");
+	const struct named_list *ret = NULL;
+
+	if (yaml_check_keys(n, l->file, "the place of a value", allowed, l->err))
+		return NULL;
+	if (name && name->type == YAML_SCALAR)
+		ret = lists_find(l->lists, name->scalar);
+	if (!ret)
+		yaml_fail(l->err, l->file, n->line, "there is no list \"%.60s\" in this folder: "
+			  "lists are in a document lists: { name: [values] }",
+			  name && name->type == YAML_SCALAR ? name->scalar : "");
+	return ret;
+}
+
+/* How many values there are, those of named lists counted each. */
+static int count_values(struct loader *l, const struct yaml_node *n, const char *op, size_t *ret)
+{
+	size_t items = n->type == YAML_LIST ? n->n : 1, count = 0;
+
+	if (items == 0)
+		return yaml_fail(l->err, l->file, n->line,
+				 "\"%s\" takes a value, a list of at least one, or { list: NAME }",
+				 op);
+	for (size_t i = 0; i < items; i++) {
+		const struct yaml_node *item = n->type == YAML_LIST ? n->items[i] : n;
+		const struct named_list *named = NULL;
+
+		if (item->type == YAML_MAP) {
+			named = list_of(l, item);
+			if (!named)
+				return -EINVAL;
+		}
+		count += named ? named->values->n : 1;
+	}
+	if (count > RULE_VALUES_MAX)
+		return yaml_fail(l->err, l->file, n->line, "more than %d values in one comparison",
+				 RULE_VALUES_MAX);
+	*ret = count;
+	return 0;
+}
+
+/* c->values has room for what count_values() counted. */
+static int parse_values(struct loader *l, const struct yaml_node *n, const struct field_info *f,
+			struct node *c)
+{
+	size_t items = n->type == YAML_LIST ? n->n : 1;
+
+	for (size_t i = 0; i < items; i++) {
+		const struct yaml_node *item = n->type == YAML_LIST ? n->items[i] : n;
+		const struct named_list *named = item->type == YAML_MAP ? list_of(l, item) : NULL;
+		struct loader at = *l;
+		int err = 0;
+
+		/* What is wrong with a value is said where the value is. */
+		if (named)
+			at.file = named->file;
+		for (size_t k = 0; named && k < named->values->n && !err; k++)
+			err = parse_value(&at, named->values->items[k], f, c->op,
+					  &c->values[c->n++]);
+		if (!named)
+			err = parse_value(l, item, f, c->op, &c->values[c->n++]);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
 static int parse_op(struct loader *l, enum field_id field, const struct yaml_node *key,
 		    const struct yaml_node *n, struct node **ret)
 {
@@ -211,6 +293,7 @@ static int parse_op(struct loader *l, enum field_id field, const struct yaml_nod
 	const struct op_info *op = NULL;
 	struct node *c;
 	char list[160];
+	size_t count = 0;
 	int err;
 
 	for (size_t i = 0; i < ARRAY_SIZE(ops) && !op; i++)
@@ -225,28 +308,21 @@ static int parse_op(struct loader *l, enum field_id field, const struct yaml_nod
 				 "unknown comparison \"%.60s\": field \"%s\" is %s; allowed: %s",
 				 key->scalar, f->name, type_names[f->type],
 				 list_ops(f->type, list, sizeof(list)));
-	if (n->type == YAML_MAP || (n->type == YAML_LIST && n->n == 0))
-		return yaml_fail(l->err, l->file, n->line,
-				 "\"%s\" takes a value or a list of at least one", op->name);
-	if (n->type == YAML_LIST && n->n > RULE_VALUES_MAX)
-		return yaml_fail(l->err, l->file, n->line, "more than %d values in one comparison",
-				 RULE_VALUES_MAX);
+	err = count_values(l, n, op->name, &count);
+	if (err)
+		return err;
 	c = pool_alloc(l->pool, sizeof(*c));
 	if (!c)
 		return no_memory(l);
 	c->type = NODE_COMPARE;
 	c->field = field;
 	c->op = op->op;
-	c->n = n->type == YAML_LIST ? n->n : 1;
-	c->values = pool_array(l->pool, c->n, sizeof(*c->values));
+	c->values = pool_array(l->pool, count, sizeof(*c->values));
 	if (!c->values)
 		return no_memory(l);
-	for (size_t i = 0; i < c->n; i++) {
-		err = parse_value(l, n->type == YAML_LIST ? n->items[i] : n, f, op->op,
-				  &c->values[i]);
-		if (err)
-			return err;
-	}
+	err = parse_values(l, n, f, c);
+	if (err)
+		return err;
 	c->cost += op->cost * (unsigned)c->n;
 	*ret = c;
 	return 0;

@@ -10,6 +10,7 @@
 #include "rules/compiled.h"
 
 #define FILES_MAX 16384
+#define LISTS_FILE "lists.yaml" /* read before the others of its folder */
 #define RETAIN_DEFAULT_S (90 * UINT64_C(86400))
 
 /* A set that is being put together. */
@@ -19,6 +20,7 @@ struct building {
 	struct compiled **rules;
 	size_t n, cap;
 	struct budget budget;
+	struct lists lists; /* of the folder in hand */
 	struct rules_error *err;
 };
 
@@ -26,6 +28,7 @@ static void building_free(struct building *b)
 {
 	pool_free(b->pool);
 	free(b->rules);
+	free(b->lists.v);
 }
 
 static void doc_free(struct yaml_doc **d)
@@ -42,7 +45,7 @@ static int no_memory(struct building *b)
 static int add_rule(struct building *b, const struct yaml_doc *doc, size_t i, bool site)
 {
 	struct loader l = { .pool = b->pool, .file = yaml_doc_file(doc), .err = b->err->text,
-			    .budget = &b->budget };
+			    .budget = &b->budget, .lists = &b->lists };
 	const struct yaml_node *root = yaml_doc_root(doc, i);
 	bool only_x = site && b->config->site_only_x;
 	struct compiled *c = pool_alloc(b->pool, sizeof(*c));
@@ -84,11 +87,14 @@ static int add_rule(struct building *b, const struct yaml_doc *doc, size_t i, bo
 	return 0;
 }
 
-static int add_doc(struct building *b, const struct yaml_doc *doc, bool site)
+/* Rules may name the lists of their own document's file, and those of LISTS_FILE beside it. */
+static int add_doc(struct building *b, const struct yaml_doc *doc, bool site, bool lists_allowed)
 {
+	struct loader l = { .pool = b->pool, .file = yaml_doc_file(doc), .err = b->err->text };
 	int err = 0;
 
 	for (size_t i = 0; i < yaml_doc_count(doc) && !err; i++) {
+		const struct yaml_node *root = yaml_doc_root(doc, i);
 		size_t len;
 
 		yaml_doc_text(doc, i, &len);
@@ -97,7 +103,13 @@ static int add_doc(struct building *b, const struct yaml_doc *doc, bool site)
 			return yaml_fail(b->err->text, yaml_doc_file(doc), 0,
 					 "all rule files together are larger than %u MiB",
 					 RULES_SOURCE_MAX >> 20);
-		err = add_rule(b, doc, i, site);
+		if (!lists_here(root))
+			err = add_rule(b, doc, i, site);
+		else if (lists_allowed)
+			err = lists_add(&l, &b->lists, root);
+		else
+			err = yaml_fail(b->err->text, yaml_doc_file(doc), root->line,
+					"lists belong into " LISTS_FILE " of the same folder");
 	}
 	return err;
 }
@@ -116,7 +128,9 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int add_file(struct building *b, const char *dir, const char *name, bool site)
+/* *keep NULL: the document is freed; else the caller keeps it, for the lists in it. */
+static int add_file(struct building *b, const char *dir, const char *name, bool site,
+		    struct yaml_doc **keep)
 {
 	_cleanup_(doc_free) struct yaml_doc *doc = NULL;
 	_cleanup_free_ char *path = NULL;
@@ -127,11 +141,16 @@ static int add_file(struct building *b, const char *dir, const char *name, bool 
 		return no_memory(b);
 	}
 	err = yaml_load_file(path, &doc, b->err->text);
-	return err ? err : add_doc(b, doc, site);
+	if (!err)
+		err = add_doc(b, doc, site, keep);
+	if (keep)
+		*keep = TAKE_PTR(doc);
+	return err;
 }
 
 static int add_dir(struct building *b, const char *dir, bool site)
 {
+	_cleanup_(doc_free) struct yaml_doc *lists = NULL;
 	struct dirent **names = NULL;
 	int n = scandir(dir, &names, is_rule_file, by_bytes), err = 0;
 
@@ -143,12 +162,17 @@ static int add_dir(struct building *b, const char *dir, bool site)
 	}
 	if (n > FILES_MAX)
 		err = yaml_fail(b->err->text, dir, 0, "more than %d rule files", FILES_MAX);
+	b->lists.n = 0;
+	for (int i = 0; i < n && !err; i++)
+		if (!strcmp(names[i]->d_name, LISTS_FILE))
+			err = add_file(b, dir, LISTS_FILE, site, &lists);
 	for (int i = 0; i < n; i++) {
-		if (!err)
-			err = add_file(b, dir, names[i]->d_name, site);
+		if (!err && strcmp(names[i]->d_name, LISTS_FILE))
+			err = add_file(b, dir, names[i]->d_name, site, NULL);
 		free(names[i]);
 	}
 	free(names);
+	b->lists.n = 0; /* they are the document's */
 	return err;
 }
 
@@ -305,7 +329,7 @@ int ruleset_load_buffer(const char *file, const void *data, size_t len,
 		return no_memory(&b);
 	rc = yaml_load_buffer(file, data, len, &doc, err->text);
 	if (!rc)
-		rc = add_doc(&b, doc, true);
+		rc = add_doc(&b, doc, true, true);
 	return rc ? rc : finish(&b, ret);
 }
 

@@ -165,8 +165,13 @@ static void what_is_wrong_with_a_match_is_said(void **state)
 		  "allowed: eq, ne, in, not_in, glob, match, prefix, suffix, contains" },
 		{ ONE("wall_clock: { eq: 1 }"),
 		  "f:1: field \"wall_clock\" is a time: it can be captured, not compared" },
-		{ ONE("pid: { eq: [] }"), "f:1: \"eq\" takes a value or a list of at least one" },
-		{ ONE("pid: { eq: { a: 1 } }"), "f:1: \"eq\" takes a value or a list of at least one" },
+		{ ONE("pid: { eq: [] }"), "f:1: \"eq\" takes a value, a list of at least one, or { list: NAME }" },
+		{ ONE("pid: { eq: { a: 1 } }"), "f:1: unknown key \"a\" in the place of a value; "
+		  "allowed: list" },
+		{ ONE("pid: { eq: { list: few } }"), "f:1: there is no list \"few\" in this folder: "
+		  "lists are in a document lists: { name: [values] }" },
+		{ ONE("pid: { eq: { list: [few] } }"), "f:1: there is no list \"\" in this folder: "
+		  "lists are in a document lists: { name: [values] }" },
 		{ ONE("pid: { eq: [[1]] }"), "f:1: field \"pid\" is compared with a value or a list of "
 					     "values, not with a map or a list of lists" },
 		{ ONE("pid: { eq: x }"), "f:1: \"x\" is not a whole number, as field \"pid\" is" },
@@ -195,7 +200,7 @@ static void what_is_wrong_with_a_match_is_said(void **state)
 		{ "dest_ip: { eq: example.org }",
 		  "f:6: \"example.org\" is not an address like 192.0.2.1 or 2001:db8::1" },
 		{ "dest_ip: { match: x }", "f:6: unknown comparison \"match\": field \"dest_ip\" is an "
-					   "address; allowed: eq, ne, in, not_in, cidr" },
+					   "address; allowed: eq, ne, in, not_in, cidr, port" },
 		{ "dest_ip: { cidr: 10.0.0.0/8 }", "loaded" },
 	};
 	const struct rules_config c = { 0 };
@@ -466,6 +471,58 @@ static void folders_are_read_in_order_and_whole(void **state)
 	rmdir(pack);
 }
 
+static void lists_are_of_their_folder(void **state)
+{
+#define LISTED "match: { any_of: [ path: { glob: { list: secrets } } ] }\n" HEAD("X1")
+	static const char *const cases[][2] = {
+		{ "lists: { secrets: [~/.a] }\n---\n" LISTED, "loaded" },
+		{ LISTED "---\nlists: { secrets: [~/.a] }\n", "f:1: there is no list \"secrets\" in "
+		  "this folder: lists are in a document lists: { name: [values] }" },
+		{ "lists: { a: [1] }\nid: X1\n", "f:2: unknown key \"id\" in a document of lists; "
+		  "allowed: lists" },
+		{ "lists: [a]\n", "f:1: lists must be a map like lists: { shells: [sh, bash] }" },
+		{ "lists: {}\n", "f:1: lists must be a map like lists: { shells: [sh, bash] }" },
+		{ "lists: { A: [1] }\n", "f:1: \"A\" names no list: use lower-case letters, digits, "
+		  "- and _" },
+		{ "lists: { a: [] }\n", "f:1: list \"a\" must have 1 to 1024 values" },
+		{ "lists: { a: b }\n", "f:1: list \"a\" must have 1 to 1024 values" },
+		{ "lists: { a: [[b]] }\n", "f:1: list \"a\" holds plain values only" },
+		{ "lists: { a: [1] }\n---\nlists:\n  a: [2]\n",
+		  "f:4: list \"a\" is there twice (also f:1): give it another name" },
+		/* Where a value is wrong is told, not where the list is used. */
+		{ "lists:\n  secrets:\n    - ~/.a\n    - '{a'\n---\n" LISTED,
+		  "f:4: \"{a\" is not a pattern: unclosed brace" },
+	};
+	char pack[] = "/tmp/oknek-rules-XXXXXX", site[] = "/tmp/oknek-rules-XXXXXX", want[256];
+	const char *dirs[] = { mkdtemp(pack), mkdtemp(site), NULL };
+	struct rules_config c = { .dirs = dirs, .mechanisms = FANOTIFY };
+	struct rules_error err = { "" };
+	struct ruleset *rs = NULL;
+	struct event ev = an_open("/home/u/.b");
+
+	(void)state;
+	each_message(cases, ARRAY_SIZE(cases));
+	put(pack, "a.yaml", LISTED);
+	put(pack, "lists.yaml", "lists: { secrets: [~/.a, ~/.b] }\n");
+	assert_int_equal(ruleset_load(&c, &rs, &err), 0);
+	assert_int_equal(decide(rs, &ev), VERDICT_BLOCK);
+	ruleset_unref(rs);
+	rs = NULL;
+	/* Another folder does not see them. */
+	put(site, "b.yaml", "match: { any_of: [ path: { glob: { list: secrets } } ] }\n" HEAD("X2"));
+	assert_int_equal(ruleset_load(&c, &rs, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "/b.yaml:1: there is no list \"secrets\""));
+	put(site, "b.yaml", "lists: { secrets: [~/.c] }\n");
+	assert_int_equal(ruleset_load(&c, &rs, &err), -EINVAL);
+	snprintf(want, sizeof(want), "%s/b.yaml:1: lists belong into lists.yaml of the same folder", site);
+	assert_string_equal(err.text, want);
+	take(site, "b.yaml");
+	take(pack, "a.yaml");
+	take(pack, "lists.yaml");
+	rmdir(site);
+	rmdir(pack);
+}
+
 static void small_files_do_not_become_large_sets(void **state)
 {
 	const struct rules_config c = { 0 };
@@ -508,6 +565,7 @@ int main(void)
 		cmocka_unit_test(overrides_need_leave),
 		cmocka_unit_test(defaults_are_what_the_manual_says),
 		cmocka_unit_test(folders_are_read_in_order_and_whole),
+		cmocka_unit_test(lists_are_of_their_folder),
 		cmocka_unit_test(small_files_do_not_become_large_sets),
 	};
 

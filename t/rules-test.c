@@ -160,6 +160,10 @@ static void addresses_and_ports_are_compared(void **state)
 	assert_true(fires("dest_ip: { eq: '2001:db8::1' }", &v6));
 	assert_false(fires("dest_ip: { eq: '2001:db8::2' }", &v6));
 	assert_true(fires("dest_port: { in: [80, 443] }", &v4));
+	assert_true(fires("dest_ip: { port: [80, 443] }", &v4));
+	assert_false(fires("dest_ip: { port: 80 }", &v4));
+	assert_false(fires("dest_ip: { cidr: 10.0.0.0/8, port: 80 }", &v4));
+	assert_true(fires("dest_ip: { cidr: 10.0.0.0/8, port: 443 }", &v4));
 	memset(v6.dest.addr, 0, 16); /* not known */
 	assert_false(fires("dest_ip: { cidr: '::/0' }", &v6));
 	assert_false(fires("dest_ip: { ne: '::1' }", &v6));
