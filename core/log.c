@@ -1,18 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "core/cleanup.h"
+
+#define LINE_MAX_BYTES 1024 /* below PIPE_BUF: a pipe takes it whole or not at all */
+#define PREFIX_BYTES 3	    /* "<N>" */
+#define WRITER_BUFFER_BYTES 16384
+
 static _Atomic int max_level = LOG_NOTICE;
+
+/* The writer, a child: what it is sent goes to stderr. All zero: there is none. */
+static struct {
+	_Atomic int fd; /* pipe to it, never 0 */
+	pid_t pid;
+	_Atomic uint64_t dropped, untold;
+} writer;
 
 void log_set_level(enum log_level level)
 {
 	atomic_store_explicit(&max_level, level, memory_order_relaxed);
 }
+
+uint64_t log_dropped(void)
+{
+	return atomic_load_explicit(&writer.dropped, memory_order_relaxed);
+}
+
+/* --- lines -------------------------------------------------------------------------------- */
 
 /*
  * A message may quote a file name that an agent chose. Besides C0 and DEL there are the control
@@ -43,25 +72,191 @@ static void disarm(char *line, size_t n)
 	}
 }
 
+/* "<N>" of sd-daemon(3) is for the journal; a person at a terminal does without. */
+static size_t prefix_of(const char *line)
+{
+	return line[0] == '<' ? PREFIX_BYTES : 0;
+}
+
+/* Without a writer, and in it. */
+static void write_stderr(const char *text, size_t len)
+{
+	while (len) {
+		ssize_t n = write(STDERR_FILENO, text, len);
+
+		if (n < 0 && errno == EAGAIN) { /* somebody else made it non-blocking */
+			struct pollfd p = { STDERR_FILENO, POLLOUT, 0 };
+
+			if (poll(&p, 1, -1) < 0 && errno != EINTR)
+				return;
+			continue;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return; /* nobody to tell */
+		text += n;
+		len -= (size_t)n;
+	}
+}
+
+/* True when it was taken. Never waits: the pipe does not block, and takes a line whole or not. */
+static bool send_line(int fd, const char *line, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = write(fd, line, len);
+	while (n < 0 && errno == EINTR);
+	return n == (ssize_t)len;
+}
+
+static bool tell_dropped(int fd)
+{
+	uint64_t n = atomic_exchange_explicit(&writer.untold, 0, memory_order_relaxed);
+	char line[128];
+	int len;
+
+	if (!n)
+		return true;
+	len = snprintf(line, sizeof(line), "<%d>oknekd: %" PRIu64 " messages were dropped here: "
+		       "nobody took them\n", LOG_WARNING, n);
+	if (send_line(fd, line, (size_t)len))
+		return true;
+	atomic_fetch_add_explicit(&writer.untold, n, memory_order_relaxed);
+	return false;
+}
+
+void log_tell_dropped(void)
+{
+	int fd = atomic_load(&writer.fd);
+
+	if (fd > 0)
+		tell_dropped(fd);
+}
+
+/* Ends the line, for which there must be room. */
+static void emit(char *line)
+{
+	int fd = atomic_load(&writer.fd);
+	size_t len = strlen(line);
+
+	disarm(line, len);
+	line[len++] = '\n';
+	if (fd <= 0) {
+		size_t skip = isatty(STDERR_FILENO) ? prefix_of(line) : 0;
+
+		/* One write, so that lines of several threads do not mix. */
+		write_stderr(line + skip, len - skip);
+	} else if (!tell_dropped(fd) || !send_line(fd, line, len)) {
+		atomic_fetch_add_explicit(&writer.dropped, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&writer.untold, 1, memory_order_relaxed);
+	}
+}
+
 void log_msg(enum log_level level, const char *fmt, ...)
 {
-	char line[1024];
+	char line[LINE_MAX_BYTES];
 	va_list ap;
 	int head, n;
 
 	if ((int)level > atomic_load_explicit(&max_level, memory_order_relaxed))
 		return;
-	head = isatty(STDERR_FILENO) ? snprintf(line, sizeof(line), "oknekd: ")
-				     : snprintf(line, sizeof(line), "<%d>oknekd: ", level);
+	head = snprintf(line, sizeof(line), "<%d>oknekd: ", level);
 	va_start(ap, fmt);
 	n = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, fmt, ap);
 	va_end(ap);
-	if (n < 0)
+	if (n >= 0)
+		emit(line);
+}
+
+void log_plain(const char *text)
+{
+	char line[LINE_MAX_BYTES];
+
+	snprintf(line, sizeof(line) - 1, "%s", text);
+	emit(line);
+}
+
+/* --- the writer --------------------------------------------------------------------------- */
+
+/* Drops the "<N>" of each line, in place; *skip and *begun go on from call to call. */
+static size_t without_prefixes(char *text, size_t len, size_t *skip, bool *begun)
+{
+	size_t to = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (!*begun)
+			*skip = prefix_of(&text[i]);
+		*begun = text[i] != '\n';
+		if (*skip)
+			--*skip;
+		else
+			text[to++] = text[i];
+	}
+	return to;
+}
+
+/* Ends when nobody is left who could send something: the last words of a daemon are told, too. */
+static void __attribute__((noreturn)) writer_main(int from)
+{
+	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE };
+	char buf[WRITER_BUFFER_BYTES];
+	bool begun = false, terminal;
+	size_t skip = 0;
+	ssize_t n;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		signal(ignored[i], SIG_IGN);
+	prctl(PR_SET_NAME, "oknek-log");
+	prctl(PR_SET_DUMPABLE, 0);
+	if (chdir("/") < 0 || (from != 3 && dup2(from, 3) < 0))
+		_exit(1);
+	close_range(4, ~0U, 0);
+	terminal = isatty(STDERR_FILENO);
+	for (;;) {
+		n = read(3, buf, sizeof(buf));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			_exit(0);
+		if (terminal)
+			n = (ssize_t)without_prefixes(buf, (size_t)n, &skip, &begun);
+		write_stderr(buf, (size_t)n);
+	}
+}
+
+int log_start(void)
+{
+	_cleanup_close_ int from = -1, to = -1;
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	from = fds[0];
+	to = fcntl(fds[1], F_DUPFD_CLOEXEC, 4);
+	close(fds[1]);
+	if (to < 0 || fcntl(to, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	writer.pid = fork();
+	if (writer.pid < 0)
+		return -errno;
+	if (!writer.pid)
+		writer_main(from);
+	atomic_store(&writer.fd, TAKE_FD(to));
+	return 0;
+}
+
+void log_stop(int wait_ms)
+{
+	const struct timespec pause = { 0, 1000000 };
+	int fd = atomic_exchange(&writer.fd, 0);
+
+	if (fd <= 0)
 		return;
-	n = (int)strlen(line);
-	disarm(line, (size_t)n);
-	line[n++] = '\n';
-	/* One write, so that lines of several threads do not mix; nothing to do if it fails. */
-	if (write(STDERR_FILENO, line, (size_t)n) < 0)
-		return;
+	tell_dropped(fd);
+	close(fd);
+	/* It may be waiting for whoever reads; then it is left to that. */
+	while (wait_ms-- > 0 && waitpid(writer.pid, NULL, WNOHANG) == 0)
+		nanosleep(&pause, NULL);
 }

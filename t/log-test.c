@@ -7,6 +7,9 @@
 
 #include <cmocka.h>
 
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -91,11 +94,97 @@ static void levels(void **state)
 	assert_string_equal(line, "");
 }
 
+/* Reads until a line has `text`; the line is in buf then. */
+static void read_until(int fd, char *buf, size_t size, const char *text)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+	size_t n = 0;
+
+	while (n < size - 1) {
+		while (poll(&p, 1, 100) == 0)
+			log_tell_dropped(); /* there was no room for that, either */
+		if (read(fd, buf + n, 1) != 1)
+			break;
+		if (buf[n++] != '\n')
+			continue;
+		buf[n] = '\0';
+		if (strstr(buf, text))
+			return;
+		n = 0;
+	}
+	fail_msg("nobody said: %s", text);
+}
+
+static void nobody_waits_for_a_reader(void **state)
+{
+	int saved = dup(STDERR_FILENO), fd[2];
+	uint64_t dropped, told = 0, n;
+	char line[2048];
+
+	(void)state;
+	log_set_level(LOG_NOTICE);
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(pipe(fd), 0);
+	dup2(fd[1], STDERR_FILENO);
+	close(fd[1]);
+	assert_int_equal(log_start(), 0);
+	dup2(saved, STDERR_FILENO);
+	/* Far more than all pipes on the way hold: this test hangs where anything waits. */
+	for (unsigned i = 0; i < 20000; i++)
+		log_notice("message %u %080u", i, 0);
+	dropped = log_dropped();
+	assert_in_range(dropped, 10000, 20000);
+	read_until(fd[0], line, sizeof(line), "message 0 ");
+	read_until(fd[0], line, sizeof(line), "message 100 ");
+
+	/* Read dry, it is told how many there would have been. */
+	while (told < dropped) {
+		read_until(fd[0], line, sizeof(line), " messages were dropped");
+		assert_int_equal(sscanf(line, "<4>oknekd: %" SCNu64, &n), 1);
+		told += n;
+	}
+	assert_int_equal(told, dropped);
+	log_notice("at last");
+	log_plain("file:1: wrong");
+	read_until(fd[0], line, sizeof(line), "<5>oknekd: at last");
+	read_until(fd[0], line, sizeof(line), "file:1: wrong");
+	assert_string_equal(line, "file:1: wrong\n");
+	assert_int_equal(log_dropped(), dropped);
+
+	/* Gone, it is not waited for either; nor is it at the end. */
+	close(fd[0]);
+	for (unsigned i = 0; i < 2000; i++)
+		log_notice("message %u %080u", i, 0);
+	log_stop(1000);
+	close(saved);
+}
+
+static void last_words_are_written(void **state)
+{
+	int saved = dup(STDERR_FILENO), fd[2];
+	char line[2048];
+
+	(void)state;
+	assert_int_equal(pipe(fd), 0);
+	dup2(fd[1], STDERR_FILENO);
+	close(fd[1]);
+	assert_int_equal(log_start(), 0);
+	dup2(saved, STDERR_FILENO);
+	log_notice("last words");
+	log_stop(5000);
+	read_until(fd[0], line, sizeof(line), "last words");
+	assert_int_equal(read(fd[0], line, 1), 0); /* the writer has ended */
+	close(fd[0]);
+	close(saved);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(control_bytes_never_arrive),
 		cmocka_unit_test(always_one_line),
+		cmocka_unit_test(nobody_waits_for_a_reader),
+		cmocka_unit_test(last_words_are_written),
 		cmocka_unit_test(levels),
 	};
 

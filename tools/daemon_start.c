@@ -145,7 +145,7 @@ static int load_first_rules(struct daemon *d)
 	int r = daemon_load_rules(d, &d->rules, &err);
 
 	if (r < 0) {
-		fprintf(stderr, "%s\n", err.text[0] ? err.text : strerror(-r));
+		log_plain(err.text[0] ? err.text : strerror(-r));
 		return EXIT_CONFIG;
 	}
 	return EXIT_DONE;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/log.h"
 #include "core/rule.h"
 #include "tools/daemon.h"
 
@@ -158,6 +159,10 @@ static json_t *warnings(const struct daemon *d, const struct snapshot *s,
 				      json_sprintf("%llu executions came too fast to be looked at one "
 						   "by one; everybody who ran afterwards was",
 						   (unsigned long long)atomic_load(&d->notices_lost)));
+	if (log_dropped())
+		json_array_append_new(list, json_sprintf("%llu messages of the daemon were dropped: "
+							 "nobody took them",
+							 (unsigned long long)log_dropped()));
 	if (d->opt.rules_dir)
 		json_array_append_new(list, json_sprintf("rules are read from %s, unsigned",
 							 d->opt.rules_dir));

@@ -19,6 +19,7 @@
 #include "tools/daemon.h"
 
 #define TICK_MS 250
+#define LAST_WORDS_MS 1000
 
 static const char usage_text[] =
 	"usage: oknekd [--source=LIST] [--config FILE] [--state-dir DIR] [--run-dir DIR]\n"
@@ -210,6 +211,7 @@ static void serve(struct daemon *d, const sigset_t *signals)
 		if (sig == SIGHUP)
 			reload(d);
 		daemon_mode_tick(d);
+		log_tell_dropped();
 		wake_followers(d, &last_seq);
 		if (atomic_load(&d->replay_done) && !d->fanotify)
 			return;
@@ -229,6 +231,8 @@ static int run(struct daemon *d)
 	signal(SIGPIPE, SIG_IGN);
 	if (!d->opt.foreground)
 		ready_fd = into_background();
+	if (log_start() < 0)
+		log_warning("messages are written by the daemon itself, which may wait for their reader");
 	status = daemon_start(d);
 	if (!status) {
 		notify_manager("READY=1");
@@ -240,6 +244,7 @@ static int run(struct daemon *d)
 		notify_manager("STOPPING=1");
 	}
 	daemon_stop(d);
+	log_stop(LAST_WORDS_MS);
 	return status;
 }
 
