@@ -40,6 +40,7 @@ lib libcap-ng libcap-ng-dev
 lib libbpf libbpf-dev
 lib jansson libjansson-dev
 lib libpcre2-8 libpcre2-dev
+lib libseccomp libseccomp-dev
 '
 needs_mounts='
 cmd unshare util-linux
@@ -57,7 +58,6 @@ cmd mkfs.btrfs btrfs-progs
 cmd fusermount3 fuse3
 lib fuse3 libfuse3-dev
 lib liburing liburing-dev
-lib libseccomp libseccomp-dev
 cmd sudo sudo
 cmd jq jq
 cmd openssl openssl

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a thread or a process of ours may still ask of the kernel. Each list names what its owner
+ * needs and nothing else; what is not on it fails with ENOSYS, as on a kernel that does not have
+ * it, which is the one refusal that libraries have an answer to. Nothing given up comes back.
+ * Built with AddressSanitizer or ThreadSanitizer none of this happens: their runtimes call what
+ * they like, on any thread.
+ */
+#ifndef OKNEK_ENFORCE_CONFINE_H
+#define OKNEK_ENFORCE_CONFINE_H
+
+#include <stdbool.h>
+
+enum confine_list {
+	CONFINE_VERDICT,  /* the verdict thread */
+	CONFINE_DAEMON,   /* all other threads of the daemon */
+	CONFINE_GUARDIAN,
+	CONFINE_ZYGOTE,   /* forks helpers: its list has theirs, and what they do before theirs */
+	CONFINE_MARKS,    /* the helper that walks paths */
+	CONFINE_PROCESSES, /* the helper that reads /proc */
+	CONFINE_LISTS
+};
+
+enum confine_refusal {
+	CONFINE_REFUSE, /* ENOSYS */
+	CONFINE_TRAP,   /* SIGSYS, which ends the process: to see in a test that nothing is missing */
+	CONFINE_OFF,    /* nothing is refused */
+};
+
+bool confine_available(void); /* false: built with one of these sanitizers */
+
+/* Seccomp, for this thread and those it makes. Needs no_new_privs. -EOPNOTSUPP: not available, or
+ * OFF; -EINVAL: a kernel without; -errno. */
+int confine_calls(enum confine_list list, enum confine_refusal refusal);
+
+/*
+ * Landlock, for this process: no file is written, made, removed or executed any more, none is read
+ * but what names of users and processes are told by; descriptors that only stand for a path
+ * (O_PATH) can still be had everywhere. Nor is another process's /proc to be had: not for who
+ * needs that. Never in a process that reads a fanotify group: the kernel opens the files of its
+ * events in its name. -EOPNOTSUPP: not available; -errno.
+ */
+int confine_files(void);
+
+/* Memory, file sizes, core dumps, processes, descriptors: as much as a helper needs. */
+void confine_limits(void);
+
+#endif
