@@ -2,13 +2,22 @@
 #include "core/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/io.h"
+#include "core/loop.h"
 
 #define DAY_S 86400
+#define REAP_MS 100
 #define ZONE_FROM_UNIX_S 946684800LL /* 2000-01-01T00:00:00Z */
 #define ZONE_AHEAD_S (20LL * 366 * DAY_S)
 #define ZONE_STEP_S (7LL * DAY_S) /* no zone of the tz database changes twice in a week */
@@ -59,6 +68,66 @@ int zone_load(struct zone *z)
 		offset_s = sampled_offset_s(t + ZONE_STEP_S);
 		n.at[n.n++] = (struct zone_transition){change, offset_s};
 	}
+	*z = n;
+	return 0;
+}
+
+/* Reads exactly that many bytes; false when they do not come in time. */
+static bool read_in_time(int fd, void *buf, size_t size_bytes, int deadline_ms)
+{
+	uint64_t end_ns = clock_boottime_ns() + (uint64_t)deadline_ms * NSEC_PER_MSEC;
+	char *to = buf;
+
+	while (size_bytes) {
+		struct pollfd p = { fd, POLLIN, 0 };
+		uint64_t now_ns = clock_boottime_ns();
+		ssize_t n;
+
+		if (now_ns >= end_ns ||
+		    poll(&p, 1, (int)((end_ns - now_ns) / NSEC_PER_MSEC) + 1) == 0)
+			return false;
+		n = read(fd, to, size_bytes);
+		if (n == 0 || (n < 0 && errno != EINTR))
+			return false;
+		if (n > 0) {
+			to += n;
+			size_bytes -= (size_t)n;
+		}
+	}
+	return true;
+}
+
+int zone_load_within(struct zone *z, int deadline_ms)
+{
+	_cleanup_close_ int from = -1, to = -1;
+	struct zone n;
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	from = fds[0];
+	to = fds[1];
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (zone_load(&n) < 0)
+			n.n = 0;
+		_exit(io_write_all(to, &n, sizeof(n)) < 0);
+	}
+	close(TAKE_FD(to));
+	if (!read_in_time(from, &n, sizeof(n), deadline_ms))
+		n.n = ZONE_TRANSITIONS_MAX + 1;
+	kill(pid, SIGKILL);
+	/* What cannot be killed just now, in a filesystem that stands still, is left to itself. */
+	for (int ms = 0; ms < REAP_MS && waitpid(pid, NULL, WNOHANG) == 0; ms++)
+		usleep(1000);
+	if (n.n > ZONE_TRANSITIONS_MAX)
+		return -ETIMEDOUT;
+	if (!n.n)
+		return -EOVERFLOW;
 	*z = n;
 	return 0;
 }

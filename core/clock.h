@@ -26,6 +26,11 @@ struct zone {
  * the zone changes more often than the table can hold (nothing is stored). */
 int zone_load(struct zone *z);
 
+/* The same by a child, which is given up after that time: the file may be a pipe, or on a filesystem
+ * that does not answer. The zone is never initialised in the caller's process. Before threads.
+ * -ETIMEDOUT, -errno; nothing is stored then. */
+int zone_load_within(struct zone *z, int deadline_ms);
+
 int32_t zone_offset_s(const struct zone *z, int64_t unix_s);
 void zone_wall_clock(const struct zone *z, int64_t unix_s, struct wall_clock *ret);
 

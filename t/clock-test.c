@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "t/evidence.h"
 
 #include "core/clock.h"
+#include "core/loop.h"
 
 /* POSIX rules need no zone files: what is tested is here whatever the host has. */
 static const char *const zones[] = {
@@ -41,6 +44,33 @@ static void the_table_agrees_with_the_system(void **state)
 				fail_msg("%s at %ld", zones[i], (long)t);
 		}
 	}
+}
+
+static void the_file_may_never_answer(void **state)
+{
+	char dir[] = "/tmp/oknek-zone.XXXXXX", path[64], tz[80];
+	struct zone z = { 0 }, same;
+	uint64_t began_ns;
+
+	(void)state;
+	setenv("TZ", zones[1], 1);
+	assert_int_equal(zone_load(&same), 0);
+	assert_int_equal(zone_load_within(&z, 5000), 0);
+	/* Sampled in another second, the table may end elsewhere; it does not begin elsewhere. */
+	assert_memory_equal(&z.at, &same.at, 20 * sizeof(z.at[0]));
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	snprintf(tz, sizeof(tz), ":%s", path);
+	setenv("TZ", tz, 1);
+	z.n = 77;
+	began_ns = clock_boottime_ns();
+	assert_int_equal(zone_load_within(&z, 300), -ETIMEDOUT);
+	assert_in_range((clock_boottime_ns() - began_ns) / NSEC_PER_MSEC, 290, 5000);
+	assert_int_equal(z.n, 77);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
+	unlink(path);
+	rmdir(dir);
 }
 
 static void a_change_takes_effect_in_its_second(void **state)
@@ -125,6 +155,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_table_agrees_with_the_system),
+		cmocka_unit_test(the_file_may_never_answer),
 		cmocka_unit_test(a_change_takes_effect_in_its_second),
 		cmocka_unit_test(times_are_written),
 		cmocka_unit_test(times_are_read),

@@ -17,6 +17,7 @@
 
 #define NOTICE_PIPE_BYTES (1 << 20)
 #define CLOSE_WAIT_MS 5000
+#define ZONE_WAIT_MS 2000 /* takes some 10 ms */
 
 /* --- directories, limits ------------------------------------------------------------------ */
 
@@ -166,6 +167,8 @@ static int start_threads(struct daemon *d)
 		err = daemon_start_verdicts(d);
 	daemon_ordinary_priority();
 	if (!err)
+		daemon_confine(d);
+	if (!err)
 		err = store_start(d->store);
 	if (!err && d->marks)
 		err = marks_start(d->marks);
@@ -193,7 +196,7 @@ int daemon_start(struct daemon *d)
 		log_error("fanotify needs root; only --source=replay:FILE runs without");
 		return EXIT_NOPERM;
 	}
-	if (zone_load(&d->zone) < 0)
+	if (zone_load_within(&d->zone, ZONE_WAIT_MS) < 0)
 		log_warning("the local time zone cannot be read: rules see UTC");
 	err = make_dir(d->opt.run_dir, 0755);
 	if (err == -EACCES && geteuid() != 0)
