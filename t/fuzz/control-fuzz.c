@@ -42,6 +42,41 @@ static void fuzz_request(const uint8_t *data, size_t size)
 	json_decref(req);
 }
 
+/* The same bytes through a socket, in pieces: the first byte says how large these are. */
+static void fuzz_frame(const uint8_t *data, size_t size)
+{
+	struct control c = { .cfg = { .commands = table, .stall_ms = 1000 } };
+	size_t piece = size ? data[0] % 64 * 32 + 1 : 1;
+	const char *newline = memchr(data, '\n', size);
+	struct conn conn = { .pidfd = -1, .state = CONN_READING };
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+		return;
+	conn.fd = pair[0];
+	for (size_t done = 0; done < size && conn.state == CONN_READING; done += piece) {
+		if (piece > size - done)
+			piece = size - done;
+		if (send(pair[1], data + done, piece, MSG_NOSIGNAL) != (ssize_t)piece)
+			break;
+		conn_read(&c, &conn, 0);
+		assert(conn.in_len <= conn.in_size && conn.in_size <= CONTROL_LINE_MAX);
+	}
+	shutdown(pair[1], SHUT_WR);
+	conn_read(&c, &conn, 0);
+	if (newline && newline < (const char *)data + CONTROL_LINE_MAX) {
+		assert(conn.state == CONN_QUEUED);
+		assert(conn.in_len == (size_t)(newline - (const char *)data));
+		assert(!conn.in_len || !memcmp(conn.in, data, conn.in_len));
+	} else {
+		assert(conn.dead || (conn.state == CONN_CLOSING && conn.out_len > 0));
+	}
+	close(pair[0]);
+	close(pair[1]);
+	free(conn.in);
+	free(conn.out);
+}
+
 static void fuzz_text(const uint8_t *data, size_t size)
 {
 	_cleanup_free_ char *escaped = cli_escape((const char *)data, size);
@@ -86,6 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > CONTROL_LINE_MAX)
 		return 0;
 	fuzz_request(data, size);
+	fuzz_frame(data, size);
 	fuzz_text(data, size);
 	if (depth_is_bounded((const char *)data, size))
 		fuzz_record(data, size);
