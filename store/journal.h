@@ -25,7 +25,8 @@ struct journal;
 int journal_open(const char *path, size_t size_bytes, struct journal **ret);
 void journal_close(struct journal *j);
 
-/* What the bus calls. Owned by the journal. */
+/* What the bus calls. Owned by the journal. Works in a forked child too, beside its parent and
+ * beside a later daemon that opened the same file. */
 struct recorder *journal_recorder(struct journal *j);
 
 /* A record of our own: rule_id "O1" (coverage gap), "O2" (operator act), "O3" (proof); name is
@@ -48,6 +49,9 @@ void journal_stats(const struct journal *j, struct journal_stats *ret);
  * longest time an event can be parked. */
 #define JOURNAL_WAIT_DEFAULT_NS (12 * NSEC_PER_SEC)
 void journal_set_wait(struct journal *j, uint64_t wait_ns);
+/* What was in the file when it was opened is from a daemon that is gone, or from a guardian that
+ * lives on and may be between two stores right now: how long that is waited for. 0 unless set. */
+void journal_set_grace(struct journal *j, uint64_t grace_ns);
 
 /* Random, made with the file: batch numbers and counts of losses belong to it. */
 uint64_t journal_id(const struct journal *j);
@@ -62,8 +66,8 @@ struct journal_entry {
 
 /*
  * The next record after *cursor (0: from the oldest) that is complete: ANSWERED, or DECIDED for
- * longer than the wait, or left by a dead daemon. Younger DECIDED ones are passed over, a later
- * pass from cursor 0 finds them. 1, or 0 when there is none now. Records that do not hold
+ * longer than the wait, or left by a dead daemon (see the grace). Younger DECIDED ones are passed
+ * over, a later pass from cursor 0 finds them. 1, or 0 when there is none now. Records that do not hold
  * together (a producer died while it wrote) are skipped and counted as damaged.
  */
 int journal_next(struct journal *j, uint64_t *cursor, struct journal_entry *ret);

@@ -19,6 +19,7 @@
 
 #define POLL_MIN_NS (2 * NSEC_PER_MSEC)
 #define POLL_MAX_NS (100 * NSEC_PER_MSEC)
+#define GUARDIAN_GRACE_NS (200 * NSEC_PER_MSEC)
 
 struct store {
 	struct store_config c;
@@ -127,6 +128,7 @@ int store_open(const struct store_config *c, struct journal *j, struct store **r
 		strcpy(s->w.host, "localhost");
 	if (zone_load(&s->w.zone))
 		s->w.zone.n = 0; /* UTC, and it says so with its Z */
+	journal_set_grace(j, GUARDIAN_GRACE_NS);
 	writer_turn(&s->w, false);
 	*ret = s;
 	return 0;

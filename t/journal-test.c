@@ -397,6 +397,83 @@ static void many_producers_one_consumer(void **state)
 	journal_close(j);
 }
 
+/* A guardian is forked, goes on when the daemon is gone, and beside the next one. */
+static void a_forked_producer_outlives_the_daemon(void **state)
+{
+	struct scratch *sc = *state;
+	struct journal *j = open_in(sc, SIZE), *next;
+	struct journal_stats s;
+	int go[2], done[2];
+	char c = 'x';
+	pid_t pid;
+
+	assert_int_equal(pipe(go) | pipe(done), 0);
+	assert_true(evidence_record(j, "/before"));
+	pid = fork();
+	if (!pid) {
+		close(go[1]);
+		while (read(go[0], &c, 1) == 1) {
+			for (int i = 0; i < 3; i++)
+				if (!evidence_record(j, "/guardian"))
+					_exit(1);
+			if (write(done[1], &c, 1) != 1)
+				_exit(1);
+		}
+		_exit(0);
+	}
+	close(go[0]);
+	assert_int_equal(write(go[1], &c, 1) + read(done[0], &c, 1), 2);
+	assert_true(evidence_record(j, "/beside"));
+	assert_int_equal(take_all(j, NULL), 5);
+	journal_stats(j, &s);
+	assert_int_equal(s.written, 5);
+	assert_int_equal(s.pending, 0);
+	journal_close(j);
+
+	assert_int_equal(write(go[1], &c, 1) + read(done[0], &c, 1), 2);
+	next = open_in(sc, SIZE);
+	assert_int_equal(take_all(next, NULL), 3);
+	assert_int_equal(write(go[1], &c, 1) + read(done[0], &c, 1), 2);
+	assert_true(evidence_record(next, "/next"));
+	assert_int_equal(take_all(next, NULL), 4);
+	close(go[1]);
+	waitpid(pid, NULL, 0);
+	close(done[0]);
+	close(done[1]);
+	journal_close(next);
+}
+
+/* What it has DECIDED when the next daemon opens the file is not yet an unknown outcome. */
+static void a_living_producer_has_a_moment_to_answer(void **state)
+{
+	struct scratch *sc = *state;
+	struct journal *j = open_in(sc, SIZE), *next;
+	uint64_t ticket = evidence_decide(j, "/a"), cursor = 0;
+	struct journal_entry e;
+
+	next = open_in(sc, SIZE);
+	journal_set_grace(next, 50 * NSEC_PER_MSEC);
+	assert_int_equal(journal_next(next, &cursor, &e), 0);
+	journal_recorder(j)->answered(journal_recorder(j), ticket, OUTCOME_DENIED, 1);
+	cursor = 0;
+	assert_int_equal(journal_next(next, &cursor, &e), 1);
+	assert_int_equal(e.outcome, OUTCOME_DENIED);
+	journal_consume(next, e.pos);
+	assert_true(evidence_decide(j, "/b"));
+	usleep(60000);
+	cursor = 0;
+	assert_int_equal(journal_next(next, &cursor, &e), 0); /* it came later: the long wait */
+	journal_close(j);
+	journal_close(next);
+	next = open_in(sc, SIZE);
+	journal_set_grace(next, 50 * NSEC_PER_MSEC);
+	usleep(60000);
+	cursor = 0;
+	assert_int_equal(journal_next(next, &cursor, &e), 1);
+	assert_int_equal(e.outcome, OUTCOME_UNKNOWN);
+	journal_close(next);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -414,6 +491,8 @@ int main(void)
 		T(killed_anywhere_it_loses_nothing_it_promised),
 		T(batches_are_consumed_once),
 		T(many_producers_one_consumer),
+		T(a_forked_producer_outlives_the_daemon),
+		T(a_living_producer_has_a_moment_to_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
