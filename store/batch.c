@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/fault.h"
 #include "store/writer.h"
 
 #define BATCH_NS (50 * NSEC_PER_MSEC)
@@ -69,6 +70,7 @@ static int write_record(struct writer *w, struct batch *b, const struct payload 
 	if (w->json.failed)
 		return -ENOMEM;
 	crypto_sign_detached(sig, NULL, (const uint8_t *)w->json.p, w->json.n, w->key.secret);
+	fault(FAULT_BATCH_SIGNED);
 	r = remember_retention(w, &row);
 	if (!r)
 		r = db_insert(&w->db, &row, &w->json, sig);
@@ -123,6 +125,7 @@ static int write_entries(struct writer *w, struct batch *b)
 	       journal_next(w->j, &cursor, &e) > 0) {
 		w->claimed[b->n_claimed++] = e.pos;
 		journal_claim(w->j, e.pos, b->number);
+		fault(FAULT_BATCH_CLAIMED);
 		if (payload_read(e.payload, e.len_bytes, &p)) {
 			r = write_own(w, b, "O1", "unreadable verdict", "{}");
 			if (r)
@@ -159,6 +162,7 @@ static void write_head(struct writer *w, uint64_t now)
 		return;
 	}
 	w->head_seq = w->db.last_seq;
+	fault(FAULT_HEAD_WRITTEN);
 }
 
 int batch_run(struct writer *w, bool must)
@@ -186,8 +190,12 @@ int batch_run(struct writer *w, bool must)
 		r = write_entries(w, &b);
 	if (!r)
 		r = write_progress(w, b.number, &b.losses);
+	if (b.records)
+		fault(FAULT_BATCH_INSERTED);
 	if (!r)
 		r = db_commit(&w->db);
+	if (b.records)
+		fault(FAULT_BATCH_COMMITTED);
 	if (r) {
 		for (unsigned i = 0; i < b.n_claimed; i++)
 			journal_claim(w->j, w->claimed[i], 0);
@@ -197,6 +205,8 @@ int batch_run(struct writer *w, bool must)
 	}
 	for (unsigned i = 0; i < b.n_claimed; i++)
 		journal_consume(w->j, w->claimed[i]);
+	if (b.records)
+		fault(FAULT_BATCH_CONSUMED);
 	w->batch = b.number;
 	w->told = b.losses;
 	w->n_notes -= b.n_notes;

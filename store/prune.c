@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/cleanup.h"
+#include "core/fault.h"
 #include "store/db.h"
 
 #define PRUNE_BATCH 5000 /* records removed in one transaction */
@@ -232,6 +233,7 @@ static int remove_selected(struct db *db, const char *sql, int64_t arg, const ch
 		if (sqlite3_step(del) != SQLITE_DONE)
 			return db_error(db, DB_FILE);
 		sqlite3_reset(del);
+		fault(FAULT_PRUNE);
 		n++;
 	}
 	if (step != SQLITE_DONE)
