@@ -306,7 +306,10 @@ start_daemon() {
 	local exe
 	exe=$(bin oknekd) && bin oknek >/dev/null || return
 	[ -e "$CONFIG" ] || write_config
-	set -- --foreground --run-dir "$RUN" --state-dir "$STATE" --config "$CONFIG" "$@"
+	# OKNEK_DAEMON_ARGS: for a test that runs other tests on a daemon with more options.
+	# shellcheck disable=SC2086 # they are words
+	set -- --foreground --run-dir "$RUN" --state-dir "$STATE" --config "$CONFIG" \
+		${OKNEK_DAEMON_ARGS-} "$@"
 	case " $* " in
 	*" --rules"*) ;;
 	*) set -- "$@" --rules "$RULES" ;;

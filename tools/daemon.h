@@ -26,6 +26,7 @@
 #include "core/permission.h"
 #include "core/proctree.h"
 #include "core/watch.h"
+#include "enforce/confine.h"
 #include "enforce/lookup.h"
 #include "enforce/marks.h"
 #include "rules/rules.h"
@@ -55,6 +56,7 @@ struct daemon_options {
 	char *sources; /* comma separated, NULL: from the configuration */
 	int mode;      /* enum mode, -1: from the configuration */
 	bool foreground, check;
+	enum confine_refusal seccomp; /* --debug-seccomp */
 };
 
 struct known_home {
@@ -73,6 +75,9 @@ struct daemon {
 	struct daemon_options opt;
 	struct config *config;
 	bool memory_unlimited; /* RLIMIT_MEMLOCK */
+	uint64_t caps;         /* bit per CAP_* that is kept */
+	int calls_confined;    /* by seccomp: 0, -errno */
+	_Atomic int verdict_confined;
 	struct lookup *mark_lookup, *process_lookup;
 	pthread_mutex_t process_lock; /* one caller at a time of process_lookup */
 
@@ -139,9 +144,14 @@ int daemon_start_verdicts(struct daemon *d);
 
 /* daemon_privilege.c: before threads. */
 void daemon_raise_limits(struct daemon *d);
-int daemon_drop_privileges(const struct daemon *d); /* -EPERM, said */
+int daemon_drop_privileges(struct daemon *d); /* -EPERM, said */
 void daemon_raise_priority(void);
 void daemon_ordinary_priority(void);
+/* The calling thread, which is the verdict thread, asks for no more than its list from here on. */
+void daemon_confine_verdicts(struct daemon *d);
+/* The same for the calling thread and those it makes: once the verdict thread is made. */
+void daemon_confine(struct daemon *d);
+json_t *daemon_privilege_json(const struct daemon *d);
 
 /* daemon_resume.c: trees of an earlier daemon are watched from the start, their secrets marked. */
 void daemon_resume_trees(struct daemon *d);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the daemon may do: limits, capabilities, priority. Each is set once, before threads. */
+/* What the daemon may do: limits, capabilities, priority, system calls. */
 #include <cap-ng.h>
 #include <errno.h>
 #include <linux/capability.h>
@@ -46,12 +46,12 @@ void daemon_raise_limits(struct daemon *d)
 	prctl(PR_SET_DUMPABLE, 0);
 }
 
-int daemon_drop_privileges(const struct daemon *d)
+int daemon_drop_privileges(struct daemon *d)
 {
 	uint64_t keep = 0;
 
 	if (geteuid() != 0)
-		return 0;
+		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 	if (d->fanotify)
 		keep |= d->fanotify->ops->caps;
 	if (d->feed)
@@ -67,7 +67,49 @@ int daemon_drop_privileges(const struct daemon *d)
 		log_error("capabilities cannot be dropped");
 		return -EPERM;
 	}
+	d->caps = keep;
+	/* A change of capabilities makes it what fs.suid_dumpable says, which may be a dump. */
+	prctl(PR_SET_DUMPABLE, 0);
 	return 0;
+}
+
+void daemon_confine_verdicts(struct daemon *d)
+{
+	atomic_store(&d->verdict_confined, confine_calls(CONFINE_VERDICT, d->opt.seccomp));
+}
+
+void daemon_confine(struct daemon *d)
+{
+	d->calls_confined = confine_calls(CONFINE_DAEMON, d->opt.seccomp);
+	if (d->calls_confined < 0 && d->calls_confined != -EOPNOTSUPP)
+		log_warning("system calls cannot be restricted: %s", strerror(-d->calls_confined));
+}
+
+static const char *confined(const struct daemon *d, int err)
+{
+	if (!err)
+		return d->opt.seccomp == CONFINE_TRAP ? "trap" : "filter";
+	if (!confine_available())
+		return "none: built with a sanitizer";
+	return err == -EOPNOTSUPP ? "none: --debug-seccomp off" : "none: the kernel has no filters";
+}
+
+/* What is in force, asked of the kernel where it can be. */
+json_t *daemon_privilege_json(const struct daemon *d)
+{
+	json_t *caps = json_array();
+
+	for (int cap = 0; cap < 64; cap++) {
+		const char *name = d->caps & 1ULL << cap ? capng_capability_to_name((unsigned)cap) :
+							    NULL;
+
+		if (name)
+			json_array_append_new(caps, json_string(name));
+	}
+	return json_pack("{s:o, s:b, s:b, s:s, s:s}", "capabilities", caps, "no_new_privs",
+			 prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "dumpable",
+			 prctl(PR_GET_DUMPABLE) != 0, "seccomp", confined(d, d->calls_confined),
+			 "seccomp_verdict", confined(d, atomic_load(&d->verdict_confined)));
 }
 
 /*

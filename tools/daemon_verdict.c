@@ -50,6 +50,7 @@ static void *verdict_thread(void *arg)
 	int err;
 
 	pthread_setname_np(pthread_self(), "oknek-verdict");
+	daemon_confine_verdicts(d);
 	err = loop_run(d->loop);
 	if (err)
 		log_error("verdict loop: %s", strerror(-err));

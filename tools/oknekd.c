@@ -24,10 +24,11 @@
 static const char usage_text[] =
 	"usage: oknekd [--source=LIST] [--config FILE] [--state-dir DIR] [--run-dir DIR]\n"
 	"              [--rules DIR] [--mode observe|enforce] [--foreground] [--check] [--version]\n"
-	"              [--debug-fault POINT[:NTH][:kill|stop|spin|segv]]\n";
+	"              [--debug-fault POINT[:NTH][:kill|stop|spin|segv]]\n"
+	"              [--debug-seccomp kill|off]\n";
 
 enum { OPT_SOURCE = 256, OPT_CONFIG, OPT_STATE, OPT_RUN, OPT_RULES, OPT_MODE, OPT_FOREGROUND,
-       OPT_CHECK, OPT_VERSION, OPT_HELP, OPT_FAULT };
+       OPT_CHECK, OPT_VERSION, OPT_HELP, OPT_FAULT, OPT_SECCOMP };
 
 static const struct option long_options[] = {
 	{ "source", required_argument, NULL, OPT_SOURCE },
@@ -41,6 +42,7 @@ static const struct option long_options[] = {
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "debug-fault", required_argument, NULL, OPT_FAULT },
+	{ "debug-seccomp", required_argument, NULL, OPT_SECCOMP },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -93,6 +95,14 @@ static int parse_options(int argc, char **argv, struct daemon_options *opt)
 				fprintf(stderr, "oknekd: --debug-fault: %s\n", err);
 				return EXIT_USAGE;
 			}
+			break;
+		case OPT_SECCOMP:
+			if (strcmp(optarg, "kill") != 0 && strcmp(optarg, "off") != 0) {
+				fprintf(stderr, "oknekd: --debug-seccomp: kill or off is expected, not %s\n",
+					optarg);
+				return EXIT_USAGE;
+			}
+			opt->seccomp = optarg[0] == 'k' ? CONFINE_TRAP : CONFINE_OFF;
 			break;
 		default:
 			return EXIT_USAGE; /* getopt has said why, in one line */
