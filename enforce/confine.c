@@ -179,6 +179,10 @@ static const struct list lists[CONFINE_LISTS] = {
 		{ any_code, read_only, unix_sockets, terminals },
 		.signals_self = true,
 	},
+	[CONFINE_ARCHIVE] = { /* one descriptor to read, one to write to */
+		{ "read write close fstat lseek " CALLS_LIBC },
+		{ no_code, own_fd },
+	},
 };
 
 bool confine_available(void)

@@ -18,6 +18,7 @@ enum confine_list {
 	CONFINE_ZYGOTE,   /* forks helpers: its list has theirs, and what they do before theirs */
 	CONFINE_MARKS,    /* the helper that walks paths */
 	CONFINE_PROCESSES, /* the helper that reads /proc */
+	CONFINE_ARCHIVE, /* the child of oknek that unpacks what somebody sent */
 	CONFINE_LISTS
 };
 

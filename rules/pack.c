@@ -16,7 +16,7 @@
 #include "core/io.h"
 #include "rules/pack_priv.h"
 
-int pack_fail(struct pack_error *err, int code, const char *fmt, ...)
+int pack_say(struct pack_error *err, int code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -92,12 +92,12 @@ int pack_add(struct pack *p, const char *name, const void *data, size_t len, str
 	uint8_t *copy;
 
 	if (strcmp(name, PACK_MANIFEST) && strcmp(name, PACK_SIGNATURE) && !is_rule_name(name))
-		return pack_fail(err, -EINVAL, "a pack holds " PACK_MANIFEST ", " PACK_SIGNATURE
+		return pack_say(err, -EINVAL, "a pack holds " PACK_MANIFEST ", " PACK_SIGNATURE
 				 " and rules/NAME.yaml, not \"%.100s\"", name);
 	if (pack_find(p, name))
-		return pack_fail(err, -EEXIST, "the pack has %.100s twice", name);
+		return pack_say(err, -EEXIST, "the pack has %.100s twice", name);
 	if (p->n == PACK_FILES_MAX || len > PACK_BYTES_MAX - p->bytes)
-		return pack_fail(err, -E2BIG, "the pack has more than %d files or %u MiB",
+		return pack_say(err, -E2BIG, "the pack has more than %d files or %u MiB",
 				 PACK_FILES_MAX, PACK_BYTES_MAX >> 20);
 	copy = malloc(len + 1);
 	grown = reallocarray(p->entries, p->n + 1, sizeof(*grown));
@@ -105,7 +105,7 @@ int pack_add(struct pack *p, const char *name, const void *data, size_t len, str
 		p->entries = grown;
 	if (!copy || !grown) {
 		free(copy);
-		return pack_fail(err, -ENOMEM, "out of memory");
+		return pack_say(err, -ENOMEM, "out of memory");
 	}
 	if (len)
 		memcpy(copy, data, len);
@@ -129,19 +129,19 @@ static int read_file(struct pack *p, int dir_fd, const char *dir, const char *fi
 	ssize_t n;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return pack_fail(err, -errno, "%s/%s: %s", dir, name, strerror(errno));
+		return pack_say(err, -errno, "%s/%s: %s", dir, name, strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return pack_fail(err, -EINVAL, "%s/%s: no regular file", dir, name);
+		return pack_say(err, -EINVAL, "%s/%s: no regular file", dir, name);
 	if (st.st_size > PACK_BYTES_MAX)
-		return pack_fail(err, -E2BIG, "%s/%s: more than %u MiB", dir, name,
+		return pack_say(err, -E2BIG, "%s/%s: more than %u MiB", dir, name,
 				 PACK_BYTES_MAX >> 20);
 	data = malloc((size_t)st.st_size + 1);
 	if (!data)
-		return pack_fail(err, -ENOMEM, "out of memory");
+		return pack_say(err, -ENOMEM, "out of memory");
 	/* Rules are small: a file that is changed while it is read fails its hash. */
 	n = read(fd, data, (size_t)st.st_size);
 	if (n != st.st_size)
-		return pack_fail(err, -EIO, "%s/%s: cannot be read whole", dir, name);
+		return pack_say(err, -EIO, "%s/%s: cannot be read whole", dir, name);
 	return pack_add(p, name, data, (size_t)n, err);
 }
 
@@ -153,7 +153,7 @@ static int read_rules(struct pack *p, int dir_fd, const char *dir, struct pack_e
 	int rc = 0;
 
 	if (!d) {
-		rc = pack_fail(err, -errno, "%s/rules: %s", dir, strerror(errno));
+		rc = pack_say(err, -errno, "%s/rules: %s", dir, strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		return rc;
@@ -182,9 +182,9 @@ int pack_read_dir(const char *dir, struct pack **ret, struct pack_error *err)
 	int rc;
 
 	if (fd < 0)
-		return pack_fail(err, -errno, "%s: %s", dir, strerror(errno));
+		return pack_say(err, -errno, "%s: %s", dir, strerror(errno));
 	if (!p)
-		return pack_fail(err, -ENOMEM, "out of memory");
+		return pack_say(err, -ENOMEM, "out of memory");
 	rc = read_file(p, fd, dir, PACK_MANIFEST, PACK_MANIFEST, err);
 	if (!rc)
 		rc = read_file(p, fd, dir, PACK_SIGNATURE, PACK_SIGNATURE, err);
@@ -214,17 +214,17 @@ int pack_write_dir(const struct pack *p, const char *dir, struct pack_error *err
 	int rc = 0;
 
 	if (fd < 0 || mkdirat(fd, "rules", 0755) < 0)
-		return pack_fail(err, -errno, "%s: %s", dir, strerror(errno));
+		return pack_say(err, -errno, "%s: %s", dir, strerror(errno));
 	for (size_t i = 0; i < p->n && !rc; i++) {
 		/* pack_add() let in no name that leads anywhere else. */
 		rc = write_file(fd, p->entries[i].name, p->entries[i].data, p->entries[i].len);
 		if (rc)
-			pack_fail(err, rc, "%s/%s: %s", dir, p->entries[i].name, strerror(-rc));
+			pack_say(err, rc, "%s/%s: %s", dir, p->entries[i].name, strerror(-rc));
 	}
 	if (rc)
 		return rc;
 	rules = openat(fd, "rules", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (rules < 0 || fsync(rules) < 0 || fsync(fd) < 0)
-		return pack_fail(err, -errno, "%s: %s", dir, strerror(errno));
+		return pack_say(err, -errno, "%s: %s", dir, strerror(errno));
 	return 0;
 }

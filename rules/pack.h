@@ -43,6 +43,10 @@ struct pack_manifest {
 	size_t n_files;
 };
 
+/* Writes the text, control bytes as '?', and returns code. */
+int pack_say(struct pack_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
 struct pack;
 
 struct pack *pack_new(void); /* NULL: no memory */

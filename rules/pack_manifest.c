@@ -180,11 +180,11 @@ static int check_files(const struct pack *p, const struct pack_manifest *m, stru
 		uint8_t hash[32];
 
 		if (!e || !strcmp(e->name, PACK_MANIFEST) || !strcmp(e->name, PACK_SIGNATURE))
-			return pack_fail(err, -EBADMSG, "the manifest lists %.100s, which the pack "
+			return pack_say(err, -EBADMSG, "the manifest lists %.100s, which the pack "
 					 "does not have", m->files[i].name);
 		crypto_hash_sha256(hash, e->data, e->len);
 		if (sodium_memcmp(hash, m->files[i].sha256, sizeof(hash)))
-			return pack_fail(err, -EBADMSG, "%s is not what the manifest lists: its "
+			return pack_say(err, -EBADMSG, "%s is not what the manifest lists: its "
 					 "sha256 differs", e->name);
 	}
 	for (size_t i = 0; i < p->n; i++) {
@@ -194,7 +194,7 @@ static int check_files(const struct pack *p, const struct pack_manifest *m, stru
 		for (size_t k = 0; k < m->n_files && !listed; k++)
 			listed = !strcmp(m->files[k].name, name);
 		if (!listed)
-			return pack_fail(err, -EBADMSG, "%s is in the pack and not in its manifest",
+			return pack_say(err, -EBADMSG, "%s is in the pack and not in its manifest",
 					 name);
 	}
 	return 0;
@@ -227,17 +227,17 @@ int pack_verify(struct pack *p, const uint8_t public_key[32], struct pack_error 
 
 	p->verified = false;
 	if (!manifest || !sig)
-		return pack_fail(err, -EBADMSG, "the pack has no %s",
+		return pack_say(err, -EBADMSG, "the pack has no %s",
 				 manifest ? PACK_SIGNATURE : PACK_MANIFEST);
 	if (sig->len != crypto_sign_BYTES)
-		return pack_fail(err, -EKEYREJECTED, PACK_SIGNATURE " must be %u bytes, it has %zu",
+		return pack_say(err, -EKEYREJECTED, PACK_SIGNATURE " must be %u bytes, it has %zu",
 				 crypto_sign_BYTES, sig->len);
 	/* The manifest gives the order of what is signed: it is read before it is believed. */
 	rc = manifest_parse(manifest, &m, err->text);
 	if (!rc) {
 		digest_of(p, &m, digest);
 		if (crypto_sign_verify_detached(sig->data, digest, sizeof(digest), public_key))
-			rc = pack_fail(err, -EKEYREJECTED, "the signature does not hold: the pack "
+			rc = pack_say(err, -EKEYREJECTED, "the signature does not hold: the pack "
 				       "was altered, or signed by another key than this oknek "
 				       "trusts");
 	}
@@ -272,27 +272,27 @@ int pack_may_follow(const struct pack *next, const struct pack *active, int64_t 
 	int order;
 
 	if (!next->verified || (active && !active->verified))
-		return pack_fail(err, -EINVAL, "the pack was not verified");
+		return pack_say(err, -EINVAL, "the pack was not verified");
 	if (n->expires_unix_s <= now)
-		return pack_fail(err, -EKEYEXPIRED, "the pack has expired: get a newer one");
+		return pack_say(err, -EKEYEXPIRED, "the pack has expired: get a newer one");
 	if (n->created_unix_s > now)
-		return pack_fail(err, -EKEYEXPIRED, "the pack was made in the future: is this "
+		return pack_say(err, -EKEYEXPIRED, "the pack was made in the future: is this "
 				 "host's clock right?");
 	if (!a)
 		return 0;
 	if (strcmp(n->name, a->name))
-		return pack_fail(err, -EINVAL, "the active pack is %s, this one is %s", a->name,
+		return pack_say(err, -EINVAL, "the active pack is %s, this one is %s", a->name,
 				 n->name);
 	if (!strcmp(next->digest, active->digest))
 		return 1;
 	order = pack_version_compare(&n->version, &a->version);
 	if (order <= 0)
-		return pack_fail(err, -EALREADY, "version %u.%u.%u is %s %u.%u.%u, which is active",
+		return pack_say(err, -EALREADY, "version %u.%u.%u is %s %u.%u.%u, which is active",
 				 n->version.major, n->version.minor, n->version.patch,
 				 order < 0 ? "older than" : "another content of",
 				 a->version.major, a->version.minor, a->version.patch);
 	if (n->previous[0] && strcmp(n->previous, active->digest))
-		return pack_fail(err, -ESTALE, "the pack follows %.16s…, the active one is %.16s…: "
+		return pack_say(err, -ESTALE, "the pack follows %.16s…, the active one is %.16s…: "
 				 "get the ones between", n->previous, active->digest);
 	return 0;
 }
@@ -346,12 +346,12 @@ int pack_sign(struct pack *p, const struct pack_manifest *m, const uint8_t secre
 	int rc;
 
 	if (pack_find(p, PACK_MANIFEST) || pack_find(p, PACK_SIGNATURE))
-		return pack_fail(err, -EEXIST, "the pack is signed already");
+		return pack_say(err, -EEXIST, "the pack is signed already");
 	if (!p->n)
-		return pack_fail(err, -EINVAL, "a pack without rules");
+		return pack_say(err, -EINVAL, "a pack without rules");
 	qsort(p->entries, p->n, sizeof(*p->entries), by_name);
 	if (manifest_text(p, m, &text))
-		return pack_fail(err, -ENOMEM, "out of memory");
+		return pack_say(err, -ENOMEM, "out of memory");
 	rc = pack_add(p, PACK_MANIFEST, text, strlen(text), err);
 	if (!rc)
 		rc = manifest_parse(pack_find(p, PACK_MANIFEST), &check, err->text);

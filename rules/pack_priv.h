@@ -22,8 +22,6 @@ struct pack {
 };
 
 const struct pack_entry *pack_find(const struct pack *p, const char *name);
-int pack_fail(struct pack_error *err, int code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
 void pack_manifest_clear(struct pack_manifest *m);
 
 #endif

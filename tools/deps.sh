@@ -41,6 +41,7 @@ lib libbpf libbpf-dev
 lib jansson libjansson-dev
 lib libpcre2-8 libpcre2-dev
 lib libseccomp libseccomp-dev
+lib libarchive libarchive-dev
 '
 needs_mounts='
 cmd unshare util-linux

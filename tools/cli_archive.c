@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/cli_archive.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/io.h"
+#include "enforce/confine.h"
+
+#define READER_MEMORY_BYTES (256u << 20)
+#define READER_CPU_S 10
+#define RATIO_MAX 200 /* unpacked to packed; YAML comes to about 10 */
+#define RATIO_FREE (1u << 20) /* bytes that are not asked about */
+#define NOBODY 65534
+
+/* What the reader tells: this, then the name, then the data. type 0 ends it: well, or with the
+ * error whose text `name` is. */
+struct told {
+	uint32_t type; /* 1 a file, 0 the end */
+	int32_t code;  /* of the end */
+	uint32_t name_len, data_len;
+};
+
+/* ---- the child ----------------------------------------------------------------------------- */
+
+struct reader {
+	int out;
+	uint64_t unpacked, packed;
+	char buf[65536];
+	char *data; /* PACK_BYTES_MAX */
+};
+
+static void tell(struct reader *r, uint32_t type, int code, const char *name, const void *data,
+		 size_t len)
+{
+	struct told t = { type, code, (uint32_t)strlen(name), (uint32_t)len };
+
+	if (io_write_all(r->out, &t, sizeof(t)) || io_write_all(r->out, name, t.name_len) ||
+	    (len && io_write_all(r->out, data, len)))
+		_exit(1);
+}
+
+static void __attribute__((noreturn, format(printf, 3, 4)))
+give_up(struct reader *r, int code, const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	tell(r, 0, code, text, NULL, 0);
+	_exit(0);
+}
+
+/* All that the child needs to open or make is there by now. */
+static void confine_reader(void)
+{
+	struct rlimit memory = { READER_MEMORY_BYTES, READER_MEMORY_BYTES };
+	struct rlimit cpu = { READER_CPU_S, READER_CPU_S }, none = { 0, 0 };
+
+	if (geteuid() == 0 && (setgid(NOBODY) < 0 || setuid(NOBODY) < 0))
+		_exit(1);
+	setrlimit(RLIMIT_CPU, &cpu);
+	setrlimit(RLIMIT_FSIZE, &none);
+	setrlimit(RLIMIT_CORE, &none);
+	setrlimit(RLIMIT_NPROC, &none);
+	prctl(PR_SET_DUMPABLE, 0);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		_exit(1);
+	if (!confine_available())
+		return; /* a sanitizer's: its memory is not to be limited either */
+	setrlimit(RLIMIT_AS, &memory);
+	if (confine_calls(CONFINE_ARCHIVE, CONFINE_REFUSE) < 0)
+		_exit(1);
+}
+
+static void read_one(struct reader *r, struct archive *a, struct archive_entry *e)
+{
+	const char *name = archive_entry_pathname(e);
+	size_t len = 0;
+	la_ssize_t n;
+
+	if (!name)
+		give_up(r, -EBADMSG, "a file without a name");
+	while (!strncmp(name, "./", 2))
+		name += 2;
+	if (archive_entry_filetype(e) == AE_IFDIR && (!*name || !strcmp(name, "rules/") ||
+						      !strcmp(name, "rules")))
+		return;
+	if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e))
+		give_up(r, -EBADMSG, "%.100s is no regular file", name);
+	while ((n = archive_read_data(a, r->data + len, PACK_BYTES_MAX - len)) > 0) {
+		len += (size_t)n;
+		r->unpacked += (size_t)n;
+		r->packed = (uint64_t)archive_filter_bytes(a, -1);
+		if (r->unpacked > RATIO_FREE && r->unpacked / RATIO_MAX > r->packed)
+			give_up(r, -E2BIG, "it unpacks to more than %d times its size", RATIO_MAX);
+		if (r->unpacked >= PACK_BYTES_MAX)
+			give_up(r, -E2BIG, "it unpacks to more than %u MiB", PACK_BYTES_MAX >> 20);
+	}
+	if (n < 0)
+		give_up(r, -EBADMSG, "%.200s", archive_error_string(a));
+	tell(r, 1, 0, name, r->data, len);
+}
+
+static void __attribute__((noreturn)) read_archive(int fd, int out)
+{
+	static struct reader r;
+	struct archive *a = archive_read_new();
+	struct archive_entry *e;
+	unsigned n = 0;
+	int rc;
+
+	r.out = out;
+	r.data = malloc(PACK_BYTES_MAX);
+	/* One format and one filter: the fewer of them, the less there is to break. */
+	if (!a || !r.data || archive_read_support_format_tar(a) != ARCHIVE_OK ||
+	    archive_read_support_filter_gzip(a) != ARCHIVE_OK)
+		_exit(1);
+	confine_reader();
+	if (archive_read_open_fd(a, fd, sizeof(r.buf)) != ARCHIVE_OK)
+		give_up(&r, -EBADMSG, "no .tar.gz: %.200s", archive_error_string(a));
+	while ((rc = archive_read_next_header(a, &e)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
+		if (n++ > PACK_FILES_MAX)
+			give_up(&r, -E2BIG, "more than %d files", PACK_FILES_MAX);
+		read_one(&r, a, e);
+	}
+	if (rc != ARCHIVE_EOF)
+		give_up(&r, -EBADMSG, "no .tar.gz: %.200s", archive_error_string(a));
+	if (n == 0)
+		give_up(&r, -EBADMSG, "no .tar.gz, or an empty one");
+	give_up(&r, 0, "%s", "");
+}
+
+/* ---- the parent ---------------------------------------------------------------------------- */
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* All len bytes, or -errno; -EPIPE when the reader ended. */
+static int take(int fd, void *buf, size_t len, int64_t until_ms)
+{
+	for (size_t at = 0; at < len;) {
+		struct pollfd p = { fd, POLLIN, 0 };
+		int64_t left = until_ms - now_ms();
+		ssize_t n;
+
+		if (left <= 0 || poll(&p, 1, (int)left) == 0)
+			return -ETIMEDOUT;
+		n = read(fd, (char *)buf + at, len - at);
+		if (n == 0)
+			return -EPIPE;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		at += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+/* One message; 1: the end was told and was good. What comes from the child is as little believed as
+ * the archive itself. */
+static int take_one(int fd, struct pack *p, int64_t until_ms, const char *archive,
+		    struct pack_error *err)
+{
+	_cleanup_free_ char *data = NULL;
+	char name[512];
+	struct told t;
+	int rc = take(fd, &t, sizeof(t), until_ms);
+
+	if (!rc && (t.name_len >= sizeof(name) || t.data_len > PACK_BYTES_MAX))
+		rc = -EBADMSG;
+	if (!rc)
+		rc = take(fd, name, t.name_len, until_ms);
+	if (rc == -ETIMEDOUT)
+		return pack_say(err, rc, "%s: cannot be read in %d s", archive, ARCHIVE_MS / 1000);
+	if (rc)
+		return pack_say(err, rc == -EPIPE ? -EBADMSG : rc,
+				"%s: the process that read it ended: not an archive to trust",
+				archive);
+	name[t.name_len] = '\0';
+	if (t.type == 0 && t.code >= 0)
+		return 1;
+	if (t.type == 0)
+		return pack_say(err, t.code, "%s: %s", archive, name);
+	if (strlen(name) != t.name_len)
+		return pack_say(err, -EBADMSG, "%s: a name with a NUL in it", archive);
+	data = malloc(t.data_len + 1u);
+	if (!data)
+		return pack_say(err, -ENOMEM, "out of memory");
+	rc = take(fd, data, t.data_len, until_ms);
+	if (rc)
+		return pack_say(err, -EBADMSG, "%s: cannot be read", archive);
+	return pack_add(p, name, data, t.data_len, err);
+}
+
+static void pack_cleanup(struct pack **p)
+{
+	pack_free(*p);
+}
+
+int archive_read_pack(int fd, const char *name, struct pack **ret, struct pack_error *err)
+{
+	_cleanup_(pack_cleanup) struct pack *p = pack_new();
+	int64_t until_ms = now_ms() + ARCHIVE_MS;
+	int fds[2], rc = 0;
+	struct stat st;
+	pid_t pid;
+
+	if (!p)
+		return pack_say(err, -ENOMEM, "out of memory");
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return pack_say(err, -EINVAL, "%s: no regular file", name);
+	if (st.st_size > ARCHIVE_BYTES_MAX)
+		return pack_say(err, -E2BIG, "%s: larger than %u MiB", name,
+				ARCHIVE_BYTES_MAX >> 20);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 || (pid = fork()) < 0)
+		return pack_say(err, -errno, "%s: no process to read it: %s", name, strerror(errno));
+	if (!pid) {
+		close(fds[0]);
+		read_archive(fd, fds[1]);
+	}
+	close(fds[1]);
+	while (!rc)
+		rc = take_one(fds[0], p, until_ms, name, err);
+	close(fds[0]);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	if (rc < 0)
+		return rc;
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+struct writing {
+	struct archive *a;
+	int64_t created_unix_s;
+};
+
+static int write_one(void *arg, const char *name, const void *data, size_t len)
+{
+	struct writing *w = arg;
+	struct archive_entry *e = archive_entry_new();
+	int rc = -ENOMEM;
+
+	if (!e)
+		return rc;
+	archive_entry_set_pathname(e, name);
+	archive_entry_set_size(e, (la_int64_t)len);
+	archive_entry_set_filetype(e, AE_IFREG);
+	archive_entry_set_perm(e, 0644);
+	archive_entry_set_mtime(e, w->created_unix_s, 0);
+	if (archive_write_header(w->a, e) == ARCHIVE_OK &&
+	    archive_write_data(w->a, data, len) == (la_ssize_t)len)
+		rc = 0;
+	else
+		rc = -EIO;
+	archive_entry_free(e);
+	return rc;
+}
+
+int archive_write_pack(const struct pack *p, int fd, struct pack_error *err)
+{
+	struct writing w = { archive_write_new(), pack_manifest(p)->created_unix_s };
+	int rc = -ENOMEM;
+
+	if (!w.a)
+		return pack_say(err, rc, "out of memory");
+	/* Without the time of packing: the same pack gives the same bytes. */
+	if (archive_write_add_filter_gzip(w.a) == ARCHIVE_OK &&
+	    archive_write_set_format_ustar(w.a) == ARCHIVE_OK &&
+	    archive_write_set_filter_option(w.a, "gzip", "timestamp", NULL) == ARCHIVE_OK &&
+	    archive_write_open_fd(w.a, fd) == ARCHIVE_OK)
+		rc = pack_each(p, write_one, &w);
+	if (!rc && archive_write_close(w.a) != ARCHIVE_OK)
+		rc = -EIO;
+	if (rc)
+		pack_say(err, rc, "the archive cannot be written: %s",
+			 archive_error_string(w.a) ? archive_error_string(w.a) : strerror(-rc));
+	archive_write_free(w.a);
+	return rc;
+}
