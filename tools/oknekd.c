@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* oknekd: watches the process trees of AI coding agents and answers for their secrets. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stddef.h>
@@ -258,12 +259,21 @@ static int run(struct daemon *d)
 	return status;
 }
 
+/* Else the database would be opened as what messages are written to. */
+static void open_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			_exit(EXIT_UNAVAILABLE);
+}
+
 int main(int argc, char **argv)
 {
 	struct daemon *d = calloc(1, sizeof(*d));
 	char err[512];
 	int status;
 
+	open_standard_descriptors();
 	if (!d)
 		return EXIT_UNAVAILABLE;
 	d->opt = (struct daemon_options){ .config = OKNEK_CONFIG, .state_dir = OKNEK_STATE_DIR,
