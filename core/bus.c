@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/fault.h"
+#include "core/permission.h"
 #include "core/rule.h"
 
 enum mechanism bus_mechanism(const struct event *ev, const struct decision *d)
@@ -40,6 +42,18 @@ static int answer(struct bus *b, const struct event *ev, enum verdict v)
 	return b->enforcer->ops->apply(b->enforcer, ev, &d);
 }
 
+/*
+ * The guardian was first: it thought us late. If it knew our decision it has carried that out, and
+ * has the ticket; else the record that tells the truth is its own.
+ */
+static void withdraw(struct bus *b, struct permission *p)
+{
+	uint64_t ticket = permission_ticket(p);
+
+	if (ticket)
+		b->recorder->withdrawn(b->recorder, ticket);
+}
+
 /* The road itself: journal DECIDED, answer, journal ANSWERED. */
 static enum verdict settle(struct bus *b, struct event *ev, const struct decision *d,
 			   const char *category, enum verdict effect, enum mode mode,
@@ -59,13 +73,23 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	/* What no rule decided was still answered by somebody. */
 	if (ev->perm && by != BY_RULE && note.mechanism == MECH_DETECT)
 		note.mechanism = b->enforcer->ops->mechanism;
+	fault(FAULT_DECIDE);
 	if (d->n_fired || by != BY_RULE)
 		ticket = b->recorder->decided(b->recorder, &note);
+	if (ev->perm)
+		permission_decided(ev->perm, effect, ticket);
+	fault(FAULT_JOURNALED);
 	outcome = answer(b, ev, effect);
+	if (outcome == -EALREADY && ev->perm) {
+		withdraw(b, ev->perm);
+		return VERDICT_ALLOW; /* it is counted by who answered */
+	}
+	fault(FAULT_RELEASED);
 	if (ticket)
 		b->recorder->answered(b->recorder, ticket,
 				      outcome < 0 ? OUTCOME_UNKNOWN : (enum outcome)outcome,
 				      outcome == OUTCOME_DENIED ? EPERM : 0);
+	fault(FAULT_ANSWERED);
 	count(b, d, outcome);
 	if (outcome == OUTCOME_DENIED)
 		return VERDICT_BLOCK;

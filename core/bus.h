@@ -31,6 +31,8 @@ struct recorder {
 	uint64_t (*decided)(struct recorder *r, const struct verdict_note *note);
 	/* After the answer. err: errno the process got, 0 if none. */
 	void (*answered)(struct recorder *r, uint64_t ticket, enum outcome outcome, int err);
+	/* Instead of answered(): somebody else decided it, and has recorded that. */
+	void (*withdrawn)(struct recorder *r, uint64_t ticket);
 };
 
 struct bus {

@@ -3,11 +3,23 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+struct shared {
+	struct permission slots[PERMISSION_SLOTS];
+	struct permission_batch batch;
+	struct verdict_state state;
+};
+
+_Static_assert(PERMISSION_BATCH == 64, "an entry is a bit");
 
 struct permission_table {
-	struct permission *slots; /* shared mapping */
-	unsigned hint;            /* where the next free slot may be */
+	struct shared *shared;
+	unsigned hint;     /* where the next free slot may be */
+	uint64_t bare; /* bit per entry of the batch that has no slot reserved */
+	uint64_t left_seen;
 	unsigned parked;
 	uint64_t next_token;
 	uint64_t next_deadline_ns; /* a lower bound of all parked deadlines */
@@ -19,14 +31,17 @@ int permission_table_new(struct permission_table **ret)
 
 	if (!t)
 		return -ENOMEM;
-	t->slots = mmap(NULL, PERMISSION_SLOTS * sizeof(*t->slots), PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (t->slots == MAP_FAILED) {
+	t->shared = mmap(NULL, sizeof(*t->shared), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (t->shared == MAP_FAILED) {
 		free(t);
 		return -ENOMEM;
 	}
 	t->next_token = 1;
 	t->next_deadline_ns = UINT64_MAX;
+	t->bare = UINT64_MAX;
+	atomic_store(&t->shared->state.listen_fd, -1);
+	atomic_store(&t->shared->state.wake_fd, -1);
 	*ret = t;
 	return 0;
 }
@@ -35,30 +50,143 @@ void permission_table_free(struct permission_table *t)
 {
 	if (!t)
 		return;
-	munmap(t->slots, PERMISSION_SLOTS * sizeof(*t->slots));
+	munmap(t->shared, sizeof(*t->shared));
 	free(t);
 }
 
-struct permission *permission_take(struct permission_table *t, int group_fd, int event_fd,
-				   pid_t tgid)
+struct verdict_state *permission_verdict_state(const struct permission_table *t)
+{
+	return &t->shared->state;
+}
+
+struct permission_batch *permission_batch(const struct permission_table *t)
+{
+	return &t->shared->batch;
+}
+
+struct permission *permission_slot(const struct permission_table *t, unsigned index)
+{
+	return &t->shared->slots[index];
+}
+
+unsigned permission_index(const struct permission_table *t, const struct permission *p)
+{
+	return (unsigned)(p - t->shared->slots);
+}
+
+static uint32_t state_of(const struct permission *p)
+{
+	return atomic_load_explicit(&p->state, memory_order_acquire);
+}
+
+static bool change(struct permission *p, uint32_t from, uint32_t to)
+{
+	return atomic_compare_exchange_strong_explicit(&p->state, &from, to, memory_order_acq_rel,
+						       memory_order_acquire);
+}
+
+/* ---- work that is watched ------------------------------------------------------------------- */
+
+/*
+ * Whoever reads `asleep` as false here is seen as busy by a guardian that is about to sleep, and
+ * the other way round: both store before they load, in one order. One system call for the first
+ * event after a quiet time, none for those that follow.
+ */
+void permission_begin(struct permission_table *t)
+{
+	struct verdict_state *s = &t->shared->state;
+	uint64_t one = 1;
+
+	if (atomic_load_explicit(&s->busy, memory_order_relaxed))
+		return;
+	atomic_store(&s->busy, 1);
+	if (atomic_load(&s->asleep) &&
+	    write(atomic_load_explicit(&s->wake_fd, memory_order_relaxed), &one, sizeof(one)) < 0)
+		return; /* its counter is full: it is awake */
+}
+
+void permission_end(struct permission_table *t)
+{
+	atomic_store_explicit(&t->shared->state.busy, 0, memory_order_release);
+}
+
+void permission_progress(struct permission_table *t)
+{
+	struct verdict_state *s = &t->shared->state;
+
+	/* One writer: no need for a locked instruction. */
+	atomic_store_explicit(&s->progress,
+			      atomic_load_explicit(&s->progress, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
+/* ---- slots ---------------------------------------------------------------------------------- */
+
+static void prepare(struct permission *p, unsigned entry)
+{
+	p->event_fd = -1;
+	p->group_fd = -1;
+	p->tgid = 0;
+	p->token = 0;
+	p->deadline_ns = 0;
+	p->on_timeout = VERDICT_ALLOW;
+	p->tree_id = 0;
+	p->entry = entry;
+	p->since_ns = 0;
+	atomic_store_explicit(&p->answer, 0, memory_order_relaxed);
+	atomic_store_explicit(&p->ticket, 0, memory_order_relaxed);
+	atomic_store_explicit(&p->wrote, WROTE_NOT, memory_order_relaxed);
+}
+
+/* A free slot, in the state TAKING, which nobody acts upon: what it holds is another's still. */
+static struct permission *get_free(struct permission_table *t)
 {
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
-		struct permission *p = &t->slots[(t->hint + i) % PERMISSION_SLOTS];
+		unsigned at = (t->hint + i) % PERMISSION_SLOTS;
+		struct permission *p = &t->shared->slots[at];
 
-		if (atomic_load_explicit(&p->state, memory_order_acquire) != PERM_FREE)
+		if (state_of(p) != PERM_FREE || !change(p, PERM_FREE, PERM_TAKING))
 			continue;
-		p->event_fd = event_fd;
-		p->group_fd = group_fd;
-		p->tgid = tgid;
-		p->token = t->next_token++;
-		p->deadline_ns = 0;
-		p->on_timeout = VERDICT_ALLOW;
-		p->tree_id = 0;
-		atomic_store_explicit(&p->state, PERM_READ, memory_order_release);
-		t->hint = (t->hint + i) % PERMISSION_SLOTS;
+		t->hint = at;
 		return p;
 	}
 	return NULL;
+}
+
+unsigned permission_reserve(struct permission_table *t)
+{
+	struct permission_batch *b = &t->shared->batch;
+
+	while (t->bare) {
+		unsigned i = (unsigned)__builtin_ctzll(t->bare);
+		struct permission *p = get_free(t);
+
+		if (!p)
+			return i;
+		/* The place is empty before it is said that an event may be there. */
+		memset(&b->md[i], 0, sizeof(b->md[i]));
+		prepare(p, i);
+		b->slot[i] = permission_index(t, p);
+		atomic_store_explicit(&p->state, PERM_READING, memory_order_release);
+		t->bare &= t->bare - 1;
+	}
+	return PERMISSION_BATCH;
+}
+
+struct permission *permission_note(struct permission_table *t, unsigned entry, int group_fd,
+				   uint64_t now_ns)
+{
+	const struct fanotify_event_metadata *md = &t->shared->batch.md[entry];
+	struct permission *p = &t->shared->slots[t->shared->batch.slot[entry]];
+
+	/* If the guardian has taken it, it has written the same of the same event. */
+	p->event_fd = md->fd;
+	p->group_fd = group_fd;
+	p->tgid = md->pid;
+	p->token = t->next_token++;
+	p->since_ns = now_ns;
+	t->bare |= 1ULL << entry;
+	return change(p, PERM_READING, PERM_READ) ? p : NULL;
 }
 
 static unsigned parked_of_tree(const struct permission_table *t, uint32_t tree_id)
@@ -66,7 +194,7 @@ static unsigned parked_of_tree(const struct permission_table *t, uint32_t tree_i
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
-		const struct permission *p = &t->slots[i];
+		const struct permission *p = &t->shared->slots[i];
 
 		n += atomic_load_explicit(&p->state, memory_order_relaxed) == PERM_PARKED &&
 		     p->tree_id == tree_id;
@@ -74,11 +202,15 @@ static unsigned parked_of_tree(const struct permission_table *t, uint32_t tree_i
 	return n;
 }
 
+static void count_parked(struct permission_table *t, int more)
+{
+	t->parked += (unsigned)more;
+	atomic_store_explicit(&t->shared->state.parked, t->parked, memory_order_relaxed);
+}
+
 int permission_park(struct permission_table *t, struct permission *p, uint32_t tree_id,
 		    uint64_t deadline_ns, enum verdict on_timeout)
 {
-	uint32_t state = PERM_READ;
-
 	if (t->parked >= PERMISSION_PARKED_MAX ||
 	    parked_of_tree(t, tree_id) >= PERMISSION_PARKED_PER_TREE)
 		return -EBUSY;
@@ -86,35 +218,38 @@ int permission_park(struct permission_table *t, struct permission *p, uint32_t t
 	p->deadline_ns = deadline_ns;
 	p->on_timeout = on_timeout;
 	/* Whoever has claimed it meanwhile answers it: parking must not take that back. */
-	if (!atomic_compare_exchange_strong_explicit(&p->state, &state, PERM_PARKED,
-						     memory_order_acq_rel,
-						     memory_order_acquire)) {
+	if (!change(p, PERM_READ, PERM_PARKED)) {
 		p->deadline_ns = 0;
 		return -EALREADY;
 	}
-	t->parked++;
+	count_parked(t, 1);
 	if (deadline_ns < t->next_deadline_ns)
 		t->next_deadline_ns = deadline_ns;
 	return 0;
 }
 
-bool permission_claim(struct permission *p)
+void permission_decided(struct permission *p, enum verdict answer, uint64_t ticket)
 {
-	uint32_t state = atomic_load_explicit(&p->state, memory_order_acquire);
+	atomic_store_explicit(&p->answer, answer + 1, memory_order_relaxed);
+	atomic_store(&p->ticket, ticket);
+}
 
-	while (state == PERM_READ || state == PERM_PARKED)
-		if (atomic_compare_exchange_weak_explicit(&p->state, &state, PERM_CLAIMED,
-							  memory_order_acq_rel,
-							  memory_order_acquire))
-			return true;
-	return false;
+uint64_t permission_ticket(struct permission *p)
+{
+	return atomic_exchange(&p->ticket, 0);
+}
+
+bool permission_claim(struct permission *p, enum verdict answer)
+{
+	atomic_store_explicit(&p->answer, answer + 1, memory_order_relaxed);
+	return change(p, PERM_READ, PERM_DECIDED) || change(p, PERM_PARKED, PERM_DECIDED);
 }
 
 void permission_release(struct permission_table *t, struct permission *p)
 {
-	/* deadline_ns tells a slot that was parked: the state is CLAIMED by now either way. */
+	/* deadline_ns tells a slot that was parked: the state is another by now either way. */
 	if (p->deadline_ns)
-		t->parked--;
+		count_parked(t, -1);
 	atomic_store_explicit(&p->state, PERM_FREE, memory_order_release);
 }
 
@@ -129,19 +264,38 @@ void permission_each_parked(struct permission_table *t, uint64_t now_ns,
 	if (!t->parked)
 		return;
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
-		struct permission *p = &t->slots[i];
+		struct permission *p = &t->shared->slots[i];
 
-		if (atomic_load_explicit(&p->state, memory_order_acquire) == PERM_PARKED &&
-		    (now_ns == UINT64_MAX || p->deadline_ns <= now_ns))
+		if (state_of(p) == PERM_PARKED && (now_ns == UINT64_MAX || p->deadline_ns <= now_ns))
 			fn(p, arg);
 	}
 	t->next_deadline_ns = UINT64_MAX;
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
-		struct permission *p = &t->slots[i];
+		struct permission *p = &t->shared->slots[i];
 
-		if (atomic_load_explicit(&p->state, memory_order_acquire) == PERM_PARKED &&
-		    p->deadline_ns < t->next_deadline_ns)
+		if (state_of(p) == PERM_PARKED && p->deadline_ns < t->next_deadline_ns)
 			t->next_deadline_ns = p->deadline_ns;
+	}
+}
+
+void permission_sweep(struct permission_table *t, void (*fn)(struct permission *p, void *arg),
+		      void *arg)
+{
+	uint64_t left = atomic_load_explicit(&t->shared->state.left, memory_order_acquire);
+
+	if (left == t->left_seen)
+		return;
+	t->left_seen = left;
+	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
+		struct permission *p = &t->shared->slots[i];
+		uint32_t state = state_of(p);
+
+		if (state == PERM_ANSWERED) {
+			permission_release(t, p);
+		} else if (state == PERM_LEFT && change(p, PERM_LEFT, PERM_READ)) {
+			p->token = t->next_token++;
+			fn(p, arg);
+		}
 	}
 }
 
@@ -150,7 +304,39 @@ unsigned permission_parked(const struct permission_table *t)
 	return t->parked;
 }
 
-unsigned permission_index(const struct permission_table *t, const struct permission *p)
+/* ---- the guardian --------------------------------------------------------------------------- */
+
+bool permission_guard(struct permission *p, enum permission_state from)
 {
-	return (unsigned)(p - t->slots);
+	return change(p, from, PERM_GUARDED);
+}
+
+static void tell_left(struct permission_table *t)
+{
+	atomic_fetch_add_explicit(&t->shared->state.left, 1, memory_order_release);
+}
+
+void permission_guarded(struct permission_table *t, struct permission *p)
+{
+	atomic_store_explicit(&p->state, PERM_ANSWERED, memory_order_release);
+	tell_left(t);
+}
+
+bool permission_leave(struct permission_table *t, int group_fd,
+		      const struct fanotify_event_metadata *md, uint32_t tree_id,
+		      uint64_t since_ns)
+{
+	struct permission *p = get_free(t);
+
+	if (!p)
+		return false;
+	prepare(p, 0);
+	p->event_fd = md->fd;
+	p->group_fd = group_fd;
+	p->tgid = md->pid;
+	p->tree_id = tree_id;
+	p->since_ns = since_ns;
+	atomic_store_explicit(&p->state, PERM_LEFT, memory_order_release);
+	tell_left(t);
+	return true;
 }

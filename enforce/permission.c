@@ -6,6 +6,8 @@
 #include <sys/fanotify.h>
 #include <unistd.h>
 
+#include "core/fault.h"
+
 struct permission_enforcer {
 	struct enforcer base;
 	struct permission_table *table;
@@ -22,22 +24,31 @@ static int answer(int group_fd, int event_fd, uint32_t response)
 	return n < 0 ? -errno : 0;
 }
 
+/*
+ * From the claim to the write the guardian may write the same answer, if we are late; ENOENT says
+ * then that it was first. Once `wrote` says it was us, nobody else touches the number any more:
+ * after close() it may be another event's.
+ */
 static int permission_apply(struct enforcer *base, const struct event *ev, const struct decision *d)
 {
 	struct permission_enforcer *e = (struct permission_enforcer *)base;
 	struct permission *p = ev->perm;
 	int outcome = d->verdict == VERDICT_BLOCK ? OUTCOME_DENIED : OUTCOME_ALLOWED;
+	uint32_t wrote;
 	int err;
 
-	if (!permission_claim(p))
+	if (!permission_claim(p, d->verdict))
 		return -EALREADY;
+	fault(FAULT_CLAIMED);
 	err = answer(p->group_fd, p->event_fd,
 		     outcome == OUTCOME_DENIED ? FAN_DENY : FAN_ALLOW);
-	/* ENOENT: the opener was killed and the kernel has forgotten the question. */
-	if (err == -ENOENT)
+	wrote = atomic_exchange(&p->wrote, WROTE_OWNER);
+	/* Else the opener was killed and the kernel has forgotten the question. */
+	if (err == -ENOENT && wrote == WROTE_NOT)
 		outcome = OUTCOME_GONE;
-	else if (err)
+	else if (err && err != -ENOENT)
 		outcome = err;
+	fault(FAULT_WRITTEN);
 	close(p->event_fd);
 	permission_release(e->table, p);
 	return outcome;

@@ -13,10 +13,11 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/fault.h"
 #include "core/loop.h"
 #include "sources/fanotify_priv.h"
 
-#define PERM_READS_MAX 16 /* reads of one dispatch */
+#define PERM_READS_MAX 16 /* of one dispatch */
 /* Where permissions of nobody knows whom are counted: trees of their own, so many that a gap of the
  * feed holds more than one tree may have parked, and less than all. */
 #define UNDECIDED_TREE(pid) (UINT32_MAX - (uint32_t)(pid) % 16)
@@ -107,13 +108,14 @@ static void park(struct fanotify_source *s, struct event *ev, struct bus *b, uin
 
 	if (p->deadline_ns)
 		return; /* is parked already: it goes on waiting, for the same deadline */
-	if (permission_park(s->c.permissions, p, tree_id, ev->time_ns + s->c.deadline_ns,
+	if (permission_park(s->c.permissions, p, tree_id, p->since_ns + s->c.deadline_ns,
 			    on_timeout) < 0) {
 		s->fig.parked_refused++;
 		bus_expire(b, ev, on_timeout, BY_DEADLINE);
 		return;
 	}
 	s->fig.parked_total++;
+	fault(FAULT_PARKED);
 }
 
 static void add_name(struct file_object *f, const char *path, const char *home)
@@ -278,47 +280,26 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 	count_verdict(s, m->tree_id, bus_publish(b, &ev));
 }
 
-/* There are more slots than permissions may be parked, so this does not happen; if it does, nobody
- * is held, and it is counted. */
-static void answer_without_slot(struct fanotify_source *s, int event_fd)
+static void allow_at_once(struct fanotify_source *s, struct bus *b, unsigned entry)
 {
-	struct fanotify_response r = { .fd = event_fd, .response = FAN_ALLOW };
+	struct event ev = { .perm = permission_note(s->c.permissions, entry, s->groups.permission,
+						    s->read_ns) };
 
-	s->lost++;
-	if (write(s->groups.permission, &r, sizeof(r)) < 0)
-		s->malformed++;
-	close(event_fd);
-}
-
-static void allow_at_once(struct fanotify_source *s, struct bus *b,
-			  const struct fanotify_event_metadata *md)
-{
-	struct event ev = { .perm = permission_take(s->c.permissions, s->groups.permission, md->fd,
-						    md->pid) };
-
+	if (!ev.perm)
+		return; /* the guardian has it */
 	s->fig.answered++;
-	if (ev.perm)
-		bus_allow(b, &ev);
-	else
-		answer_without_slot(s, md->fd);
+	fault(FAULT_TAKEN);
+	bus_allow(b, &ev);
 }
 
-static void judge(struct fanotify_source *s, struct bus *b,
-		  const struct fanotify_event_metadata *md)
+static void judge_slot(struct fanotify_source *s, struct bus *b, struct permission *p)
 {
-	struct permission *p = permission_take(s->c.permissions, s->groups.permission, md->fd,
-					       md->pid);
-	struct parked *ctx;
+	struct parked *ctx = &s->parked[permission_index(s->c.permissions, p)];
 	struct stat st;
 
 	s->fig.answered++;
-	if (!p) {
-		answer_without_slot(s, md->fd);
-		return;
-	}
-	ctx = &s->parked[permission_index(s->c.permissions, p)];
 	*ctx = (struct parked){ 0 };
-	if (fstat(md->fd, &st) == 0) {
+	if (fstat(p->event_fd, &st) == 0) {
 		ctx->dev = st.st_dev;
 		ctx->ino = st.st_ino;
 		ctx->unlinked = st.st_nlink == 0;
@@ -326,49 +307,79 @@ static void judge(struct fanotify_source *s, struct bus *b,
 	decide(s, p, b, false);
 }
 
+/* Nothing is to be answered: the kernel has refused that one opener itself. */
+static void drop(struct fanotify_source *s, unsigned entry)
+{
+	struct permission *p = permission_note(s->c.permissions, entry, s->groups.permission,
+					       s->read_ns);
+
+	if (p && permission_claim(p, VERDICT_ALLOW))
+		permission_release(s->c.permissions, p);
+}
+
+static void judge(struct fanotify_source *s, struct bus *b, unsigned entry)
+{
+	struct permission *p = permission_note(s->c.permissions, entry, s->groups.permission,
+					       s->read_ns);
+
+	if (!p)
+		return;
+	fault(FAULT_TAKEN);
+	judge_slot(s, b, p);
+}
+
 /*
  * What one read gave. Strangers first: what members do, and what that costs us, must not keep
- * anybody else waiting. The feed is drained after the read: whoever asked was born before.
+ * anybody else waiting. The feed is drained after the read: whoever asked was born before. An event
+ * is noted in its slot when its turn comes, not before: until then the guardian can take it.
  */
-static int handle_permissions(struct fanotify_source *s, struct bus *b, ssize_t len)
+static int handle_permissions(struct fanotify_source *s, struct bus *b, unsigned n)
 {
-	const struct fanotify_event_metadata *md = (void *)s->buf;
-	const struct fanotify_event_metadata *later[PERM_EVENTS_MAX];
+	const struct fanotify_event_metadata *md = permission_batch(s->c.permissions)->md;
+	uint8_t later[PERMISSION_BATCH];
 	unsigned n_later = 0;
-	int handled = 0;
 
 	fanotify_drain_feed(&s->base);
-	for (; FAN_EVENT_OK(md, len); md = FAN_EVENT_NEXT(md, len)) {
+	for (unsigned i = 0; i < n; i++) {
 		const struct member *m;
 		struct member spare;
 
-		if (md->vers != FANOTIFY_METADATA_VERSION || md->fd < 0) {
+		s->read++;
+		if (md[i].vers != FANOTIFY_METADATA_VERSION || md[i].event_len != sizeof(md[i]) ||
+		    md[i].fd < 0) {
 			s->malformed++;
+			drop(s, i);
 			continue;
 		}
-		handled++;
-		s->read++;
-		if (is_own(s, md->pid)) {
-			allow_at_once(s, b, md);
-		} else if (fanotify_who(s, md->pid, &spare, &m) == WHO_STRANGER) {
+		if (is_own(s, md[i].pid)) {
+			allow_at_once(s, b, i);
+		} else if (fanotify_who(s, md[i].pid, &spare, &m) == WHO_STRANGER) {
 			s->fig.strangers++;
-			allow_at_once(s, b, md);
+			allow_at_once(s, b, i);
 		} else {
-			later[n_later++] = md;
+			later[n_later++] = (uint8_t)i;
+			continue;
 		}
+		permission_progress(s->c.permissions);
 	}
-	for (unsigned i = 0; i < n_later; i++)
+	for (unsigned i = 0; i < n_later; i++) {
 		judge(s, b, later[i]);
-	return handled;
+		permission_progress(s->c.permissions);
+	}
+	return (int)n;
 }
 
 /* One bounded batch. Returns events handled. */
 static int read_permissions(struct fanotify_source *s, struct bus *b)
 {
+	struct permission_batch *batch = permission_batch(s->c.permissions);
 	int handled = 0;
 
 	for (int i = 0; i < PERM_READS_MAX; i++) {
-		ssize_t n = read(s->groups.permission, s->buf, sizeof(s->buf));
+		/* There are more slots than may be parked, so there is room but for a guardian that
+		 * has claimed and not answered; then it has the events that we cannot take. */
+		size_t room = permission_reserve(s->c.permissions) * sizeof(batch->md[0]);
+		ssize_t n = room ? read(s->groups.permission, batch->md, room) : 0;
 
 		/* EMFILE and the like are the kernel's own denial of that one opener; EAGAIN with
 		 * non-blocking event descriptors may mean a lease, not an empty queue: epoll
@@ -378,10 +389,12 @@ static int read_permissions(struct fanotify_source *s, struct bus *b)
 				s->lost++;
 			break;
 		}
+		fault(FAULT_READ);
 		s->changes_fresh = false;
-		handled += handle_permissions(s, b, n);
+		s->read_ns = clock_boottime_ns();
+		handled += handle_permissions(s, b, (unsigned)((size_t)n / sizeof(batch->md[0])));
 		/* A buffer that was not filled has emptied the queue; epoll tells if not. */
-		if ((size_t)n + FAN_EVENT_METADATA_LEN <= sizeof(s->buf))
+		if ((size_t)n < room)
 			break;
 	}
 	return handled;
@@ -400,6 +413,7 @@ static void recheck_one(struct permission *p, void *arg)
 	struct recheck *r = arg;
 
 	decide(r->s, p, r->b, r->expired);
+	permission_progress(r->s->c.permissions);
 }
 
 /* Has what this one waits for happened? Asked for each that is parked, after each batch. */
@@ -437,6 +451,28 @@ void fanotify_expire(struct source *base, struct bus *b, uint64_t now_ns)
 	permission_each_parked(r.s->c.permissions, now_ns, recheck_one, &r);
 }
 
+/* An event that the guardian has read when we were late, and left to us. */
+static void take_left(struct permission *p, void *arg)
+{
+	struct recheck *r = arg;
+	const struct member *m;
+	struct member spare;
+
+	r->s->read++;
+	/* Since when it waits, the guardian knows; names that changed before are all taken anew. */
+	r->s->changes_fresh = false;
+	if (fanotify_who(r->s, p->tgid, &spare, &m) == WHO_STRANGER) {
+		struct event ev = { .perm = p };
+
+		r->s->fig.answered++;
+		r->s->fig.strangers++;
+		bus_allow(r->b, &ev);
+	} else {
+		judge_slot(r->s, r->b, p);
+	}
+	permission_progress(r->s->c.permissions);
+}
+
 uint64_t fanotify_next_deadline(const struct source *base)
 {
 	const struct fanotify_source *s = (const void *)base;
@@ -448,9 +484,12 @@ void fanotify_finish(struct source *base, struct bus *b)
 {
 	struct fanotify_source *s = (void *)base;
 
+	permission_begin(s->c.permissions);
 	while (read_permissions(s, b) > 0)
 		;
+	permission_sweep(s->c.permissions, take_left, &(struct recheck){ s, b, true });
 	fanotify_expire(base, b, UINT64_MAX);
+	permission_end(s->c.permissions);
 }
 
 struct each {
@@ -495,10 +534,14 @@ static int fanotify_source_dispatch(struct source *base, struct bus *b)
 	int handled = 0;
 	uint64_t n;
 
+	/* Before the first read: from here on the guardian looks after us. */
+	if (ready & (READY_PERMISSION | READY_DONE) || permission_parked(s->c.permissions))
+		permission_begin(s->c.permissions);
 	s->bus = b;
 	objects_quiescent(s->c.objects);
 	fanotify_drain_feed(base);
 	s->changes_fresh = false;
+	permission_sweep(s->c.permissions, take_left, &(struct recheck){ s, b, false });
 	if (ready & READY_PERMISSION)
 		handled = read_permissions(s, b);
 	if (ready & READY_CHANGE)
@@ -509,6 +552,7 @@ static int fanotify_source_dispatch(struct source *base, struct bus *b)
 	if (ready & READY_OPEN)
 		fanotify_drain_opens(s, b);
 	objects_quiescent(s->c.objects);
+	permission_end(s->c.permissions);
 	return handled ? handled : -EAGAIN;
 }
 

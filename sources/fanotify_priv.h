@@ -7,7 +7,6 @@
 
 #include "sources/fanotify.h"
 
-#define PERM_EVENTS_MAX 64 /* of one read: so many members may be judged before who asks next */
 #define FANOTIFY_EVENT_BUF 8192
 
 /* What is remembered of a permission while it is parked; index as the slot's. */
@@ -48,15 +47,13 @@ struct fanotify_source {
 	char change_path[4096]; /* the last name that was given to something and is to be denied */
 
 	uint64_t seq;
+	uint64_t read_ns; /* when the batch in hand was read */
 	uint64_t read, malformed, lost;
 	struct fanotify_figures fig;
 	uint64_t started_ns;
 
 	struct known_exe exes[EXES_KNOWN];
 	char path[4096], exe[4096], lineage[LINEAGE_MAX]; /* of the event in hand */
-	/* A permission event has no records after it. */
-	uint8_t buf[PERM_EVENTS_MAX * sizeof(struct fanotify_event_metadata)]
-		__attribute__((aligned(8)));
 	uint8_t notify_buf[FANOTIFY_EVENT_BUF] __attribute__((aligned(8)));
 };
 

@@ -125,6 +125,20 @@ void journal_answered(struct recorder *rec, uint64_t ticket, enum outcome outcom
 						memory_order_release, memory_order_relaxed);
 }
 
+/* Only while it is DECIDED: one that the consumer has given up waiting for is in evidence already,
+ * as of unknown outcome. */
+void journal_withdrawn(struct recorder *rec, uint64_t ticket)
+{
+	struct journal *j = (struct journal *)rec;
+	uint64_t expect = word_pos(j, ticket) | STATE_DECIDED;
+
+	if (ticket && atomic_compare_exchange_strong_explicit(
+			      &record_at(j, ticket)->word, &expect,
+			      word_pos(j, ticket) | STATE_CONSUMED, memory_order_release,
+			      memory_order_relaxed))
+		atomic_fetch_add_explicit(&j->h->consumed, 1, memory_order_relaxed);
+}
+
 int journal_own(struct journal *j, const char *rule_id, const char *name, const char *json)
 {
 	size_t len = payload_own_size(rule_id, name, json);

@@ -185,6 +185,7 @@ int journal_open(const char *path, size_t size_bytes, struct journal **ret)
 	j->data = base + HEADER_SIZE;
 	j->recorder.decided = journal_decided;
 	j->recorder.answered = journal_answered;
+	j->recorder.withdrawn = journal_withdrawn;
 	j->wait_ns = JOURNAL_WAIT_DEFAULT_NS;
 	memcpy(&j->mix, j->h->key, sizeof(j->mix));
 	j->dead_end = atomic_load(&j->h->head);

@@ -105,6 +105,7 @@ static inline uint64_t record_sum(const struct journal *j, uint64_t pos, const s
 /* journal.c: what the bus calls. */
 uint64_t journal_decided(struct recorder *rec, const struct verdict_note *note);
 void journal_answered(struct recorder *rec, uint64_t ticket, enum outcome outcome, int err);
+void journal_withdrawn(struct recorder *rec, uint64_t ticket);
 
 /* journal_read.c: how many whole records, left by whoever had it before, are not consumed. */
 uint64_t journal_leftovers(struct journal *j);

@@ -100,6 +100,14 @@ static void answered(struct recorder *r, uint64_t ticket, enum outcome outcome, 
 	s->answered_err = err;
 }
 
+static void withdrawn(struct recorder *r, uint64_t ticket)
+{
+	struct scene *s = of_recorder(r);
+
+	trace(s, "withdrawn");
+	assert_int_equal(ticket, s->ticket);
+}
+
 static const struct enforcer_ops ops = { .name = "fake", .mechanism = MECH_FANOTIFY,
 					 .apply = apply };
 
@@ -129,7 +137,7 @@ static int set_up(void **state)
 		.mode_arg = s,
 	};
 	s->enforcer.ops = &ops;
-	s->recorder = (struct recorder){ decided, answered };
+	s->recorder = (struct recorder){ decided, answered, withdrawn };
 	s->mode = MODE_ENFORCE;
 	s->ticket = 4711;
 	*state = s;

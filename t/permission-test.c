@@ -28,9 +28,20 @@ static int tear_down(void **state)
 	return 0;
 }
 
+/* An event that was read, in a slot; NULL when none is free. */
+static struct permission *take(struct permission_table *t, int group_fd, int event_fd, pid_t tgid)
+{
+	if (!permission_reserve(t))
+		return NULL;
+	permission_batch(t)->md[0] = (struct fanotify_event_metadata){
+		.event_len = FAN_EVENT_METADATA_LEN, .fd = event_fd, .pid = tgid,
+	};
+	return permission_note(t, 0, group_fd, 1);
+}
+
 static struct permission *parked(struct permission_table *t, uint32_t tree, uint64_t deadline_ns)
 {
-	struct permission *p = permission_take(t, 1, 2, 3);
+	struct permission *p = take(t, 1, 2, 3);
 
 	assert_non_null(p);
 	assert_int_equal(permission_park(t, p, tree, deadline_ns, VERDICT_ALLOW), 0);
@@ -39,14 +50,14 @@ static struct permission *parked(struct permission_table *t, uint32_t tree, uint
 
 static void answer(struct permission_table *t, struct permission *p)
 {
-	assert_true(permission_claim(p));
+	assert_true(permission_claim(p, VERDICT_ALLOW));
 	permission_release(t, p);
 }
 
 static void a_slot_holds_what_it_was_given(void **state)
 {
 	struct permission_table *t = *state;
-	struct permission *p = permission_take(t, 5, 6, 700), *q;
+	struct permission *p = take(t, 5, 6, 700), *q;
 
 	assert_non_null(p);
 	assert_int_equal(p->state, PERM_READ);
@@ -54,7 +65,7 @@ static void a_slot_holds_what_it_was_given(void **state)
 	assert_int_equal(p->event_fd, 6);
 	assert_int_equal(p->tgid, 700);
 	assert_int_equal(p->deadline_ns, 0);
-	q = permission_take(t, 5, 7, 700);
+	q = take(t, 5, 7, 700);
 	assert_ptr_not_equal(p, q);
 	assert_int_not_equal(p->token, q->token);
 	assert_int_not_equal(permission_index(t, p), permission_index(t, q));
@@ -65,43 +76,43 @@ static void a_slot_holds_what_it_was_given(void **state)
 static void slots_are_used_again(void **state)
 {
 	struct permission_table *t = *state;
-	struct permission *all[PERMISSION_SLOTS], *p;
+	struct permission *all[PERMISSION_SLOTS - (PERMISSION_BATCH - 1)], *p; /* the rest is reserved */
 	bool seen[PERMISSION_SLOTS] = { false };
 	uint64_t last = 0;
 
-	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
-		all[i] = permission_take(t, 1, (int)i, 3);
+	for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+		all[i] = take(t, 1, (int)i, 3);
 		assert_non_null(all[i]);
 		assert_false(seen[permission_index(t, all[i])]);
 		seen[permission_index(t, all[i])] = true;
 		assert_true(all[i]->token > last);
 		last = all[i]->token;
 	}
-	assert_null(permission_take(t, 1, 2, 3));
+	assert_null(take(t, 1, 2, 3));
 	p = all[500];
 	assert_int_equal(permission_park(t, p, 9, 1000, VERDICT_BLOCK), 0);
 	answer(t, p);
-	assert_ptr_equal(permission_take(t, 1, 2, 3), p);
+	assert_ptr_equal(take(t, 1, 2, 3), p);
 	assert_true(p->token > last);
 	assert_int_equal(p->deadline_ns, 0);
 	assert_int_equal(p->tree_id, 0);
 	assert_int_equal(p->on_timeout, VERDICT_ALLOW);
-	assert_null(permission_take(t, 1, 2, 3));
+	assert_null(take(t, 1, 2, 3));
 }
 
 static void answered_once(void **state)
 {
 	struct permission_table *t = *state;
-	struct permission *p = permission_take(t, 1, 2, 3);
+	struct permission *p = take(t, 1, 2, 3);
 
-	assert_true(permission_claim(p));
-	assert_false(permission_claim(p));
+	assert_true(permission_claim(p, VERDICT_ALLOW));
+	assert_false(permission_claim(p, VERDICT_ALLOW));
 	permission_release(t, p);
-	assert_false(permission_claim(p)); /* a free slot has nobody waiting */
+	assert_false(permission_claim(p, VERDICT_ALLOW)); /* a free slot has nobody waiting */
 
 	p = parked(t, 1, 1000);
-	assert_true(permission_claim(p));
-	assert_false(permission_claim(p));
+	assert_true(permission_claim(p, VERDICT_ALLOW));
+	assert_false(permission_claim(p, VERDICT_ALLOW));
 	permission_release(t, p);
 	assert_int_equal(permission_parked(t), 0);
 }
@@ -110,11 +121,11 @@ static void answered_once(void **state)
 static void what_is_claimed_is_not_parked(void **state)
 {
 	struct permission_table *t = *state;
-	struct permission *p = permission_take(t, 1, 2, 3);
+	struct permission *p = take(t, 1, 2, 3);
 
-	assert_true(permission_claim(p));
+	assert_true(permission_claim(p, VERDICT_ALLOW));
 	assert_int_equal(permission_park(t, p, 1, 1000, VERDICT_BLOCK), -EALREADY);
-	assert_false(permission_claim(p));
+	assert_false(permission_claim(p, VERDICT_ALLOW));
 	assert_int_equal(permission_parked(t), 0);
 	permission_release(t, p);
 	assert_int_equal(permission_parked(t), 0);
@@ -128,7 +139,7 @@ static void limit_of_a_tree(void **state)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
 		p[i] = parked(t, 1, 1000);
-	more = permission_take(t, 1, 2, 3);
+	more = take(t, 1, 2, 3);
 	assert_int_equal(permission_park(t, more, 1, 1000, VERDICT_BLOCK), -EBUSY);
 	/* Refused, it is as it was: somebody has to answer it now. */
 	assert_int_equal(more->state, PERM_READ);
@@ -151,7 +162,7 @@ static void limit_of_all(void **state)
 	for (uint32_t i = 0; i < PERMISSION_PARKED_MAX; i++)
 		last = parked(t, i / PERMISSION_PARKED_PER_TREE + 1, 1000);
 	/* What is parked leaves room for what is answered at once. */
-	more = permission_take(t, 1, 2, 3);
+	more = take(t, 1, 2, 3);
 	assert_non_null(more);
 	assert_int_equal(permission_park(t, more, 9999, 1000, VERDICT_ALLOW), -EBUSY);
 	answer(t, last);
@@ -189,7 +200,7 @@ static void deadlines(void **state)
 	parked(t, 1, 300);
 	first = parked(t, 1, 100);
 	parked(t, 2, 200);
-	permission_take(t, 1, 2, 3); /* not parked: has no deadline */
+	take(t, 1, 2, 3); /* not parked: has no deadline */
 	assert_int_equal(permission_next_deadline(t), 100);
 
 	permission_each_parked(t, 99, pass, &s);
@@ -241,7 +252,7 @@ static void claimed_ones_are_passed_over(void **state)
 	struct passed s = { .t = t };
 	struct permission *p = parked(t, 1, 100);
 
-	assert_true(permission_claim(p));
+	assert_true(permission_claim(p, VERDICT_ALLOW));
 	permission_each_parked(t, UINT64_MAX, pass, &s);
 	assert_int_equal(s.n, 0);
 	permission_release(t, p);
@@ -277,7 +288,7 @@ static void *race(void *arg)
 		pthread_barrier_wait(r->barrier);
 		for (unsigned n = 0; n < IN_A_ROUND; n++) {
 			meet(r->arrived, i * IN_A_ROUND + n);
-			r->won[n] = permission_claim(r->slots[n]);
+			r->won[n] = permission_claim(r->slots[n], VERDICT_ALLOW);
 		}
 		pthread_barrier_wait(r->barrier);
 		/* Here the slots are counted and freed. */
@@ -297,7 +308,7 @@ static void two_race_and_one_wins(void **state)
 
 	pthread_barrier_init(&barrier, NULL, 3);
 	for (unsigned n = 0; n < IN_A_ROUND; n++)
-		slots[n] = permission_take(t, 1, 2, 3);
+		slots[n] = take(t, 1, 2, 3);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&thread[i], NULL, race, &r[i]), 0);
 	for (unsigned i = 0; i < ROUNDS; i++) {
@@ -319,7 +330,7 @@ static void two_race_and_one_wins(void **state)
 		}
 		assert_int_equal(permission_parked(t), 0);
 		for (unsigned n = 0; n < IN_A_ROUND; n++)
-			slots[n] = permission_take(t, 1, 2, 3);
+			slots[n] = take(t, 1, 2, 3);
 	}
 	for (int i = 0; i < 2; i++)
 		pthread_join(thread[i], NULL);
@@ -330,16 +341,16 @@ static void two_race_and_one_wins(void **state)
 static void another_process_claims(void **state)
 {
 	struct permission_table *t = *state;
-	struct permission *p = permission_take(t, 1, 2, 3);
+	struct permission *p = take(t, 1, 2, 3);
 	pid_t pid = fork();
 	int status;
 
 	if (!pid)
-		_exit(permission_claim(p) ? 0 : 1);
+		_exit(permission_claim(p, VERDICT_ALLOW) ? 0 : 1);
 	assert_true(pid > 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	assert_false(permission_claim(p));
+	assert_false(permission_claim(p, VERDICT_ALLOW));
 }
 
 int main(void)
