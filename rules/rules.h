@@ -40,6 +40,15 @@ int ruleset_load_buffer(const char *file, const void *data, size_t len_bytes,
 			const struct rules_config *c, struct ruleset **ret,
 			struct rules_error *err);
 
+/* The same over the files of a folder, in memory: in byte order of names. */
+struct rules_buffer {
+	const char *name; /* for messages; its last part says whether it holds the lists */
+	const void *data;
+	size_t len_bytes;
+};
+int ruleset_load_buffers(const struct rules_buffer *files, size_t n, const struct rules_config *c,
+			 struct ruleset **ret, struct rules_error *err);
+
 struct ruleset *ruleset_ref(struct ruleset *rs);
 void ruleset_unref(struct ruleset *rs); /* NULL is fine */
 

@@ -333,6 +333,42 @@ int ruleset_load_buffer(const char *file, const void *data, size_t len,
 	return rc ? rc : finish(&b, ret);
 }
 
+static bool holds_lists(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return !strcmp(slash ? slash + 1 : name, LISTS_FILE);
+}
+
+static int add_buffer(struct building *b, const struct rules_buffer *f, struct yaml_doc **keep)
+{
+	_cleanup_(doc_free) struct yaml_doc *doc = NULL;
+	int rc = yaml_load_buffer(f->name, f->data, f->len_bytes, &doc, b->err->text);
+
+	if (!rc)
+		rc = add_doc(b, doc, false, keep);
+	if (keep)
+		*keep = TAKE_PTR(doc);
+	return rc;
+}
+
+int ruleset_load_buffers(const struct rules_buffer *files, size_t n, const struct rules_config *c,
+			 struct ruleset **ret, struct rules_error *err)
+{
+	_cleanup_(building_free) struct building b = { .config = c, .pool = pool_new(),
+						       .err = err };
+	_cleanup_(doc_free) struct yaml_doc *lists = NULL;
+	int rc = b.pool ? 0 : no_memory(&b);
+
+	for (size_t i = 0; i < n && !rc; i++)
+		if (!lists && holds_lists(files[i].name))
+			rc = add_buffer(&b, &files[i], &lists);
+	for (size_t i = 0; i < n && !rc; i++)
+		if (!holds_lists(files[i].name))
+			rc = add_buffer(&b, &files[i], NULL);
+	return rc ? rc : finish(&b, ret);
+}
+
 struct ruleset *ruleset_ref(struct ruleset *rs)
 {
 	atomic_fetch_add_explicit(&rs->refs, 1, memory_order_relaxed);

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/cli_pack.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "tools/cli_archive.h"
+
+int cli_pack_open(const char *path, struct pack **ret, struct pack_error *err)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return pack_say(err, -errno, "%s: %s", path, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return pack_read_dir(path, ret, err);
+	return archive_read_pack(fd, path, ret, err);
+}
+
+int cli_pack_public_key(const char *file, uint8_t ret[32], struct pack_error *err)
+{
+	_cleanup_close_ int fd = -1;
+	char hex[PACK_KEY_HEX + 2] = OKNEK_PACK_PUBKEY;
+	ssize_t n = PACK_KEY_HEX;
+	size_t len;
+
+	if (file) {
+		fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		n = fd < 0 ? -1 : read(fd, hex, sizeof(hex));
+		if (n < 0)
+			return pack_say(err, -errno, "%s: %s", file, strerror(errno));
+		if (n == PACK_KEY_HEX + 1 && hex[PACK_KEY_HEX] == '\n')
+			n--;
+	}
+	if (n != PACK_KEY_HEX ||
+	    sodium_hex2bin(ret, 32, hex, PACK_KEY_HEX, NULL, &len, NULL) || len != 32)
+		return pack_say(err, -EINVAL, "%s: a public key is 64 hex digits",
+				file ? file : "this oknek");
+	return 0;
+}
+
+int cli_pack_trusted(const char *path, const char *key_file, struct pack **ret,
+		     struct pack_error *err)
+{
+	_cleanup_pack_ struct pack *p = NULL;
+	uint8_t key[32];
+	int rc = cli_pack_public_key(key_file, key, err);
+
+	if (!rc)
+		rc = cli_pack_open(path, &p, err);
+	if (rc)
+		return rc;
+	rc = pack_verify(p, key, err);
+	if (rc) {
+		char why[sizeof(err->text)];
+
+		memcpy(why, err->text, sizeof(why));
+		return pack_say(err, rc, "%.100s: %.400s", path, why);
+	}
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+struct collecting {
+	struct rules_buffer *v;
+	size_t n;
+};
+
+static int collect(void *arg, const char *name, const void *data, size_t len)
+{
+	struct collecting *c = arg;
+
+	if (!strncmp(name, "rules/", 6))
+		c->v[c->n++] = (struct rules_buffer){ name, data, len };
+	return 0;
+}
+
+int cli_pack_rules(const struct pack *p, struct ruleset **ret, struct pack_error *err)
+{
+	const struct pack_manifest *m = pack_manifest(p);
+	_cleanup_free_ struct rules_buffer *files = calloc(m->n_files + 1, sizeof(*files));
+	struct rules_config c = { .pack = m->name };
+	struct collecting collecting = { files, 0 };
+	struct rules_error why = { "" };
+	int rc;
+
+	if (!files)
+		return pack_say(err, -ENOMEM, "out of memory");
+	pack_each(p, collect, &collecting);
+	/* What can be stopped is the host's matter; here the rules are to be whole. */
+	rc = ruleset_load_buffers(files, collecting.n, &c, ret, &why);
+	return rc ? pack_say(err, rc, "%s", why.text[0] ? why.text : strerror(-rc)) : 0;
+}
+
+/* ---- differences --------------------------------------------------------------------------- */
+
+static void rule_name(const struct rule *r, char buf[128])
+{
+	snprintf(buf, 128, "%s%s%s", r->id, *r->part ? "/" : "", r->part);
+}
+
+static json_t *rule_brief(const struct rule *r)
+{
+	return r ? json_pack("{s:i,s:s,s:s}", "version", (int)r->version, "action",
+			     verdict_name(r->action), "name", r->name) :
+		   json_null();
+}
+
+static ssize_t find_rule(const struct ruleset *rs, const struct rule *r)
+{
+	for (size_t i = 0; rs && i < ruleset_count(rs); i++) {
+		const struct rule *x = ruleset_rule(rs, i);
+
+		if (!strcmp(x->id, r->id) && !strcmp(x->part, r->part))
+			return (ssize_t)i;
+	}
+	return -1;
+}
+
+static void add_change(json_t *list, const char *change, const struct rule *old,
+		       const struct rule *new)
+{
+	char name[128];
+
+	rule_name(new ? new : old, name);
+	json_array_append_new(list, json_pack("{s:s,s:s,s:o,s:o}", "rule", name, "change", change,
+					      "old", rule_brief(old), "new", rule_brief(new)));
+}
+
+json_t *cli_pack_diff(const struct ruleset *old, const struct ruleset *new)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; old && i < ruleset_count(old); i++)
+		if (find_rule(new, ruleset_rule(old, i)) < 0)
+			add_change(list, "removed", ruleset_rule(old, i), NULL);
+	for (size_t i = 0; i < ruleset_count(new); i++) {
+		const struct rule *r = ruleset_rule(new, i);
+		ssize_t at = find_rule(old, r);
+
+		if (at < 0)
+			add_change(list, "added", NULL, r);
+		else if (strcmp(ruleset_source(old, (size_t)at), ruleset_source(new, i)))
+			add_change(list, "changed", ruleset_rule(old, (size_t)at), r);
+	}
+	return list;
+}
