@@ -33,6 +33,7 @@ struct loop {
 	struct loop_timer timer;
 	struct handler after;
 	_Atomic bool stop;
+	_Atomic uint64_t turns;
 
 	pthread_mutex_t lock; /* calls, ended */
 	pthread_cond_t cond;
@@ -157,6 +158,7 @@ int loop_run(struct loop *l)
 	int n, err = 0;
 
 	while (!atomic_load(&l->stop)) {
+		atomic_fetch_add_explicit(&l->turns, 1, memory_order_relaxed);
 		n = epoll_wait(l->epoll_fd, ready, ARRAY_SIZE(ready), timeout_ms(l));
 		if (n < 0 && errno != EINTR) {
 			err = -errno;
@@ -194,6 +196,14 @@ void loop_stop(struct loop *l)
 {
 	atomic_store(&l->stop, true);
 	wake(l);
+}
+
+uint64_t loop_poke(struct loop *l)
+{
+	uint64_t turns = atomic_load_explicit(&l->turns, memory_order_relaxed);
+
+	wake(l);
+	return turns;
 }
 
 int loop_call(struct loop *l, void (*fn)(void *arg), void *arg)

@@ -30,6 +30,10 @@ void loop_set_after(struct loop *l, void (*fn)(void *arg), void *arg);
 int loop_run(struct loop *l);
 void loop_stop(struct loop *l); /* any thread */
 
+/* Makes the loop come round, and how often it did before: who asks again a little later sees
+ * whether it still does. Any thread; never waits. */
+uint64_t loop_poke(struct loop *l);
+
 /* Runs fn on the loop's thread and waits for it. -ESHUTDOWN once the loop has ended (fn was not
  * run). Not from the loop's own thread. */
 int loop_call(struct loop *l, void (*fn)(void *arg), void *arg);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,7 +34,7 @@
 /* Calls by name: what this libseccomp or this processor does not have is left out. */
 
 /* From the read of an event to its answer. fstat() is one or the other, by C library. */
-#define CALLS_ANSWER "read write fstat readlinkat close epoll_wait epoll_pwait epoll_pwait2 recvmsg "
+#define CALLS_ANSWER "read write fstat readlink readlinkat close epoll_wait epoll_pwait epoll_pwait2 recvmsg "
 /* What the C library needs anywhere: locks, clocks, memory, the ways out. */
 #define CALLS_LIBC                                                                               \
 	"futex futex_wait futex_wake clock_gettime gettimeofday time sched_yield getpid gettid "      \
@@ -43,7 +44,7 @@
 #define CALLS_SAY "poll ppoll sendto sendmsg "
 
 #define CALLS_READ                                                                               \
-	"readv pread64 lseek stat lstat newfstatat statx statfs fstatfs readlink access faccessat "   \
+	"readv pread64 lseek stat lstat newfstatat statx statfs fstatfs access faccessat "   \
 	"faccessat2 getdents64 getcwd fcntl dup dup2 dup3 close_range "
 #define CALLS_SELF                                                                               \
 	"getuid geteuid getgid getegid getresuid getresgid getgroups getppid getpgrp getpgid "        \
@@ -68,9 +69,9 @@
 
 /* Only what it takes to read, answer and count; it opens /proc of who asks. */
 #define CALLS_GUARDIAN                                                                           \
-	"recvfrom newfstatat pread64 lseek fcntl wait4 waitid pidfd_open pidfd_send_signal "          \
-	"nanosleep clock_nanosleep epoll_ctl getppid mlockall mlock munlockall close_range dup dup3 " \
-	"sched_yield timerfd_settime capget capset sched_setscheduler setpriority seccomp prctl "
+	"recvfrom newfstatat pread64 lseek fcntl accept4 getsockopt kill pidfd_open "                  \
+	"pidfd_send_signal nanosleep clock_nanosleep getppid mlockall mlock munlock close_range "     \
+	"unlinkat sched_setscheduler setpriority seccomp prctl "
 
 #define CALLS_HELPER                                                                             \
 	CALLS_ANSWER CALLS_LIBC CALLS_SAY CALLS_READ CALLS_SELF CALLS_SLEEP CALLS_SOCKET CALLS_WAKE   \
@@ -132,6 +133,10 @@ static const struct call_if terminals[] = { /* isatty() */
 	{ "ioctl", 1, WHOLE, FIONBIO },
 	{ 0 },
 };
+static const struct call_if own_name[] = { /* the thread's, to say who crashed */
+	{ "prctl", 0, WHOLE, PR_GET_NAME },
+	{ 0 },
+};
 static const struct call_if tasks[] = { /* threads, the guardian */
 	{ "clone", 0, NEW_NAMESPACES, 0 },
 	{ 0 },
@@ -139,19 +144,19 @@ static const struct call_if tasks[] = { /* threads, the guardian */
 
 struct list {
 	const char *calls[2];
-	const struct call_if *conditions[8];
+	const struct call_if *conditions[8]; /* tables that end with an empty name */
 	bool signals_self; /* kill(2) and tgkill(2) of nobody else */
 };
 
 static const struct list lists[CONFINE_LISTS] = {
 	/*
-	 * Beyond the answer: memory is had and given back, files are opened for reading (the stat of
-	 * a process that becomes a member, in /proc, which nobody can stall) when other threads ask
-	 * between two batches. t/7120-syscalls.t holds it to the shorter list in between.
+	 * Beyond the answer, when other threads ask between two batches: memory is had and given
+	 * back, also that of the table of members, and files are opened for reading (the stat of a
+	 * process that becomes a member, in /proc, which nobody can stall). t/7120-syscalls.t holds it to the shorter list in between.
 	 */
 	[CONFINE_VERDICT] = {
-		{ CALLS_ANSWER CALLS_LIBC CALLS_SAY },
-		{ no_code, read_only, own_fd, maps, terminals },
+		{ CALLS_ANSWER CALLS_LIBC CALLS_SAY "fallocate " },
+		{ no_code, read_only, own_fd, maps, terminals, own_name },
 		.signals_self = true,
 	},
 	[CONFINE_DAEMON] = {
@@ -162,7 +167,6 @@ static const struct list lists[CONFINE_LISTS] = {
 	[CONFINE_GUARDIAN] = {
 		{ CALLS_ANSWER CALLS_LIBC CALLS_SAY CALLS_GUARDIAN },
 		{ no_code, read_only, maps, terminals },
-		.signals_self = true,
 	},
 	[CONFINE_ZYGOTE] = {
 		{ CALLS_ZYGOTE },

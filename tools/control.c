@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -325,6 +326,7 @@ static void *loop_main(void *arg)
 		if (n)
 			return NULL;
 		/* Connections are freed by advance_all() only: no event of this batch is stale. */
+		atomic_fetch_add_explicit(&c->turns, 1, memory_order_relaxed);
 		n = epoll_wait(c->epoll_fd, events, ARRAY_SIZE(events), timeout_ms);
 		for (int i = 0; i < n; i++)
 			handle(c, &events[i]);
@@ -382,7 +384,7 @@ int control_open(const struct control_config *cfg, struct control **ret)
 	return 0;
 }
 
-/* Threads of ours take no signals, and little memory: the daemon locks all it has. */
+/* Threads of ours take no signals but those of a crash, and little memory: the daemon locks all it has. */
 static int start_threads(struct control *c)
 {
 	pthread_attr_t attr;
@@ -402,16 +404,27 @@ static int start_threads(struct control *c)
 
 int control_start(struct control *c)
 {
+	static const int crash[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP };
 	sigset_t all, old;
 	int r;
 
 	sigfillset(&all);
+	for (size_t i = 0; i < ARRAY_SIZE(crash); i++)
+		sigdelset(&all, crash[i]);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = start_threads(c);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r == 0)
 		listen_poll(c, EPOLLIN);
 	return r;
+}
+
+uint64_t control_poke(struct control *c)
+{
+	uint64_t turns = atomic_load_explicit(&c->turns, memory_order_relaxed);
+
+	control_kick(c);
+	return turns;
 }
 
 void control_wake(struct control *c)

@@ -32,7 +32,8 @@
  *          rules:{count,origin,blocking,detect:[{rule,part,name,why}]},
  *          enforcement:{mechanism,filesystems:[…],objects,directories,pending,answered,denied,
  *                       by_deadline,gaps:[{path,why}]},
- *          evidence:{ok,why,records,last_seq,last_hash,lost,pending,key}, warnings:[…]}
+ *          evidence:{ok,why,records,last_seq,last_hash,lost,pending,key}, warnings:[…],
+ *          caller:{member,privileged}}
  *          A key whose meaning an unprivileged peer must not see is left out.
  * run      {pid, agent, [home], [cwd]} → result {tree, session, agent, warnings:[…]}
  *          pid is a child of the peer that waits and has the peer's uid. home and cwd are left out
@@ -159,5 +160,8 @@ int control_start(struct control *c);
 void control_close(struct control *c);
 /* Wakes followers: new events were committed. Any thread but verdict. */
 void control_wake(struct control *c);
+/* Makes the socket thread come round, and how often it did before: who asks again a little later
+ * sees whether it still does. Never waits. */
+uint64_t control_poke(struct control *c);
 
 #endif

@@ -78,6 +78,12 @@ struct daemon {
 	uint64_t caps;         /* bit per CAP_* that is kept */
 	int calls_confined;    /* by seccomp: 0, -errno */
 	_Atomic int verdict_confined;
+	void *signal_stack, *verdict_signal_stack;
+	struct daemon_watchdog {
+		uint64_t interval_ns; /* 0: nobody asked for it */
+		uint64_t due_ns, verdict_turns, control_turns;
+		bool asked;
+	} watchdog;
 	struct lookup *mark_lookup, *process_lookup;
 	pthread_mutex_t process_lock; /* one caller at a time of process_lookup */
 
@@ -141,6 +147,22 @@ int daemon_open_sources(struct daemon *d, const struct daemon_wanted *w);
 
 /* daemon_verdict.c: starts the verdict thread, which inherits the caller's priority. -errno. */
 int daemon_start_verdicts(struct daemon *d);
+
+/* daemon_signals.c. A stack for handlers, of the calling thread; freed by that thread. -errno. */
+int daemon_signal_stack(void **ret);
+void daemon_signal_stack_free(void *stack);
+void daemon_catch_crashes(void);
+/* Whatever hangs from here on, the process ends in ten seconds. */
+void daemon_stop_in_time(void);
+bool daemon_told_to_end(void); /* a signal that is not taken yet says so */
+
+/* daemon_notify.c: the service manager, without waiting. */
+void daemon_notify(const char *state);
+void daemon_notify_ready(const struct daemon *d);
+void daemon_notify_reloading(void);
+void daemon_notify_patience(unsigned seconds); /* starting takes so much longer, at most */
+void daemon_watchdog_init(struct daemon *d);
+void daemon_watchdog_tick(struct daemon *d, uint64_t now_ns);
 
 /* daemon_privilege.c: before threads. */
 void daemon_raise_limits(struct daemon *d);

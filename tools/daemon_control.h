@@ -65,6 +65,7 @@ struct control {
 	unsigned n_workers;
 	bool looping;
 	int64_t accept_after_ms;
+	_Atomic uint64_t turns; /* of the socket thread */
 
 	pthread_mutex_t lock;
 	pthread_cond_t jobs; /* a connection was queued, a worker became free, or the end */

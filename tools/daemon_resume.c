@@ -57,7 +57,8 @@ void daemon_resume_trees(struct daemon *d)
 		return;
 	if (daemon_rescan(d, &found) < 0)
 		loop_call(d->loop, note_gap, d);
-	for (size_t i = 0; i < n; i++) {
+	daemon_notify_patience(RESUME_WAIT_MS / 1000 + 10);
+	for (size_t i = 0; i < n && !daemon_told_to_end(); i++) {
 		struct marks_watch w = { .uid = places[i].uid, .env_home = places[i].home,
 					 .project = places[i].cwd };
 		uint64_t now_ns = clock_boottime_ns();

@@ -50,10 +50,13 @@ static void *verdict_thread(void *arg)
 	int err;
 
 	pthread_setname_np(pthread_self(), "oknek-verdict");
+	if (daemon_signal_stack(&d->verdict_signal_stack) < 0)
+		log_warning("no memory for the signal stack of the verdict thread");
 	daemon_confine_verdicts(d);
 	err = loop_run(d->loop);
 	if (err)
 		log_error("verdict loop: %s", strerror(-err));
+	daemon_signal_stack_free(d->verdict_signal_stack);
 	return NULL;
 }
 

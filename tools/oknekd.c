@@ -4,12 +4,9 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -116,28 +113,6 @@ static int parse_options(int argc, char **argv, struct daemon_options *opt)
 	return -1;
 }
 
-/* sd_notify(3), without waiting: PID 1 may itself be held by an open that we are to answer. */
-static void notify_manager(const char *state)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	const char *path = getenv("NOTIFY_SOCKET");
-	size_t len = path ? strlen(path) : 0;
-	int fd;
-
-	if (len < 2 || len >= sizeof(sa.sun_path))
-		return;
-	memcpy(sa.sun_path, path, len);
-	if (path[0] == '@')
-		sa.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return;
-	if (sendto(fd, state, strlen(state), MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&sa,
-		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
-		log_debug("service manager: %s", strerror(errno));
-	close(fd);
-}
-
 /*
  * In the background: the parent stays until the child is ready, and exits with its status if it
  * never is. Returns the descriptor to tell the parent by, -1 in the foreground.
@@ -187,7 +162,7 @@ static void reload(struct daemon *d)
 	struct rules_error err = { "" };
 	int r;
 
-	notify_manager("RELOADING=1");
+	daemon_notify_reloading();
 	pthread_mutex_lock(&d->admin_lock);
 	r = daemon_reload(d, &err);
 	pthread_mutex_unlock(&d->admin_lock);
@@ -195,7 +170,7 @@ static void reload(struct daemon *d)
 		log_error("rules are unchanged: %s", err.text[0] ? err.text : strerror(-r));
 	else
 		log_notice("rules were read again");
-	notify_manager("READY=1");
+	daemon_notify_ready(d);
 }
 
 static void wake_followers(struct daemon *d, uint64_t *last_seq)
@@ -222,6 +197,7 @@ static void serve(struct daemon *d, const sigset_t *signals)
 		if (sig == SIGHUP)
 			reload(d);
 		daemon_mode_tick(d);
+		daemon_watchdog_tick(d, clock_boottime_ns());
 		log_tell_dropped();
 		wake_followers(d, &last_seq);
 		if (atomic_load(&d->replay_done) && !d->fanotify)
@@ -240,22 +216,28 @@ static int run(struct daemon *d)
 	sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	if (daemon_signal_stack(&d->signal_stack) < 0)
+		return EXIT_UNAVAILABLE;
+	daemon_catch_crashes();
 	if (!d->opt.foreground)
 		ready_fd = into_background();
 	if (log_start() < 0)
 		log_warning("messages are written by the daemon itself, which may wait for their reader");
 	status = daemon_start(d);
 	if (!status) {
-		notify_manager("READY=1");
+		daemon_notify_ready(d);
+		daemon_watchdog_init(d);
 		log_notice("ready, mode %s", mode_name(daemon_mode_now(d)));
 		if (ready_fd >= 0 && write(ready_fd, "1", 1) < 0)
 			log_warning("nobody waited for us to be ready");
 		cleanup_close(&ready_fd);
 		serve(d, &signals);
-		notify_manager("STOPPING=1");
+		daemon_notify("STOPPING=1\nSTATUS=stopping");
 	}
+	daemon_stop_in_time();
 	daemon_stop(d);
 	log_stop(LAST_WORDS_MS);
+	daemon_signal_stack_free(d->signal_stack);
 	return status;
 }
 
