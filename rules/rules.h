@@ -21,7 +21,16 @@ struct rules_override {
 	enum verdict action;
 };
 
+/* A file of rules in memory, of a pack. */
+struct rules_file {
+	const char *name; /* for messages; its last part says whether it holds the lists */
+	const void *data;
+	size_t len_bytes;
+};
+
 struct rules_config {
+	const struct rules_file *files; /* of one folder, in byte order of names; before dirs */
+	size_t n_files;
 	const char *const *dirs; /* folders of *.yaml, read in byte order of names; NULL-ended */
 	bool site_only_x;        /* ids in the last dir must begin with X */
 	const char *pack;        /* name for struct rule.pack */
@@ -31,7 +40,7 @@ struct rules_config {
 	uint64_t retain_default_s; /* for rules that do not say; 0: 90 days */
 };
 
-/* Loads all rules of all dirs or nothing. Errors: -EINVAL (err says where and what), -ENOENT,
+/* Loads all rules of files and dirs or nothing. Errors: -EINVAL (err says where and what), -ENOENT,
  * -errno. *ret has one reference. Allocates; any thread but the verdict thread. */
 int ruleset_load(const struct rules_config *c, struct ruleset **ret, struct rules_error *err);
 
@@ -39,15 +48,6 @@ int ruleset_load(const struct rules_config *c, struct ruleset **ret, struct rule
 int ruleset_load_buffer(const char *file, const void *data, size_t len_bytes,
 			const struct rules_config *c, struct ruleset **ret,
 			struct rules_error *err);
-
-/* The same over the files of a folder, in memory: in byte order of names. */
-struct rules_buffer {
-	const char *name; /* for messages; its last part says whether it holds the lists */
-	const void *data;
-	size_t len_bytes;
-};
-int ruleset_load_buffers(const struct rules_buffer *files, size_t n, const struct rules_config *c,
-			 struct ruleset **ret, struct rules_error *err);
 
 struct ruleset *ruleset_ref(struct ruleset *rs);
 void ruleset_unref(struct ruleset *rs); /* NULL is fine */

@@ -176,6 +176,44 @@ static int add_dir(struct building *b, const char *dir, bool site)
 	return err;
 }
 
+/* ---- files in memory ------------------------------------------------------------------------ */
+
+static bool holds_lists(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return !strcmp(slash ? slash + 1 : name, LISTS_FILE);
+}
+
+static int add_memory(struct building *b, const struct rules_file *f, struct yaml_doc **keep)
+{
+	_cleanup_(doc_free) struct yaml_doc *doc = NULL;
+	int rc = yaml_load_buffer(f->name, f->data, f->len_bytes, &doc, b->err->text);
+
+	if (!rc)
+		rc = add_doc(b, doc, false, keep);
+	if (keep)
+		*keep = TAKE_PTR(doc);
+	return rc;
+}
+
+static int add_files(struct building *b)
+{
+	const struct rules_file *files = b->config->files;
+	_cleanup_(doc_free) struct yaml_doc *lists = NULL;
+	int rc = 0;
+
+	b->lists.n = 0;
+	for (size_t i = 0; i < b->config->n_files && !rc; i++)
+		if (!lists && holds_lists(files[i].name))
+			rc = add_memory(b, &files[i], &lists);
+	for (size_t i = 0; i < b->config->n_files && !rc; i++)
+		if (!holds_lists(files[i].name))
+			rc = add_memory(b, &files[i], NULL);
+	b->lists.n = 0;
+	return rc;
+}
+
 /* ---- putting together ---------------------------------------------------------------------- */
 
 static int rule_order(const void *a, const void *b)
@@ -307,10 +345,11 @@ int ruleset_load(const struct rules_config *c, struct ruleset **ret, struct rule
 {
 	_cleanup_(building_free) struct building b = { .config = c, .pool = pool_new(),
 						       .err = err };
-	int rc = 0;
+	int rc;
 
 	if (!b.pool)
 		return no_memory(&b);
+	rc = add_files(&b);
 	for (size_t i = 0; c->dirs && c->dirs[i] && !rc; i++)
 		rc = add_dir(&b, c->dirs[i], !c->dirs[i + 1]);
 	return rc ? rc : finish(&b, ret);
@@ -330,42 +369,6 @@ int ruleset_load_buffer(const char *file, const void *data, size_t len,
 	rc = yaml_load_buffer(file, data, len, &doc, err->text);
 	if (!rc)
 		rc = add_doc(&b, doc, true, true);
-	return rc ? rc : finish(&b, ret);
-}
-
-static bool holds_lists(const char *name)
-{
-	const char *slash = strrchr(name, '/');
-
-	return !strcmp(slash ? slash + 1 : name, LISTS_FILE);
-}
-
-static int add_buffer(struct building *b, const struct rules_buffer *f, struct yaml_doc **keep)
-{
-	_cleanup_(doc_free) struct yaml_doc *doc = NULL;
-	int rc = yaml_load_buffer(f->name, f->data, f->len_bytes, &doc, b->err->text);
-
-	if (!rc)
-		rc = add_doc(b, doc, false, keep);
-	if (keep)
-		*keep = TAKE_PTR(doc);
-	return rc;
-}
-
-int ruleset_load_buffers(const struct rules_buffer *files, size_t n, const struct rules_config *c,
-			 struct ruleset **ret, struct rules_error *err)
-{
-	_cleanup_(building_free) struct building b = { .config = c, .pool = pool_new(),
-						       .err = err };
-	_cleanup_(doc_free) struct yaml_doc *lists = NULL;
-	int rc = b.pool ? 0 : no_memory(&b);
-
-	for (size_t i = 0; i < n && !rc; i++)
-		if (!lists && holds_lists(files[i].name))
-			rc = add_buffer(&b, &files[i], &lists);
-	for (size_t i = 0; i < n && !rc; i++)
-		if (!holds_lists(files[i].name))
-			rc = add_buffer(&b, &files[i], NULL);
 	return rc ? rc : finish(&b, ret);
 }
 

@@ -70,7 +70,7 @@ int cli_pack_trusted(const char *path, const char *key_file, struct pack **ret,
 }
 
 struct collecting {
-	struct rules_buffer *v;
+	struct rules_file *v;
 	size_t n;
 };
 
@@ -79,15 +79,15 @@ static int collect(void *arg, const char *name, const void *data, size_t len)
 	struct collecting *c = arg;
 
 	if (!strncmp(name, "rules/", 6))
-		c->v[c->n++] = (struct rules_buffer){ name, data, len };
+		c->v[c->n++] = (struct rules_file){ name, data, len };
 	return 0;
 }
 
 int cli_pack_rules(const struct pack *p, struct ruleset **ret, struct pack_error *err)
 {
 	const struct pack_manifest *m = pack_manifest(p);
-	_cleanup_free_ struct rules_buffer *files = calloc(m->n_files + 1, sizeof(*files));
-	struct rules_config c = { .pack = m->name };
+	_cleanup_free_ struct rules_file *files = calloc(m->n_files + 1, sizeof(*files));
+	struct rules_config c = { .pack = m->name, .files = files };
 	struct collecting collecting = { files, 0 };
 	struct rules_error why = { "" };
 	int rc;
@@ -96,7 +96,8 @@ int cli_pack_rules(const struct pack *p, struct ruleset **ret, struct pack_error
 		return pack_say(err, -ENOMEM, "out of memory");
 	pack_each(p, collect, &collecting);
 	/* What can be stopped is the host's matter; here the rules are to be whole. */
-	rc = ruleset_load_buffers(files, collecting.n, &c, ret, &why);
+	c.n_files = collecting.n;
+	rc = ruleset_load(&c, ret, &why);
 	return rc ? pack_say(err, rc, "%s", why.text[0] ? why.text : strerror(-rc)) : 0;
 }
 

@@ -280,6 +280,7 @@ static int verify(struct cli *cli, int n, char **argv, const char *key)
 	_cleanup_pack_ struct pack *p = NULL;
 	_cleanup_json_ json_t *j = NULL;
 	struct pack_error err = { "" };
+	uint8_t trusted[32];
 	int rc;
 
 	if (!cli_positional(cli, n, 2, 2))
@@ -288,6 +289,8 @@ static int verify(struct cli *cli, int n, char **argv, const char *key)
 		cli_error("%s: %s", argv[2], strerror(errno));
 		return CLI_FAILED;
 	}
+	if (cli_pack_public_key(key, trusted, &err))
+		return failed(&err);
 	rc = cli_pack_trusted(argv[2], key, &p, &err);
 	if (!rc)
 		rc = cli_pack_rules(p, &rs, &err);
