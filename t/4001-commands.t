@@ -6,7 +6,7 @@ need_bin oknek
 cli=$(bin oknek)
 err() { { "$@" >/dev/null; } 2>&1; }
 
-commands="status run watch unwatch mode pause agents events logs show why verify export rules
+commands="status run watch unwatch mode pause agents events doctor logs show why verify export rules
 	update pending allow block"
 for c in $commands; do
 	ok "$c --help" "$cli" "$c" --help

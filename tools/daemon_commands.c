@@ -98,6 +98,9 @@ static const char *cmd_status(void *arg, const struct control_peer *peer, const 
 {
 	(void)req;
 	reply->result = daemon_status_json(arg, peer->privileged);
+	json_object_set_new(reply->result, "caller",
+			    json_pack("{s:b, s:b}", "member", peer->member, "privileged",
+				      peer->privileged));
 	return NULL;
 }
 
