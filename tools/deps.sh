@@ -4,6 +4,7 @@
 #   deps.sh           what `make check`, `make bench` and `make lint` need
 #   deps.sh --demo    what `make demo` needs
 #   deps.sh --fuzz    what `make fuzz` needs
+#   deps.sh --guest   what the tests in guests need, and `make guest`
 #   deps.sh --check-build PKGCONF CC LIB…   names what the build lacks, installs nothing
 set -u
 PATH=$PATH:/usr/sbin:/sbin
@@ -70,12 +71,20 @@ cmd git git
 cmd shellcheck shellcheck
 cmd mandoc mandoc
 '
+# Kernels other than this one, under emulation.
+needs_guest='
+cmd qemu-system-x86_64 qemu-system-x86
+cmd mmdebstrap mmdebstrap
+cmd mke2fs e2fsprogs
+cmd flock util-linux
+'
 case ${1-} in
 --demo) needs=$needs_build$needs_mounts ;;
 --fuzz) needs=$needs_build ;;
+--guest) needs=$needs_guest ;;
 '') needs=$needs_build$needs_mounts$needs_check ;;
 *)
-	echo "usage: deps.sh [--demo | --fuzz]" >&2
+	echo "usage: deps.sh [--demo | --fuzz | --guest]" >&2
 	exit 64
 	;;
 esac

@@ -13,7 +13,7 @@ sources=({core,sources,enforce,rules,rules/fields,store,tools}/*.c t/*-test.c)
 plain=(t/{helpers,attack,bench,fuzz}/*.c)
 headers=({core,sources,enforce,rules,rules/fields,store,tools}/*.h)
 pages=(man/*.[1-9])
-scripts=(tools/*.sh t/*.sh t/*.t t/bench/*.sh .ci/run)
+scripts=(tools/*.sh t/*.sh t/*.t t/bench/*.sh t/guest/*.sh t/guest/init .ci/run)
 
 flags=(-std=gnu17 -D_GNU_SOURCE -I. -Ibuild -pthread -Wall -Wextra -Wshadow -Wstrict-prototypes
 	-Wmissing-prototypes -Werror -fsyntax-only)
