@@ -157,11 +157,14 @@ static int check_dir(struct loading *l, const struct yaml_node *n, const char *k
 
 static int read_fanotify(struct loading *l, const struct yaml_node *n)
 {
-	static const char *const allowed[] = { "only", NULL };
+	static const char *const allowed[] = { "only", "system_directories", NULL };
 	const struct yaml_node *v;
 	char **roots;
 	int err = yaml_check_keys(n, l->file, "fanotify", allowed, l->err);
 
+	v = err ? NULL : yaml_get(n, "system_directories");
+	if (v && yaml_bool(v, &l->c->system_directories))
+		return wants(l, v, "fanotify.system_directories", "true or false");
 	v = err ? NULL : yaml_get(n, "only");
 	if (!v)
 		return err;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/defaults.h"
+
 #include "core/cleanup.h"
 
 #define BUCKETS 8192 /* a power of two; chains stay short for the some thousand objects of a host */
@@ -19,6 +21,7 @@ struct objects {
 	_Atomic uint64_t epoch;
 	struct object *retired; /* unlinked, perhaps still looked at */
 	_Atomic unsigned count;
+	struct defaults *defaults; /* for the guardian; NULL: none */
 };
 
 static unsigned ino_bucket(uint64_t dev, uint64_t ino)
@@ -107,6 +110,11 @@ void objects_free(struct objects *t)
 	}
 	reclaim(t, true);
 	free(t);
+}
+
+void objects_set_defaults(struct objects *t, struct defaults *d)
+{
+	t->defaults = d;
 }
 
 const struct object *objects_find(const struct objects *t, uint64_t dev, uint64_t ino)
@@ -268,6 +276,9 @@ struct object *objects_put(struct objects *t, const struct object *src)
 	} else {
 		atomic_fetch_add_explicit(&t->count, 1, memory_order_relaxed);
 	}
+	/* One that finds no room there is one that the guardian does not know: no harm. */
+	if (t->defaults && !o->is_dir)
+		defaults_put(t->defaults, o->dev, o->ino, o->verdict);
 	reclaim(t, false);
 	return o;
 }
@@ -277,6 +288,8 @@ void objects_remove(struct objects *t, struct object *o)
 	unlink_object(t, o);
 	retire(t, o);
 	atomic_fetch_sub_explicit(&t->count, 1, memory_order_relaxed);
+	if (t->defaults && !o->is_dir)
+		defaults_remove(t->defaults, o->dev, o->ino);
 	reclaim(t, false);
 }
 

@@ -62,6 +62,9 @@ struct objects;
 
 int objects_new(struct objects **ret);
 void objects_free(struct objects *t);
+/* Before the first object: d, which stays the caller's, is kept as the table is. */
+struct defaults;
+void objects_set_defaults(struct objects *t, struct defaults *d);
 
 /* Reader side. The pointer is good until the reader's next objects_quiescent(). */
 const struct object *objects_find(const struct objects *t, uint64_t dev, uint64_t ino);

@@ -107,6 +107,7 @@ void permission_begin(struct permission_table *t)
 
 void permission_end(struct permission_table *t)
 {
+	permission_progress(t);
 	atomic_store_explicit(&t->shared->state.busy, 0, memory_order_release);
 }
 
@@ -322,21 +323,26 @@ void permission_guarded(struct permission_table *t, struct permission *p)
 	tell_left(t);
 }
 
-bool permission_leave(struct permission_table *t, int group_fd,
-		      const struct fanotify_event_metadata *md, uint32_t tree_id,
-		      uint64_t since_ns)
+struct permission *permission_put(struct permission_table *t, int group_fd,
+				  const struct fanotify_event_metadata *md, uint32_t tree_id,
+				  uint64_t since_ns)
 {
 	struct permission *p = get_free(t);
 
 	if (!p)
-		return false;
+		return NULL;
 	prepare(p, 0);
 	p->event_fd = md->fd;
 	p->group_fd = group_fd;
 	p->tgid = md->pid;
 	p->tree_id = tree_id;
 	p->since_ns = since_ns;
+	atomic_store_explicit(&p->state, PERM_LEAVING, memory_order_release);
+	return p;
+}
+
+void permission_leave(struct permission_table *t, struct permission *p)
+{
 	atomic_store_explicit(&p->state, PERM_LEFT, memory_order_release);
 	tell_left(t);
-	return true;
 }

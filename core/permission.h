@@ -36,14 +36,25 @@ enum permission_state {
 	PERM_READING, /* an event that is being read now will be in its place of the batch */
 	PERM_READ,
 	PERM_PARKED,
-	PERM_LEFT,     /* read by the guardian; the verdict thread may still decide it */
+	PERM_LEAVING, /* the guardian puts an event here; it alone acts upon it */
+	PERM_LEFT,    /* read by the guardian; the verdict thread may still decide it */
 	PERM_DECIDED,  /* claimed by the verdict thread */
 	PERM_GUARDED,  /* claimed by the guardian */
 	PERM_ANSWERED, /* by the guardian; to be freed by the verdict thread */
 };
 
-/* Whether the answer of a DECIDED slot has been written, and by whom. */
-enum permission_wrote { WROTE_NOT, WROTE_TRYING, WROTE_GUARDIAN, WROTE_OWNER };
+/*
+ * Whether the answer of a DECIDED slot has been written, and by whom. TRYING: the guardian is about
+ * to. An owner who finds that leaves descriptor and slot to the guardian: the number must not become
+ * another event's before that write is over.
+ */
+enum permission_wrote {
+	WROTE_NOT,
+	WROTE_TRYING,
+	WROTE_GUARDIAN,
+	WROTE_OWNER, /* from here on only the owner may use the number */
+	WROTE_GONE,  /* the same; the opener had been killed */
+};
 
 #define PERMISSION_BATCH 64 /* events of one read: so many may be judged before who asks next */
 #define PERMISSION_PARKED_MAX 1024
@@ -167,9 +178,11 @@ struct permission *permission_slot(const struct permission_table *t, unsigned in
 bool permission_guard(struct permission *p, enum permission_state from);
 /* It has been answered, and is no more ours: before the descriptor is closed. */
 void permission_guarded(struct permission_table *t, struct permission *p);
-/* Puts an event into a free slot, for whoever answers first. False: there is none. */
-bool permission_leave(struct permission_table *t, int group_fd,
-		      const struct fanotify_event_metadata *md, uint32_t tree_id,
-		      uint64_t since_ns);
+/* Puts an event into a free slot: in LEAVING, for the guardian alone. NULL: there is none. */
+struct permission *permission_put(struct permission_table *t, int group_fd,
+				  const struct fanotify_event_metadata *md, uint32_t tree_id,
+				  uint64_t since_ns);
+/* LEAVING → LEFT: for whoever answers first. */
+void permission_leave(struct permission_table *t, struct permission *p);
 
 #endif

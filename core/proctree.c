@@ -476,6 +476,26 @@ const struct member *proctree_find_recent(const struct proctree *t, pid_t tgid)
 
 uint32_t proctree_peek(const struct proctree *t, pid_t tgid)
 {
+	return proctree_peek_member(t, tgid, NULL);
+}
+
+bool proctree_peek_next(const struct proctree *t, uint32_t *at, struct member *ret)
+{
+	uint32_t high = SHARED_GET(t->head->rows_high);
+
+	while (*at < high && *at < ROWS_MAX) {
+		const struct member *m = &t->rows[(*at)++].m;
+
+		if (SHARED_GET(m->tgid) > 0 && !SHARED_GET(m->exited)) {
+			*ret = *m;
+			return true;
+		}
+	}
+	return false;
+}
+
+uint32_t proctree_peek_member(const struct proctree *t, pid_t tgid, struct member *ret)
+{
 	uint32_t high;
 
 	if (tgid <= 0)
@@ -492,8 +512,11 @@ uint32_t proctree_peek(const struct proctree *t, pid_t tgid)
 			if (v >> 32 == (uint32_t)tgid) {
 				const struct row *r = &t->rows[((uint32_t)v - 1) % ROWS_MAX];
 
-				if (SHARED_GET(r->m.tgid) == tgid && !SHARED_GET(r->m.exited))
+				if (SHARED_GET(r->m.tgid) == tgid && !SHARED_GET(r->m.exited)) {
 					tree_id = SHARED_GET(r->m.tree_id);
+					if (ret)
+						*ret = r->m;
+				}
 				break;
 			}
 			i = (i + 1) & (SLOTS - 1);
@@ -504,8 +527,11 @@ uint32_t proctree_peek(const struct proctree *t, pid_t tgid)
 	/* The writer is very busy, or died while it moved slots. The rows do not move. */
 	high = SHARED_GET(t->head->rows_high);
 	for (uint32_t i = 0; i < high && i < ROWS_MAX; i++)
-		if (SHARED_GET(t->rows[i].m.tgid) == tgid && !SHARED_GET(t->rows[i].m.exited))
+		if (SHARED_GET(t->rows[i].m.tgid) == tgid && !SHARED_GET(t->rows[i].m.exited)) {
+			if (ret)
+				*ret = t->rows[i].m;
 			return SHARED_GET(t->rows[i].m.tree_id);
+		}
 	return 0;
 }
 

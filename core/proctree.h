@@ -106,6 +106,11 @@ const struct member *proctree_find_recent(const struct proctree *t, pid_t tgid);
 /* The id of the tree a pid is a live member of, 0 if none. For any thread, and for any process
  * that inherited the mapping, also after the writer died in the midst of a change. */
 uint32_t proctree_peek(const struct proctree *t, pid_t tgid);
+/* The same, with a copy of the row (NULL: none), in which a field may be of the moment before or
+ * after a change. Not for threads of the writer's process. */
+uint32_t proctree_peek_member(const struct proctree *t, pid_t tgid, struct member *ret);
+/* A live member at or after row *at, which is advanced past it; false: no more. For the same askers. */
+bool proctree_peek_next(const struct proctree *t, uint32_t *at, struct member *ret);
 
 /* NULL if gone; a tree that ended lately has members == 0. */
 struct tree *proctree_tree(struct proctree *t, uint32_t tree_id);

@@ -104,12 +104,9 @@ void guardian_figures(const struct guardian *g, struct guardian_figures *ret);
 
 struct guardian_peer;
 
-/*
- * Finds one by its socket in the run directory; only one of uid 0 is believed. While it is held
- * (200 ms at most) it writes nothing into the journal: for opening that. -ENOENT: there is none.
- */
+/* Finds one by its socket in the run directory; only one of our uid is believed. -ENOENT: there is
+ * none. */
 int guardian_peer_find(const char *run_dir, struct guardian_peer **ret);
-void guardian_peer_unhold(struct guardian_peer *p);
 pid_t guardian_peer_daemon(const struct guardian_peer *p); /* that it guards, 0 when that is dead */
 /* The map of members that the kernel kept up to date meanwhile, -1 none. Owned by the peer. */
 int guardian_peer_members_fd(const struct guardian_peer *p);

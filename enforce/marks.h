@@ -26,6 +26,9 @@ struct marks_config {
 	enum mode mode;
 	/* A path that should be watched and is not; mark thread. */
 	void (*gap)(void *arg, const char *path, const char *why);
+	/* A guardian answers if we do not: then directories of the system may be marked whole, where the
+	 * configuration wants that. Mark thread; NULL: there is none. */
+	bool (*guarded)(void *arg);
 	/* The home of a uid became known and its marks stand; mark thread. */
 	void (*home)(void *arg, uid_t uid, const char *home);
 	void *arg;

@@ -72,11 +72,18 @@ static int notify(struct marks *m, struct object *o, int fd, const char *fstype)
 	return 0;
 }
 
+static bool may_mark_system(const struct marks *m)
+{
+	return m->c.config->system_directories && m->c.guarded && m->c.guarded(m->c.arg);
+}
+
 int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 {
 	/* A directory of the system is looked at by everybody: inode marks on what is in it, and a
-	 * notification when that is replaced, but no event for each open beside it. */
-	bool open_mark = !o->is_dir || (o->on_child && !o->system);
+	 * notification when that is replaced, but no event for each open beside it; unless that is
+	 * wanted, and somebody answers if we do not. */
+	bool whole = !o->system || may_mark_system(m);
+	bool open_mark = !o->is_dir || (o->on_child && whole);
 	uint64_t child = o->is_dir ? FAN_EVENT_ON_CHILD : 0;
 	/* Within one scan marks are set once; by the next they may have gone with their mount. */
 	bool fresh = o->marked_pass == m->pass;
@@ -93,8 +100,8 @@ int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 			marks_gap(m, o->names[0].path, why);
 		}
 	}
-	/* Its rule only warns now: nobody is to be asked about any more. */
-	if (o->perm_marked && o->verdict < VERDICT_BLOCK &&
+	/* Its rule only warns now, or it may not be marked any more: nobody is to be asked about it. */
+	if (o->perm_marked && (o->verdict < VERDICT_BLOCK || !open_mark) &&
 	    change(m->c.groups->permission, FAN_MARK_REMOVE, FAN_OPEN_PERM | child, fd) == 0)
 		o->perm_marked = false;
 	if (!open_mark || o->verdict == VERDICT_ALLOW)

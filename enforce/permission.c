@@ -26,15 +26,15 @@ static int answer(int group_fd, int event_fd, uint32_t response)
 
 /*
  * From the claim to the write the guardian may write the same answer, if we are late; ENOENT says
- * then that it was first. Once `wrote` says it was us, nobody else touches the number any more:
- * after close() it may be another event's.
+ * then that it was first. Once `wrote` says it was us, it does not touch the number any more.
  */
 static int permission_apply(struct enforcer *base, const struct event *ev, const struct decision *d)
 {
 	struct permission_enforcer *e = (struct permission_enforcer *)base;
 	struct permission *p = ev->perm;
 	int outcome = d->verdict == VERDICT_BLOCK ? OUTCOME_DENIED : OUTCOME_ALLOWED;
-	uint32_t wrote;
+	uint32_t wrote = WROTE_NOT;
+	bool gone;
 	int err;
 
 	if (!permission_claim(p, d->verdict))
@@ -42,13 +42,18 @@ static int permission_apply(struct enforcer *base, const struct event *ev, const
 	fault(FAULT_CLAIMED);
 	err = answer(p->group_fd, p->event_fd,
 		     outcome == OUTCOME_DENIED ? FAN_DENY : FAN_ALLOW);
-	wrote = atomic_exchange(&p->wrote, WROTE_OWNER);
-	/* Else the opener was killed and the kernel has forgotten the question. */
-	if (err == -ENOENT && wrote == WROTE_NOT)
+	/* ENOENT, and nobody was there before us: the opener was killed meanwhile. */
+	gone = err == -ENOENT &&
+	       atomic_compare_exchange_strong(&p->wrote, &wrote, WROTE_GONE);
+	if (!gone)
+		wrote = atomic_exchange(&p->wrote, WROTE_OWNER);
+	if (gone || (err == -ENOENT && wrote == WROTE_NOT))
 		outcome = OUTCOME_GONE;
 	else if (err && err != -ENOENT)
 		outcome = err;
 	fault(FAULT_WRITTEN);
+	if (wrote == WROTE_TRYING)
+		return outcome; /* the guardian closes, and gives the slot back */
 	close(p->event_fd);
 	permission_release(e->table, p);
 	return outcome;

@@ -178,6 +178,11 @@ int process_feed_members_fd(const struct process_feed *f)
 	return !strcmp(f->ops->name, "bpf") ? process_bpf_members_fd(f) : -1;
 }
 
+unsigned process_feed_kept_fds(const struct process_feed *f, int *fds, unsigned max)
+{
+	return !strcmp(f->ops->name, "bpf") ? process_bpf_kept_fds(f, fds, max) : 0;
+}
+
 int process_feed_drain(struct process_feed *f)
 {
 	return f->ops->drain(f);

@@ -22,6 +22,14 @@ int process_bpf_members_fd(const struct process_feed *f)
 	return -1;
 }
 
+unsigned process_bpf_kept_fds(const struct process_feed *f, int *fds, unsigned max)
+{
+	(void)f;
+	(void)fds;
+	(void)max;
+	return 0;
+}
+
 #else
 
 #include <bpf/bpf.h>
@@ -459,6 +467,20 @@ int process_bpf_open(const struct process_feed_limits *l, struct process_feed **
 int process_bpf_members_fd(const struct process_feed *f)
 {
 	return bpf_feed(f)->members_fd;
+}
+
+/* A link holds its program, which holds its maps. */
+unsigned process_bpf_kept_fds(const struct process_feed *f, int *fds, unsigned max)
+{
+	const struct bpf_feed *b = bpf_feed(f);
+	const struct bpf_link *links[] = { b->skel->links.process_fork, b->skel->links.process_exec,
+					   b->skel->links.process_exit };
+	unsigned n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(links) && n < max; i++)
+		if (links[i])
+			fds[n++] = bpf_link__fd(links[i]);
+	return n;
 }
 
 #endif

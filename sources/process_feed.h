@@ -44,6 +44,9 @@ int process_poll_open(struct process_feed **ret, char why[128]);
  * Owned by the feed. */
 int process_feed_members_fd(const struct process_feed *f);
 int process_bpf_members_fd(const struct process_feed *f);
+/* What keeps the kernel's side of it alive without us, map and all; how many of max. */
+unsigned process_feed_kept_fds(const struct process_feed *f, int *fds, unsigned max);
+unsigned process_bpf_kept_fds(const struct process_feed *f, int *fds, unsigned max);
 
 /* process_feed_open() with limits. */
 int process_feed_open_limited(const char *which, const struct process_feed_limits *l,

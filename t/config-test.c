@@ -123,7 +123,7 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		{ "fanotify: { only: /dev/null }",
 		  "f:1: fanotify.only: \"/dev/null\" is not a directory" },
 		{ "fanotify: { marks: filesystem }",
-		  "f:1: unknown key \"marks\" in fanotify; allowed: only" },
+		  "f:1: unknown key \"marks\" in fanotify; allowed: only, system_directories" },
 		{ "control: { group: 'a b' }", "f:1: control.group must be the name of a group" },
 		{ "control: { group: '' }", "f:1: control.group must be the name of a group" },
 		{ "evidence: { retain_for: 90 }",

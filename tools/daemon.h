@@ -27,6 +27,7 @@
 #include "core/proctree.h"
 #include "core/watch.h"
 #include "enforce/confine.h"
+#include "enforce/guardian.h"
 #include "enforce/lookup.h"
 #include "enforce/marks.h"
 #include "rules/rules.h"
@@ -40,6 +41,7 @@ enum exit_status {
 	EXIT_DONE = 0,
 	EXIT_USAGE = 64,
 	EXIT_UNAVAILABLE = 69,
+	EXIT_LEFT = 75, /* the guardian is in charge: start another */
 	EXIT_NOPERM = 77,
 	EXIT_CONFIG = 78,
 };
@@ -48,6 +50,7 @@ enum exit_status {
 #define SOURCES_MAX 8
 #define MARKS_WAIT_MS 8000
 #define PROCESS_WAIT_MS 1000
+#define STORE_CLOSE_MS 5000
 
 struct daemon_options {
 	const char *config;
@@ -55,7 +58,7 @@ struct daemon_options {
 	const char *state_dir, *run_dir, *rules_dir;
 	char *sources; /* comma separated, NULL: from the configuration */
 	int mode;      /* enum mode, -1: from the configuration */
-	bool foreground, check;
+	bool foreground, check, replace;
 	enum confine_refusal seccomp; /* --debug-seccomp */
 };
 
@@ -94,9 +97,15 @@ struct daemon {
 	struct process_feed *feed;
 	char feed_why[256];
 	struct objects *objects;
+	struct defaults *defaults; /* what the guardian knows of them */
 	struct permission_table *permissions;
 	struct watch_queue *queue;
 	struct watch_groups groups;
+	struct guardian *guardian;          /* NULL: no permissions to answer */
+	struct guardian_peer *old_guardian; /* of the daemon before, until we have taken over */
+	int members_fd, guardian_listen_fd;
+	uint64_t guardian_again_ns;
+	bool was_guarded;
 	struct source *fanotify, *replay; /* NULL: does not run */
 	struct enforcer *enforcer;
 	struct marks *marks;
@@ -177,6 +186,19 @@ json_t *daemon_privilege_json(const struct daemon *d);
 
 /* daemon_resume.c: trees of an earlier daemon are watched from the start, their secrets marked. */
 void daemon_resume_trees(struct daemon *d);
+
+/* daemon_guardian.c. find: before the run directory is locked; with --replace the daemon that runs is
+ * gone afterwards, or -errno. start: while privileged. adopt: how many were born in between. */
+int daemon_guardian_find(struct daemon *d);
+int daemon_guardian_start(struct daemon *d);
+unsigned daemon_guardian_adopt(struct daemon *d);
+void daemon_guardian_take_over(struct daemon *d); /* ready: the one before us ends */
+void daemon_guardian_tick(struct daemon *d);      /* main thread */
+bool daemon_is_guarded(void *arg);
+json_t *daemon_guardian_json(const struct daemon *d);
+void daemon_guardian_stop(struct daemon *d); /* before the group is closed */
+/* Ends what must be ended so that the guardian may take over from us: then _exit(). */
+void daemon_leave(struct daemon *d);
 
 /* daemon_rules.c */
 int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err);

@@ -28,6 +28,13 @@ void daemon_marks_are_late(struct daemon *d)
 	d->marks_retry_s = boottime_s() + RETRY_FIRST_S;
 }
 
+static void set_mode_now(struct daemon *d, enum mode mode)
+{
+	atomic_store(&d->mode_now, mode);
+	if (d->guardian)
+		guardian_set_mode(d->guardian, mode);
+}
+
 /*
  * With admin_lock. Observing starts at once, though permission marks that cannot be taken away yet
  * still make openers wait for our answer. Enforcing starts when its marks stand; when they do not
@@ -40,11 +47,11 @@ static int apply(struct daemon *d, int wait_ms)
 	int err = 0;
 
 	if (want == MODE_OBSERVE)
-		atomic_store(&d->mode_now, want);
+		set_mode_now(d, want);
 	if (d->marks)
 		err = marks_set(d->marks, want, ruleset_pathset(d->rules), wait_ms);
 	if (!err || err == -ETIMEDOUT)
-		atomic_store(&d->mode_now, want);
+		set_mode_now(d, want);
 	if (!err)
 		atomic_store(&d->marks_late, false);
 	else if (!atomic_load(&d->marks_late))

@@ -47,11 +47,12 @@ void daemon_resume_trees(struct daemon *d)
 	uint64_t until_ns = clock_boottime_ns() + RESUME_WAIT_MS * NSEC_PER_MSEC;
 	_cleanup_free_ struct tree_place *places = NULL;
 	struct track_call track = { .d = d };
-	unsigned found, late = 0;
+	unsigned found, adopted, late = 0;
 	size_t n;
 
 	if (loop_call(d->loop, track_all, &track) < 0)
 		return;
+	adopted = daemon_guardian_adopt(d);
 	places = daemon_tree_places(d, &n);
 	if (!n)
 		return;
@@ -74,7 +75,9 @@ void daemon_resume_trees(struct daemon *d)
 	if (late)
 		log_warning("of %u of them not every protected path is marked yet", late);
 	daemon_own_record(d, "O1", "restart",
-			  json_pack("{s:i, s:i, s:s}", "trees", (int)n, "marks_late", (int)late,
-				    "why",
-				    "nothing was watched between the last daemon and this one"));
+			  json_pack("{s:i, s:i, s:i, s:s}", "trees", (int)n, "marks_late", (int)late,
+				    "born_meanwhile", (int)adopted, "why",
+				    d->old_guardian ?
+					    "between the last daemon and this one its guardian answered" :
+					    "nothing was watched between the last daemon and this one"));
 }

@@ -104,6 +104,10 @@ static int open_fanotify(struct daemon *d)
 	int err = objects_new(&d->objects);
 
 	if (!err)
+		err = defaults_new(&d->defaults);
+	if (!err)
+		objects_set_defaults(d->objects, d->defaults);
+	if (!err)
 		err = permission_table_new(&d->permissions);
 	if (!err)
 		err = watch_queue_new(&d->queue);

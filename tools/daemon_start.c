@@ -2,6 +2,7 @@
 /* Opens everything in the order that privilege and forks demand, and closes it in reverse. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 #include "tools/daemon.h"
 
 #define NOTICE_PIPE_BYTES (1 << 20)
-#define CLOSE_WAIT_MS 5000
+#define LOCK_WAIT_MS 5000
+#define LOCK_RETRY_MS 20
 #define ZONE_WAIT_MS 2000 /* takes some 10 ms */
 
 /* --- directories, limits ------------------------------------------------------------------ */
@@ -30,8 +32,11 @@ static int make_dir(const char *path, mode_t mode)
 	return 0;
 }
 
-/* One daemon for one run directory: two would answer for each other's trees. */
-static int lock_run_dir(const char *run_dir)
+/*
+ * One daemon for one run directory: two would answer for each other's trees. The lock of one that
+ * died is held until its guardian has closed what they shared, which is a moment.
+ */
+static int lock_run_dir(const char *run_dir, int wait_ms)
 {
 	_cleanup_free_ char *path = NULL;
 	int fd;
@@ -43,7 +48,12 @@ static int lock_run_dir(const char *run_dir)
 		log_error("%s: %s", path, strerror(errno));
 		return -errno;
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (wait_ms > 0) {
+			poll(NULL, 0, LOCK_RETRY_MS);
+			wait_ms -= LOCK_RETRY_MS;
+			continue;
+		}
 		log_error("another oknekd runs with --run-dir %s", run_dir);
 		close(fd);
 		return -EBUSY;
@@ -107,6 +117,7 @@ static int open_marks(struct daemon *d)
 		.groups = &d->groups,
 		.state_dir = d->opt.state_dir,
 		.config = d->config,
+		.guarded = daemon_is_guarded,
 		.pathset = ruleset_pathset(d->rules),
 		.mode = (enum mode)atomic_load(&d->mode),
 		.gap = marks_gap_seen,
@@ -160,8 +171,13 @@ static int start_threads(struct daemon *d)
 {
 	int err;
 
-	if (d->fanotify)
+	/* The first guardian has its priority from the start, and no thread of ours beside it. */
+	if (d->fanotify) {
+		err = daemon_guardian_start(d);
+		if (err)
+			return err;
 		daemon_raise_priority();
+	}
 	err = daemon_drop_privileges(d);
 	if (!err)
 		err = daemon_start_verdicts(d);
@@ -182,6 +198,8 @@ static int start_threads(struct daemon *d)
 	/* Ready: whoever is answered from here on finds what is to be watched watched. */
 	if (!err)
 		err = control_start(d->control);
+	if (!err)
+		daemon_guardian_take_over(d);
 	return err;
 }
 
@@ -201,7 +219,8 @@ int daemon_start(struct daemon *d)
 	err = make_dir(d->opt.run_dir, 0755);
 	if (err == -EACCES && geteuid() != 0)
 		return EXIT_NOPERM;
-	if (err < 0 || lock_run_dir(d->opt.run_dir) < 0)
+	if (err < 0 || daemon_guardian_find(d) < 0 ||
+	    lock_run_dir(d->opt.run_dir, d->old_guardian ? LOCK_WAIT_MS : 0) < 0)
 		return EXIT_UNAVAILABLE;
 	make_dir(d->opt.state_dir, 0700);
 	daemon_raise_limits(d);
@@ -265,6 +284,7 @@ void daemon_stop(struct daemon *d)
 	}
 	if (d->fanotify) {
 		fanotify_finish(d->fanotify, &d->bus);
+		daemon_guardian_stop(d);
 		d->fanotify->ops->close(d->fanotify);
 	}
 	if (d->replay)
@@ -277,12 +297,13 @@ void daemon_stop(struct daemon *d)
 	if (d->tree)
 		proctree_close(d->tree);
 	if (d->store)
-		store_close(d->store, CLOSE_WAIT_MS);
+		store_close(d->store, STORE_CLOSE_MS);
 	if (d->journal)
 		journal_close(d->journal);
 	watch_queue_free(d->queue);
 	permission_table_free(d->permissions);
 	objects_free(d->objects);
+	defaults_free(d->defaults);
 	ruleset_unref(d->rules);
 	loop_free(d->loop);
 	if (d->process_lookup)

@@ -21,11 +21,12 @@
 
 static const char usage_text[] =
 	"usage: oknekd [--source=LIST] [--config FILE] [--state-dir DIR] [--run-dir DIR]\n"
-	"              [--rules DIR] [--mode observe|enforce] [--foreground] [--check] [--version]\n"
+	"              [--rules DIR] [--mode observe|enforce] [--foreground] [--replace] [--check]\n"
+	"              [--version]\n"
 	"              [--debug-fault POINT[:NTH][:kill|stop|spin|segv]]\n"
 	"              [--debug-seccomp kill|off]\n";
 
-enum { OPT_SOURCE = 256, OPT_CONFIG, OPT_STATE, OPT_RUN, OPT_RULES, OPT_MODE, OPT_FOREGROUND,
+enum { OPT_REPLACE = 255, OPT_SOURCE = 256, OPT_CONFIG, OPT_STATE, OPT_RUN, OPT_RULES, OPT_MODE, OPT_FOREGROUND,
        OPT_CHECK, OPT_VERSION, OPT_HELP, OPT_FAULT, OPT_SECCOMP };
 
 static const struct option long_options[] = {
@@ -37,6 +38,7 @@ static const struct option long_options[] = {
 	{ "mode", required_argument, NULL, OPT_MODE },
 	{ "foreground", no_argument, NULL, OPT_FOREGROUND },
 	{ "check", no_argument, NULL, OPT_CHECK },
+	{ "replace", no_argument, NULL, OPT_REPLACE },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "debug-fault", required_argument, NULL, OPT_FAULT },
@@ -81,6 +83,9 @@ static int parse_options(int argc, char **argv, struct daemon_options *opt)
 			break;
 		case OPT_CHECK:
 			opt->check = true;
+			break;
+		case OPT_REPLACE:
+			opt->replace = true;
 			break;
 		case OPT_VERSION:
 			printf("oknekd %s\n", OKNEK_VERSION);
@@ -184,7 +189,7 @@ static void wake_followers(struct daemon *d, uint64_t *last_seq)
 }
 
 /* Signals and slow clocks, until we are told to end. */
-static void serve(struct daemon *d, const sigset_t *signals)
+static int serve(struct daemon *d, const sigset_t *signals)
 {
 	struct timespec tick = { 0, TICK_MS * (long)NSEC_PER_MSEC };
 	uint64_t last_seq = 0;
@@ -192,28 +197,30 @@ static void serve(struct daemon *d, const sigset_t *signals)
 	for (;;) {
 		int sig = sigtimedwait(signals, NULL, &tick);
 
-		if (sig == SIGTERM || sig == SIGINT)
-			return;
+		if (sig == SIGTERM || sig == SIGINT || (sig == SIGUSR2 && daemon_is_guarded(d)))
+			return sig;
 		if (sig == SIGHUP)
 			reload(d);
 		daemon_mode_tick(d);
+		daemon_guardian_tick(d);
 		daemon_watchdog_tick(d, clock_boottime_ns());
 		log_tell_dropped();
 		wake_followers(d, &last_seq);
 		if (atomic_load(&d->replay_done) && !d->fanotify)
-			return;
+			return 0;
 	}
 }
 
 static int run(struct daemon *d)
 {
 	sigset_t signals;
-	int ready_fd = -1, status;
+	int ready_fd = -1, status, sig;
 
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	if (daemon_signal_stack(&d->signal_stack) < 0)
@@ -231,7 +238,14 @@ static int run(struct daemon *d)
 		if (ready_fd >= 0 && write(ready_fd, "1", 1) < 0)
 			log_warning("nobody waited for us to be ready");
 		cleanup_close(&ready_fd);
-		serve(d, &signals);
+		sig = serve(d, &signals);
+		if (sig == SIGUSR2) {
+			log_notice("leaving: the guardian answers until another daemon does");
+			daemon_stop_in_time();
+			daemon_leave(d);
+			log_stop(LAST_WORDS_MS);
+			_exit(EXIT_LEFT);
+		}
 		daemon_notify("STOPPING=1\nSTATUS=stopping");
 	}
 	daemon_stop_in_time();
