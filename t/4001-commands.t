@@ -7,7 +7,7 @@ cli=$(bin oknek)
 err() { { "$@" >/dev/null; } 2>&1; }
 
 commands="status run watch unwatch mode pause agents events doctor logs show why verify export rules
-	update pending allow block"
+	pack update pending allow block"
 for c in $commands; do
 	ok "$c --help" "$cli" "$c" --help
 	like "$(cat "$SCRATCH/out")" '^usage: oknek .*' "$c has a usage line"

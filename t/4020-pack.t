@@ -1,0 +1,113 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A pack of rules that was signed holds; anything else is refused with its reason, and whatever an
+# archive holds, nothing is written.
+# shellcheck disable=SC2088 # a rule says ~, and means it
+. "$(dirname "$0")/lib.sh"
+need_bin oknek
+cli=$(bin oknek)
+cd "$SCRATCH" || exit 1
+err() { { "$@" >/dev/null; } 2>&1; }
+# refused PACK WHAT REGEX: verify ends with 1, one line, and says why.
+refused() {
+	exits 1 "$2: refused" timeout 20 "$cli" pack verify --key k.pub "$1"
+	like "$(err "$cli" pack verify --key k.pub "$1")" "$3" "$2: and says why"
+}
+
+mkdir rules
+rule() { printf 'id: %s\nname: n\nversion: %s\nkind: file_opened\nmatch: { any_of: [ path: { glob: "%s" } ] }\naction: { default: %s }\n' "$@"; }
+rule R1 1 '~/.a' block >rules/a.yaml
+rule R2 1 '~/.b' warn >rules/b.yaml
+
+ok "a key is made" "$cli" pack keygen k
+is "$(stat -c %a k)" 600 "that only its owner reads"
+exits 2 "and never written over" "$cli" pack keygen k
+ok "another" "$cli" pack keygen other
+build() { "$cli" pack build --key k --created 2026-01-01T00:00:00Z --expires 3650d "$@"; }
+ok "a pack is built" build --pack-version 1.0.0 rules
+ok "under the published name" test -f oknek-rules-v1.0.0.tar.gz
+ok "again" build --pack-version 1.0.0 --output again.tar.gz rules
+ok "with the same bytes" cmp oknek-rules-v1.0.0.tar.gz again.tar.gz
+ok "it verifies" "$cli" pack verify --key k.pub again.tar.gz
+is "$(tar tzf again.tar.gz | tr '\n' ' ')" "manifest.yaml rules/a.yaml rules/b.yaml signature.ed25519 " \
+	"it holds what was published, and no more"
+
+# The signature is what it says: sha256 of the manifest and the rules, in order, by openssl alone.
+mkdir good && tar xzf again.tar.gz -C good
+digest=$(cat good/manifest.yaml good/rules/a.yaml good/rules/b.yaml | sha256sum | cut -d' ' -f1)
+like "$("$cli" --json pack show --key k.pub again.tar.gz)" "\"digest\": ?\"$digest\"" "the digest is that of sha256sum"
+ok "a folder with the same contents verifies" "$cli" pack verify --key k.pub good
+like "$("$cli" pack show --key k.pub good)" 'R2 +1 +warn +file_opened' "show lists the rules"
+
+rule R2 2 '~/.b' block >rules/b.yaml
+rule R3 1 '~/.c' warn >rules/c.yaml
+rm rules/a.yaml
+ok "a next one, tied to the first" build --pack-version 1.1.0 --previous again.tar.gz rules
+out=$("$cli" pack diff --key k.pub again.tar.gz oknek-rules-v1.1.0.tar.gz)
+like "$out" 'R1 +removed' "diff: removed"
+like "$out" 'R3 +added' "diff: added"
+like "$out" 'R2 +changed +warn → block' "diff: changed"
+
+exits 2 "rules that do not load are not signed" build --pack-version 1.2.0 /etc
+printf 'id: R9\n' >rules/bad.yaml
+like "$(err build --pack-version 1.2.0 rules)" 'rules/bad.yaml:1: the rule has no name' "with file and line"
+ok "and no pack is left" test ! -e oknek-rules-v1.2.0.tar.gz
+rm rules/bad.yaml
+
+exits 1 "another key" "$cli" pack verify --key other.pub again.tar.gz
+exits 1 "the built-in key" "$cli" pack verify again.tar.gz
+exits 2 "a key that is none" "$cli" pack verify --key rules/b.yaml again.tar.gz
+exits 2 "no such pack" "$cli" pack verify --key k.pub nowhere.tar.gz
+build --pack-version 1.0.0 --expires 1d --output old.tar.gz rules >/dev/null
+refused old.tar.gz "expired" 'has expired'
+
+# One flipped byte anywhere in the archive: refused, or (padding of tar and gzip) the same pack.
+size=$(stat -c %s again.tar.gz) bad=0
+for ((i = 0; i < size; i += 13)); do
+	cp again.tar.gz flip.tar.gz
+	byte=$(od -An -tu1 -j "$i" -N1 again.tar.gz)
+	printf "\\$(printf %03o $((byte ^ 1 << i % 8)))" | dd of=flip.tar.gz bs=1 seek="$i" conv=notrunc status=none
+	if "$cli" pack verify --key k.pub flip.tar.gz >out 2>&1 && ! grep -q "$digest" out; then bad=1; fi
+done
+is "$bad" 0 "a flipped bit anywhere is refused, or changes nothing that is signed"
+
+# Archives that mean harm.
+mk() { rm -rf x && cp -r good x; }
+mk; ln -s /etc/passwd x/rules/l.yaml; tar czf l.tar.gz -C x .
+refused l.tar.gz "a link" 'rules/l.yaml is no regular file'
+mk; ln x/rules/a.yaml x/rules/h.yaml; tar czf h.tar.gz -C x manifest.yaml signature.ed25519 rules
+refused h.tar.gz "a hard link" 'is no regular file'
+mk; mkfifo x/rules/f.yaml; tar czf f.tar.gz -C x .
+refused f.tar.gz "a fifo" 'rules/f.yaml is no regular file'
+if mk && mknod x/rules/d.yaml c 1 3 2>/dev/null; then
+	tar czf d.tar.gz -C x .
+	refused d.tar.gz "a device" 'rules/d.yaml is no regular file'
+fi
+for name in ../evil.yaml /tmp/oknek-evil.yaml rules/../../evil.yaml rules/sub/evil.yaml .bashrc; do
+	mk; cp good/rules/a.yaml x/evil; tar czPf t.tar.gz -C x --transform "s,^evil$,$name," \
+		manifest.yaml signature.ed25519 rules evil
+	refused t.tar.gz "the name $name" 'a pack holds manifest.yaml, signature.ed25519 and rules/NAME.yaml'
+done
+ok "nothing was written outside" test ! -e ../evil.yaml -a ! -e /tmp/oknek-evil.yaml -a ! -e .bashrc
+mk; cp good/rules/a.yaml x/rules/z.yaml; tar czf e.tar.gz -C x .
+refused e.tar.gz "a file more" 'rules/z.yaml is in the pack and not in its manifest'
+mk; rm x/rules/a.yaml; tar czf m.tar.gz -C x .
+refused m.tar.gz "a file less" 'signature does not hold|does not have'
+mk; rm x/signature.ed25519; tar czf s.tar.gz -C x .
+refused s.tar.gz "no signature" 'the pack has no signature.ed25519'
+mk; head -c 60000000 /dev/zero >x/rules/zero.yaml; tar czf bomb.tar.gz -C x .
+refused bomb.tar.gz "a bomb" 'unpacks to more than'
+head -c 300000000 /dev/zero | gzip -1 >zeros.tar.gz
+refused zeros.tar.gz "zeros without end" 'no .tar.gz|unpacks|larger'
+head -c 30000000 /dev/urandom >noise.tar.gz
+refused noise.tar.gz "noise, too large" 'larger than 16 MiB'
+head -c 300000 /dev/urandom >noise.tar.gz
+refused noise.tar.gz "noise" 'no .tar.gz'
+head -c $((size / 2)) again.tar.gz >half.tar.gz
+refused half.tar.gz "half of one" 'tar.gz: '
+: >empty.tar.gz
+refused empty.tar.gz "an empty file" 'no .tar.gz'
+mkfifo fifo.tar.gz
+exits 1 "a fifo does not hold us" timeout 5 "$cli" pack verify --key k.pub fifo.tar.gz
+is "$(find . -newer fifo.tar.gz -name '*.yaml' | wc -l)" 0 "nothing was unpacked"
+done_testing
