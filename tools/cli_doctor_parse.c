@@ -155,9 +155,9 @@ static const char *const capability_names[] = {
 char *doctor_parse_capabilities(const char *hex)
 {
 	size_t n = strspn(hex, "0123456789abcdefABCDEF"), size;
-	_cleanup_fclose_ FILE *f = NULL;
 	char *text = NULL;
 	uint64_t mask;
+	FILE *f;
 
 	if (n == 0 || n > 16 || hex[n + strspn(hex + n, " \t")])
 		return NULL;
@@ -175,7 +175,7 @@ char *doctor_parse_capabilities(const char *hex)
 		else
 			fprintf(f, "%u", i);
 	}
-	fflush(f);
+	fclose(f); /* may move the text */
 	return text;
 }
 
