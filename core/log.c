@@ -198,7 +198,7 @@ static size_t without_prefixes(char *text, size_t len, size_t *skip, bool *begun
 }
 
 /* Ends when nobody is left who could send something: the last words of a daemon are told, too. */
-static void __attribute__((noreturn)) writer_main(int from)
+static void __attribute__((noreturn)) writer_main(int from, void (*settle)(void))
 {
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE };
 	char buf[WRITER_BUFFER_BYTES];
@@ -213,6 +213,8 @@ static void __attribute__((noreturn)) writer_main(int from)
 	if (chdir("/") < 0 || (from != 3 && dup2(from, 3) < 0))
 		_exit(1);
 	close_range(4, ~0U, 0);
+	if (settle)
+		settle();
 	terminal = isatty(STDERR_FILENO);
 	for (;;) {
 		n = read(3, buf, sizeof(buf));
@@ -226,7 +228,7 @@ static void __attribute__((noreturn)) writer_main(int from)
 	}
 }
 
-int log_start(void)
+int log_start(void (*settle)(void))
 {
 	_cleanup_close_ int from = -1, to = -1;
 	int fds[2];
@@ -242,7 +244,7 @@ int log_start(void)
 	if (writer.pid < 0)
 		return -errno;
 	if (!writer.pid)
-		writer_main(from);
+		writer_main(from, settle);
 	atomic_store(&writer.fd, TAKE_FD(to));
 	return 0;
 }

@@ -25,8 +25,8 @@ void log_plain(const char *text);
 
 /* Forks the writer; before threads, and before anything is open that a child could keep alive.
  * SIGPIPE must be ignored. Until then, and where this fails, messages are written at once, and may
- * wait. -errno. */
-int log_start(void);
+ * wait. settle: the writer calls it, to give up what it does not need; NULL: nothing. -errno. */
+int log_start(void (*settle)(void));
 /* Waits so long at the most for all to be written. What is said later is written at once. */
 void log_stop(int wait_ms);
 

@@ -187,6 +187,10 @@ static const struct list lists[CONFINE_LISTS] = {
 		{ "read write close fstat lseek " CALLS_LIBC },
 		{ no_code, own_fd },
 	},
+	[CONFINE_LOG] = {
+		{ "read write close poll ppoll futex rt_sigreturn exit exit_group restart_syscall " },
+		{ terminals },
+	},
 };
 
 bool confine_available(void)

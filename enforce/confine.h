@@ -10,6 +10,8 @@
 #define OKNEK_ENFORCE_CONFINE_H
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 enum confine_list {
 	CONFINE_VERDICT,  /* the verdict thread */
@@ -19,6 +21,7 @@ enum confine_list {
 	CONFINE_MARKS,    /* the helper that walks paths */
 	CONFINE_PROCESSES, /* the helper that reads /proc */
 	CONFINE_ARCHIVE, /* the child of oknek that unpacks what somebody sent */
+	CONFINE_LOG,       /* writes what it is sent to stderr */
 	CONFINE_LISTS
 };
 
@@ -42,6 +45,17 @@ int confine_calls(enum confine_list list, enum confine_refusal refusal);
  * events in its name. -EOPNOTSUPP: not available; -errno.
  */
 int confine_files(void);
+
+enum confine_user { CONFINE_USER_MARKS, CONFINE_USER_PROCESSES, CONFINE_USER_LOG, CONFINE_USERS };
+
+/* The uid of a helper: of the system user oknek-marks, oknek-processes or oknek-log, and where there
+ * is none 65520 and the next two, which nobody is given. */
+uid_t confine_uid(enum confine_user user);
+/* For good: this process is that user, with these capabilities (bit per CAP_*) as far as it has
+ * them, without groups. As the user that it is when it has no privilege. -errno. */
+int confine_become(enum confine_user user, uint64_t keep_caps);
+/* Rather this process than another, when memory is out. Before the above. */
+void confine_expendable(void);
 
 /* Memory, file sizes, core dumps, processes, descriptors: as much as a helper needs. */
 void confine_limits(void);

@@ -31,7 +31,7 @@ struct ruleset_attr {
  * another of its name.
  */
 static const char *const readable[] = { "/etc", "/usr",	 "/lib", "/lib64", "/proc", "/run",
-					"/nix", "/var/lib/sss", "/var/lib/extrausers", "/dev" };
+					"/nix", "/var/lib/sss", "/var/lib/extrausers" };
 
 static int allow_reading(int ruleset, const char *path)
 {

@@ -123,7 +123,7 @@ static int spawn_helper(struct lookup *l)
 	return 0;
 }
 
-int lookup_open(struct lookup **ret)
+int lookup_open(enum lookup_kind kind, struct lookup **ret)
 {
 	_cleanup_free_ struct lookup *l = calloc(1, sizeof(*l));
 	_cleanup_close_ int ours = -1, theirs = -1;
@@ -147,7 +147,7 @@ int lookup_open(struct lookup **ret)
 		return r;
 	}
 	if (!l->zygote)
-		zygote_serve(theirs, self);
+		zygote_serve(kind, theirs, self);
 	l->control = TAKE_FD(ours);
 	close(TAKE_FD(theirs));
 	r = spawn_helper(l);

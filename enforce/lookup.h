@@ -21,8 +21,15 @@
 
 struct lookup;
 
-/* Forks the zygote (call before threads and before any fanotify group). -errno. */
-int lookup_open(struct lookup **ret);
+/* What its helper may be asked, and so what it may do. Both tell homes and groups. */
+enum lookup_kind {
+	LOOKUP_PATHS,     /* expand, child, handle: it can become any user, and read no file */
+	LOOKUP_PROCESSES, /* process, descriptors: it can look into any process, and be nobody else */
+};
+
+/* Forks the zygote (call before threads and before any fanotify group). -errno. What is not of its
+ * kind fails with -EBADMSG. */
+int lookup_open(enum lookup_kind kind, struct lookup **ret);
 void lookup_close(struct lookup *l); /* ends zygote and helper, waits for them */
 /* Pids of zygote and helper (0: none just now), which are never to be denied anything. The helper's
  * changes when one was killed: ask again after a lookup that failed. Any thread. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "enforce/confine.h"
 #include "enforce/lookup_helper.h"
 
 #define GROUPS_MAX 65536 /* NGROUPS_MAX of Linux */
@@ -24,28 +25,61 @@ int cred_die_with(pid_t parent)
 	return getppid() == parent ? 0 : -ESRCH;
 }
 
-int cred_reduce(void)
+static const unsigned paths_keep[] = {
+	CAP_DAC_READ_SEARCH, /* open_by_handle_at(2), directories of others for root's walk */
+	CAP_SETUID, CAP_SETGID, /* walking as a user */
+};
+static const unsigned processes_keep[] = {
+	CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, /* exe, environ and descriptors of others */
+};
+/* Of the zygote: to make its helpers somebody else, and to kill them then. */
+static const unsigned zygote_keeps[] = { CAP_SETUID, CAP_SETGID, CAP_KILL };
+
+static uint64_t bits(const unsigned *caps, size_t n)
 {
-	static const unsigned keep[] = {
-		CAP_DAC_READ_SEARCH, /* open_by_handle_at(2), directories of others for root's walk */
-		CAP_SETUID, CAP_SETGID, /* walking as a user */
-		CAP_SYS_PTRACE, /* exe, environ and descriptors of others */
-	};
-	bool have[ARRAY_SIZE(keep)];
-	bool bounding;
+	uint64_t set = 0;
+
+	for (size_t i = 0; i < n; i++)
+		set |= 1ULL << caps[i];
+	return set;
+}
+
+static uint64_t caps_of(enum lookup_kind kind)
+{
+	return kind == LOOKUP_PATHS ? bits(paths_keep, ARRAY_SIZE(paths_keep)) :
+				      bits(processes_keep, ARRAY_SIZE(processes_keep));
+}
+
+int cred_settle(enum lookup_kind kind)
+{
+	return confine_become(kind == LOOKUP_PATHS ? CONFINE_USER_MARKS : CONFINE_USER_PROCESSES,
+			      caps_of(kind));
+}
+
+int cred_reduce(enum lookup_kind kind)
+{
+	uint64_t keep = caps_of(kind) | bits(zygote_keeps, ARRAY_SIZE(zygote_keeps));
+	bool have[64], bounding;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	if (capng_get_caps_process() < 0)
 		return -EPERM;
-	for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
-		have[i] = capng_have_capability(CAPNG_PERMITTED, keep[i]);
+	for (unsigned cap = 0; cap < ARRAY_SIZE(have); cap++)
+		have[cap] = keep & 1ULL << cap && capng_have_capability(CAPNG_PERMITTED, cap);
 	bounding = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
 	capng_clear(CAPNG_SELECT_BOTH);
-	for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
-		if (have[i] && capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, keep[i]))
+	for (unsigned cap = 0; cap < ARRAY_SIZE(have); cap++)
+		if (have[cap] && capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, cap))
 			return -EPERM;
 	return capng_apply(bounding ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS) ? -EPERM : 0;
+}
+
+/* Whether it can look as somebody else: root can, and the helper that was root. */
+static bool can_change(void)
+{
+	return geteuid() == 0 || (capng_get_caps_process() == 0 &&
+				  capng_have_capability(CAPNG_EFFECTIVE, CAP_SETUID));
 }
 
 /* The override, on or off. Changing the fsuid does it too, but only from 0 to another and back. */
@@ -106,12 +140,10 @@ int cred_become(uid_t uid, pid_t parent)
 	gid_t primary;
 	int n, r;
 
-	if (uid == geteuid() && uid != 0)
-		return 0; /* unprivileged: oneself is all that one can be */
 	if (uid == 0)
 		return cred_return(parent);
-	if (geteuid() != 0)
-		return -EPERM;
+	if (!can_change()) /* unprivileged: oneself is all that one can be */
+		return uid == geteuid() ? 0 : -EPERM;
 	r = groups_of(uid, &primary, &groups, &n);
 	if (r < 0)
 		return r;
@@ -130,7 +162,7 @@ int cred_become(uid_t uid, pid_t parent)
 
 int cred_return(pid_t parent)
 {
-	if (geteuid() != 0)
+	if (!can_change())
 		return 0;
 	setfsuid(0);
 	setfsgid(0);

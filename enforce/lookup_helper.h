@@ -4,18 +4,22 @@
 #define OKNEK_ENFORCE_LOOKUP_HELPER_H
 
 #include "core/pathset.h"
+#include "enforce/lookup.h"
 #include "enforce/lookup_wire.h"
 #include "enforce/mounts.h"
 
 /* ---- lookup_zygote.c */
 
 /* Forks helpers as the client asks, until it goes. `parent` is the client's pid. */
-void zygote_serve(int control, pid_t parent) __attribute__((noreturn));
+void zygote_serve(enum lookup_kind kind, int control, pid_t parent) __attribute__((noreturn));
 
 /* ---- lookup_cred.c */
 
-/* Gives up all but the capabilities of lookups; none of them is lent to a user's walk. */
-int cred_reduce(void);
+/* Gives up all but the capabilities of this kind of lookups; none of them is lent to a user's
+ * walk. */
+int cred_reduce(enum lookup_kind kind);
+/* The helper: what it keeps of them, as a user of its own. */
+int cred_settle(enum lookup_kind kind);
 /* Files are accessed as uid from here on, with its groups and no override. -errno: still root;
  * -ESRCH: as cred_die_with(). */
 int cred_become(uid_t uid, pid_t parent);
@@ -100,6 +104,6 @@ int proc_descriptors(pid_t pid,
 /* ---- lookup_server.c */
 
 /* Serves requests until the client goes. */
-void lookup_serve(int sock, pid_t parent) __attribute__((noreturn));
+void lookup_serve(enum lookup_kind kind, int sock, pid_t parent) __attribute__((noreturn));
 
 #endif

@@ -17,6 +17,7 @@
 #define MOUNT_FDS_MAX 64
 
 struct server {
+	enum lookup_kind kind;
 	int sock;
 	pid_t parent;
 	uint64_t seq;
@@ -354,6 +355,15 @@ static int on_descriptor(void *arg, int fd, const struct stat *st, const char *p
 	return reply(arg, &head, texts, -1);
 }
 
+/* What it has been confined for. */
+static bool is_ours(const struct server *s, uint32_t op)
+{
+	bool of_processes = op == WIRE_PROCESS || op == WIRE_DESCRIPTORS;
+	bool of_paths = op == WIRE_EXPAND || op == WIRE_CHILD || op == WIRE_HANDLE;
+
+	return s->kind == LOOKUP_PATHS ? !of_processes : !of_paths;
+}
+
 static int serve(struct server *s, const struct wire_request *q, const struct wire_text *texts,
 		 int fd)
 {
@@ -362,6 +372,8 @@ static int serve(struct server *s, const struct wire_request *q, const struct wi
 	_cleanup_free_ void *buf = NULL;
 	const char *home = NULL;
 
+	if (!is_ours(s, q->op))
+		return -EBADMSG;
 	switch (q->op) {
 	case WIRE_PATTERNS:
 		done.err = set_patterns(s, fd);
@@ -397,15 +409,16 @@ static int serve(struct server *s, const struct wire_request *q, const struct wi
 	return reply(s, &done, answer, -1);
 }
 
-void lookup_serve(int sock, pid_t parent)
+void lookup_serve(enum lookup_kind kind, int sock, pid_t parent)
 {
 	struct server *s = calloc(1, sizeof(*s));
 
 	if (!s || mounts_open(AT_FDCWD, "/proc/self/mountinfo", &s->mounts) < 0)
 		_exit(1);
+	s->kind = kind;
 	s->sock = sock;
 	s->parent = parent;
-	if (cred_return(parent) < 0 || cred_die_with(parent) < 0)
+	if ((kind == LOOKUP_PATHS && cred_return(parent) < 0) || cred_die_with(parent) < 0)
 		_exit(1);
 	for (;;) {
 		struct wire_request q;

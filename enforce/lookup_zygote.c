@@ -11,21 +11,21 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "enforce/confine.h"
 #include "enforce/lookup_helper.h"
 
 #define CONTROL_FD 3 /* after stdin, stdout and stderr */
 #define HUNG_MAX 32  /* helpers that were killed and are not dead yet */
 #define QUIT_WAIT_MS 500
-#define FILES_MAX 1024
 
 struct zygote {
+	enum lookup_kind kind;
 	pid_t helper;  /* 0: none */
 	unsigned hung; /* killed, not reaped */
 };
@@ -39,7 +39,8 @@ static void on_child(int sig)
  * ends us when it has finished with us. */
 static void own_signals(sigset_t *wait_mask)
 {
-	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE };
+	static const int ignored[] = { SIGINT,	SIGTERM, SIGHUP,  SIGQUIT,
+				       SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ };
 	struct sigaction ignore = { .sa_handler = SIG_IGN }, child = { .sa_handler = on_child };
 	struct sigaction fallback = { .sa_handler = SIG_DFL };
 	sigset_t mask;
@@ -73,15 +74,6 @@ static int own_descriptors(int control)
 	return 0;
 }
 
-static void own_limits(void)
-{
-	static const struct rlimit files = { FILES_MAX, FILES_MAX }, none = { 0, 0 };
-
-	/* A limit that is lower already is as good. */
-	setrlimit(RLIMIT_NOFILE, &files);
-	setrlimit(RLIMIT_CORE, &none);
-}
-
 static void reap(struct zygote *z)
 {
 	pid_t pid;
@@ -105,8 +97,28 @@ static void kill_helper(struct zygote *z)
 	reap(z);
 }
 
-static void helper_main(int sock, pid_t zygote) __attribute__((noreturn));
-static void helper_main(int sock, pid_t zygote)
+/*
+ * Landlock keeps whoever is under it from /proc of all others: it is for the helper that walks
+ * paths. The one that looks into processes has the capability that this needs, and neither that of
+ * being somebody else nor the system calls for opening what is not below a directory it named.
+ */
+static int confine_helper(enum lookup_kind kind)
+{
+	int r = cred_settle(kind);
+
+	if (!r && kind == LOOKUP_PATHS)
+		r = confine_files();
+	/* Older kernels have no Landlock, builds with a sanitizer neither of the two. */
+	if (r == -EOPNOTSUPP)
+		r = 0;
+	if (!r)
+		r = confine_calls(kind == LOOKUP_PATHS ? CONFINE_MARKS : CONFINE_PROCESSES,
+				  CONFINE_REFUSE);
+	return r == -EOPNOTSUPP || r == -EINVAL ? 0 : r;
+}
+
+static void helper_main(enum lookup_kind kind, int sock, pid_t zygote) __attribute__((noreturn));
+static void helper_main(enum lookup_kind kind, int sock, pid_t zygote)
 {
 	struct sigaction fallback = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -120,7 +132,11 @@ static void helper_main(int sock, pid_t zygote)
 	sigaction(SIGCHLD, &fallback, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	lookup_serve(CONTROL_FD, zygote);
+	confine_expendable();
+	confine_limits();
+	if (confine_helper(kind) < 0)
+		_exit(1);
+	lookup_serve(kind, CONTROL_FD, zygote);
 }
 
 static pid_t spawn(struct zygote *z, int sock)
@@ -136,7 +152,7 @@ static pid_t spawn(struct zygote *z, int sock)
 	if (pid < 0)
 		return -errno;
 	if (!pid)
-		helper_main(sock, zygote);
+		helper_main(z->kind, sock, zygote);
 	z->helper = pid;
 	return pid;
 }
@@ -154,9 +170,10 @@ static void quit(struct zygote *z)
 	_exit(0);
 }
 
-void zygote_serve(int control, pid_t parent)
+void zygote_serve(enum lookup_kind kind, int control, pid_t parent)
 {
-	struct zygote z = { 0 };
+	struct zygote z = { .kind = kind };
+	int r;
 	sigset_t wait_mask;
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
@@ -165,8 +182,10 @@ void zygote_serve(int control, pid_t parent)
 	own_signals(&wait_mask);
 	if (own_descriptors(control) < 0 || chdir("/") < 0)
 		_exit(1);
-	own_limits();
-	if (cred_reduce() < 0 || cred_die_with(parent) < 0)
+	if (cred_reduce(kind) < 0 || cred_die_with(parent) < 0)
+		_exit(1);
+	r = confine_calls(CONFINE_ZYGOTE, CONFINE_REFUSE);
+	if (r < 0 && r != -EOPNOTSUPP && r != -EINVAL)
 		_exit(1);
 
 	for (;;) {

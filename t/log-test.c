@@ -127,7 +127,7 @@ static void nobody_waits_for_a_reader(void **state)
 	assert_int_equal(pipe(fd), 0);
 	dup2(fd[1], STDERR_FILENO);
 	close(fd[1]);
-	assert_int_equal(log_start(), 0);
+	assert_int_equal(log_start(NULL), 0);
 	dup2(saved, STDERR_FILENO);
 	/* Far more than all pipes on the way hold: this test hangs where anything waits. */
 	for (unsigned i = 0; i < 20000; i++)
@@ -168,7 +168,7 @@ static void last_words_are_written(void **state)
 	assert_int_equal(pipe(fd), 0);
 	dup2(fd[1], STDERR_FILENO);
 	close(fd[1]);
-	assert_int_equal(log_start(), 0);
+	assert_int_equal(log_start(NULL), 0);
 	dup2(saved, STDERR_FILENO);
 	log_notice("last words");
 	log_stop(5000);

@@ -181,7 +181,7 @@ static void nothing_is_left(void **state)
 	lookup_close(t->l);
 	assert_true(is_gone(pids[0]) && is_gone(pids[1]));
 	assert_int_equal(waitpid(-1, &status, WNOHANG), -1);
-	assert_int_equal(lookup_open(&t->l), 0);
+	assert_int_equal(lookup_open(LOOKUP_PATHS, &t->l), 0);
 }
 
 /* What the daemon has open when the zygote is forked does not get into it. */
@@ -195,7 +195,7 @@ static void holds_nothing(void **state)
 
 	lookup_close(t->l);
 	assert_int_equal(pipe(pipes), 0); /* no O_CLOEXEC */
-	assert_int_equal(lookup_open(&t->l), 0);
+	assert_int_equal(lookup_open(LOOKUP_PATHS, &t->l), 0);
 	assert_int_equal(lookup_group(t->l, "root", WAIT_MS, &gid), 0); /* it is there */
 	lookup_pids(t->l, pids);
 	for (int k = 0; k < 2; k++) {
@@ -251,24 +251,25 @@ static void processes(void **state)
 	struct stat st;
 	pid_t pid;
 
+	assert_int_equal(lookup_open(LOOKUP_PROCESSES, &t->processes), 0);
 	make_file(t, "open");
 	d.fd = open(at(t, "open"), O_RDONLY | O_CLOEXEC);
 	assert_int_equal(fstat(d.fd, &st), 0);
 	d.dev = st.st_dev;
 	d.ino = st.st_ino;
-	assert_int_equal(lookup_process(t->l, getpid(), WAIT_MS, p), 0);
+	assert_int_equal(lookup_process(t->processes, getpid(), WAIT_MS, p), 0);
 	assert_true(readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0);
 	assert_string_equal(p->exe, exe);
 	assert_true(p->cmdline_len > 0 && p->cwd[0] == '/');
-	assert_int_equal(lookup_descriptors(t->l, getpid(), WAIT_MS, on_descriptor, &d), 0);
+	assert_int_equal(lookup_descriptors(t->processes, getpid(), WAIT_MS, on_descriptor, &d), 0);
 	assert_int_equal(d.n, 1);
 
 	pid = fork();
 	if (!pid)
 		_exit(0);
 	waitpid(pid, NULL, 0);
-	assert_int_equal(lookup_process(t->l, pid, WAIT_MS, p), -ESRCH);
-	assert_int_equal(lookup_descriptors(t->l, pid, WAIT_MS, on_descriptor, &d), -ESRCH);
+	assert_int_equal(lookup_process(t->processes, pid, WAIT_MS, p), -ESRCH);
+	assert_int_equal(lookup_descriptors(t->processes, pid, WAIT_MS, on_descriptor, &d), -ESRCH);
 	close(d.fd);
 	free(p);
 }
@@ -464,7 +465,7 @@ static void dies_with_us(void **state)
 		struct lookup *l;
 		pid_t pids[2] = { 0 };
 
-		if (lookup_open(&l) == 0 && lookup_patterns(l, t->p) == 0)
+		if (lookup_open(LOOKUP_PATHS, &l) == 0 && lookup_patterns(l, t->p) == 0)
 			lookup_expand(l, OWNER, t->home, NULL, WAIT_MS, &h);
 		lookup_pids(l, pids);
 		if (write(out[1], &pids[1], sizeof(pids[1])) < 0)
@@ -615,14 +616,15 @@ static void arguments_nobody_delivers(void **state)
 	make_dir(t, "mnt");
 	if (!hang(t, at(t, "mnt"), "read"))
 		skip();
+	assert_int_equal(lookup_open(LOOKUP_PROCESSES, &t->processes), 0);
 	victim = hide_arguments(at(t, "mnt/secret"));
 	usleep(100000);
 	before = test_now_ms();
-	r = lookup_process(t->l, victim, 300, p);
+	r = lookup_process(t->processes, victim, 300, p);
 	assert_true(r == -ETIMEDOUT || (r == 0 && p->cmdline_len == 0));
 	assert_true(test_now_ms() - before < 2000);
 	works_again(t);
-	assert_int_equal(lookup_process(t->l, getpid(), WAIT_MS, p), 0);
+	assert_int_equal(lookup_process(t->processes, getpid(), WAIT_MS, p), 0);
 	assert_true(p->cmdline_len > 0);
 	kill(victim, SIGKILL);
 	end_server(t);

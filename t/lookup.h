@@ -37,6 +37,7 @@ struct seen {
 struct fixture {
 	char home[4096];
 	struct lookup *l;
+	struct lookup *processes; /* the other kind; NULL: not opened */
 	struct pathset *p;
 	unsigned n;
 	struct seen seen[SEEN_MAX];
@@ -210,7 +211,7 @@ static inline int set_up(void **state)
 	if (!t)
 		return -1;
 	snprintf(t->home, sizeof(t->home), "%s/lookup.XXXXXX", dir ? dir : "/tmp");
-	if (!mkdtemp(t->home) || lookup_open(&t->l) < 0)
+	if (!mkdtemp(t->home) || lookup_open(LOOKUP_PATHS, &t->l) < 0)
 		return -1;
 	*state = t;
 	return 0;
@@ -222,6 +223,7 @@ static inline int tear_down(void **state)
 
 	end_server(t); /* or what comes next could hang in it */
 	lookup_close(t->l);
+	lookup_close(t->processes);
 	pathset_unref(t->p);
 	seen_clear(t);
 	remove_tree(t->home);

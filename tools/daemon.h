@@ -175,6 +175,7 @@ void daemon_watchdog_tick(struct daemon *d, uint64_t now_ns);
 
 /* daemon_privilege.c: before threads. */
 void daemon_raise_limits(struct daemon *d);
+void daemon_settle_log(void); /* for log_start() */
 int daemon_drop_privileges(struct daemon *d); /* -EPERM, said */
 void daemon_raise_priority(void);
 void daemon_ordinary_priority(void);

@@ -46,6 +46,19 @@ void daemon_raise_limits(struct daemon *d)
 	prctl(PR_SET_DUMPABLE, 0);
 }
 
+void daemon_settle_log(void)
+{
+	const struct rlimit none = { 0, 0 };
+
+	/* Not the size of files: stderr may be one. */
+	setrlimit(RLIMIT_CORE, &none);
+	setrlimit(RLIMIT_NPROC, &none);
+	confine_expendable();
+	if (confine_become(CONFINE_USER_LOG, 0) < 0)
+		_exit(1);
+	confine_calls(CONFINE_LOG, CONFINE_REFUSE);
+}
+
 int daemon_drop_privileges(struct daemon *d)
 {
 	uint64_t keep = 0;

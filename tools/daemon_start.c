@@ -225,9 +225,9 @@ int daemon_start(struct daemon *d)
 	make_dir(d->opt.state_dir, 0700);
 	daemon_raise_limits(d);
 	/* Before threads, and before there is a group that a child could keep alive. */
-	err = lookup_open(&d->mark_lookup);
+	err = lookup_open(LOOKUP_PATHS, &d->mark_lookup);
 	if (!err)
-		err = lookup_open(&d->process_lookup);
+		err = lookup_open(LOOKUP_PROCESSES, &d->process_lookup);
 	if (err) {
 		log_error("helper processes cannot be started: %s", strerror(-err));
 		return EXIT_UNAVAILABLE;

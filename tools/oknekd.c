@@ -228,7 +228,7 @@ static int run(struct daemon *d)
 	daemon_catch_crashes();
 	if (!d->opt.foreground)
 		ready_fd = into_background();
-	if (log_start() < 0)
+	if (log_start(daemon_settle_log) < 0)
 		log_warning("messages are written by the daemon itself, which may wait for their reader");
 	status = daemon_start(d);
 	if (!status) {
