@@ -21,17 +21,40 @@ struct batch {
 	struct journal_losses losses;
 };
 
-/* Read back by the opening: "ID BATCH ALLOW WARN BLOCK OWN DAMAGED". */
-static int write_progress(struct writer *w, uint64_t batch, const struct journal_losses *l)
+/* "ID BATCH ALLOW WARN BLOCK OWN DAMAGED", with the chain's end, in each batch. */
+static int write_end(struct writer *w, const struct batch *b)
 {
-	char text[192];
+	const struct journal_losses *l = &b->losses;
+	struct meta_end end = {.seq = b->seq, .age_ns = w->age.now_ns};
 
-	snprintf(text, sizeof(text),
+	memcpy(end.hash, b->hash, sizeof(end.hash));
+	snprintf(end.progress, sizeof(end.progress),
 		 "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
 		 " %" PRIu64,
-		 journal_id(w->j), batch, l->by_verdict[0], l->by_verdict[1], l->by_verdict[2],
-		 l->own, l->damaged);
-	return db_meta_set(&w->db, "journal", text);
+		 journal_id(w->j), b->number, l->by_verdict[0], l->by_verdict[1],
+		 l->by_verdict[2], l->own, l->damaged);
+	return meta_end_set(&w->db, &end);
+}
+
+int batch_recover(struct writer *w, const char *progress)
+{
+	struct journal_losses l = {0};
+	uint64_t id, batch;
+
+	if (sscanf(progress,
+		   "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
+		   " %" SCNu64,
+		   &id, &batch, &l.by_verdict[0], &l.by_verdict[1], &l.by_verdict[2], &l.own,
+		   &l.damaged) != 7 ||
+	    id != journal_id(w->j))
+		batch = 0; /* this database knows nothing of this journal */
+	else
+		w->told = l;
+	/* Never a number again that was used in this run, even if the database is another now. */
+	journal_recover(w->j, batch);
+	if (batch > w->batch)
+		w->batch = batch;
+	return 0;
 }
 
 static int remember_retention(struct writer *w, const struct record_row *row)
@@ -86,7 +109,7 @@ static int write_own(struct writer *w, struct batch *b, const char *id, const ch
 		     const char *json)
 {
 	struct payload p = {.own = true,
-			    .time_unix_ns = writer_wall_ns(),
+			    .time_unix_ns = w->wall_ns(),
 			    .own_id = id,
 			    .own_name = name,
 			    .own_json = json,
@@ -150,8 +173,14 @@ bool batch_head_is_due(const struct writer *w, uint64_t now)
 
 static void write_head(struct writer *w, uint64_t now)
 {
-	int r = head_write(w->dir_fd, &w->key, w->db.last_seq, w->db.last_hash);
+	struct store_head h = {.seq = w->db.last_seq,
+			       .time_unix_ns = w->wall_ns(),
+			       .closed = w->closing};
+	int r;
 
+	memcpy(h.hash, w->db.last_hash, sizeof(h.hash));
+	memcpy(h.boot, w->boot, sizeof(h.boot));
+	r = head_write(w->dir_fd, &w->key, &h);
 	w->head_ns = now;
 	w->head_bad = r != 0;
 	if (r) {
@@ -162,7 +191,8 @@ static void write_head(struct writer *w, uint64_t now)
 		return;
 	}
 	w->head_seq = w->db.last_seq;
-	fault(FAULT_HEAD_WRITTEN);
+	if (h.seq)
+		fault(FAULT_HEAD_WRITTEN);
 }
 
 int batch_run(struct writer *w, bool must)
@@ -189,7 +219,7 @@ int batch_run(struct writer *w, bool must)
 	if (!r)
 		r = write_entries(w, &b);
 	if (!r)
-		r = write_progress(w, b.number, &b.losses);
+		r = write_end(w, &b);
 	if (b.records)
 		fault(FAULT_BATCH_INSERTED);
 	if (!r)

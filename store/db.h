@@ -2,9 +2,9 @@
 /*
  * The database of evidence, as the store thread writes it. Rows beside the records that nothing in
  * the records would give away if they were changed are signed themselves: how long the records of
- * a rule are kept (`retention`), and where records were removed for good reason (`pruned`: first
- * and last number, the hash before the gap and the hash of its last record, so that the chain
- * goes on over it).
+ * a rule are kept (`retention`), where records are not here for a reason that is known (`pruned`:
+ * first and last number, the hash before the gap and the hash of its last record, so that the
+ * chain goes on over it), and `meta`: whose the database is, and where its chain ends.
  */
 #ifndef OKNEK_STORE_DB_H
 #define OKNEK_STORE_DB_H
@@ -13,7 +13,7 @@
 
 #include "store/key.h"
 
-#define DB_SCHEMA_VERSION 1
+#define DB_SCHEMA_VERSION 2
 #define DB_FILE "oknek.db"
 
 struct db {
@@ -27,26 +27,34 @@ struct db {
 	uint64_t last_seq;
 	char last_hash[RECORD_HASH_HEX + 1];
 	uint64_t records;
+	uint64_t last_record; /* when it was opened: after it come at most gaps; 0 none */
+	int64_t last_time_ns; /* of it */
+	bool last_holds;      /* when it was opened, the last record was signed by our key */
+	/* what was found when it was opened, and mended; NULL, false: nothing */
+	const char *altered; /* what was not as we left it */
+	bool foreign;        /* it was another's, or others could open it */
+	unsigned foreign_uid, foreign_mode;
 };
 
 /*
  * Opens or makes DIR/oknek.db and brings its schema up. db->why says what is wrong:
- *   -EBADMSG       it is no database, or a broken one
+ *   -EBADMSG       it is no database, or a broken one, or none that is ours alone
  *   -EKEYREJECTED  its records are of another key
  *   -EPROTO        it was made by a newer oknek
  *   -EBUSY         another process holds it
  *   -ENOSPC -EROFS -ENOENT -EIO …
  */
-int db_open(const char *dir, const struct host_key *key, struct db *ret);
+int db_open(const char *dir, const struct host_key *key, uint64_t max_size_bytes,
+	    struct db *ret);
 void db_close(struct db *db);
 
 /* All return 0 or -errno as above, and fill db->why. */
 int db_begin(struct db *db, bool full_sync); /* full_sync: committed means on disk */
 int db_insert(struct db *db, const struct record_row *row, const struct text *json,
 	      const uint8_t sig[RECORD_SIG_SIZE]);
-int db_meta_set(struct db *db, const char *key, const char *value);
-/* value gets "" when there is none. */
-int db_meta_get(struct db *db, const char *key, char *value, size_t size_bytes);
+int db_find_end(struct db *db); /* fills last_* and records */
+/* One statement whose first column is a number; no row gives 0. */
+int db_number(struct db *db, const char *sql, int64_t *ret);
 int db_commit(struct db *db);
 void db_rollback(struct db *db);
 int db_exec(struct db *db, const char *sql);
@@ -60,6 +68,32 @@ bool db_is_gone(const struct db *db, const char *dir);
 
 void db_finalize(sqlite3_stmt **s); /* for _cleanup_ */
 
+/* --- what it says of itself (store/meta.c) -------------------------------------------------- */
+
+#define META_UPSERT                                                                          \
+	"INSERT INTO meta(key,value,sig) VALUES(?,?,?) ON CONFLICT(key)"                       \
+	" DO UPDATE SET value=excluded.value, sig=excluded.sig"
+
+int meta_set(struct db *db, const char *key, const char *value); /* in a transaction */
+/* value gets "" when there is none. 1: it is there, but is not what we wrote. */
+int meta_get(struct db *db, const char *key, char *value, size_t size_bytes);
+/* Is the row (key, value, sig) signed? */
+bool meta_is_signed(sqlite3_stmt *s, const uint8_t public[32]);
+int meta_migrate_2(struct db *db);
+
+/* Where the chain ended with the last batch, written with it. */
+struct meta_end {
+	uint64_t seq;
+	char hash[RECORD_HASH_HEX + 1];
+	int64_t age_ns;     /* the time that the store believes, see store/age.h; 0 not known */
+	char progress[192]; /* of the journal; store/batch.c */
+};
+int meta_end_set(struct db *db, const struct meta_end *end);
+/* -ENOENT; 1 when it is not what we wrote. */
+int meta_end_get(struct db *db, struct meta_end *ret);
+/* From its value. */
+int meta_end_parse(const char *value, struct meta_end *ret);
+
 /* --- removal (store/prune.c) -------------------------------------------------------------- */
 
 /* Remembers, inside a transaction, how long records of a rule are kept. */
@@ -69,14 +103,16 @@ struct pruned {
 	uint64_t first, last;
 	char prev[RECORD_HASH_HEX + 1], hash[RECORD_HASH_HEX + 1];
 	int64_t time_ns;
-	char why[16]; /* retention, size, aside */
+	char why[16]; /* retention, size; aside: in a file beside; lost: nobody knows where */
 };
 
 /* Inside a transaction: says that first..last are not here; joins neighbours. */
 int prune_mark(struct db *db, const struct pruned *p);
-/* Removes, each in its own transaction, what is older than its retention at now_ns, then the
- * oldest tenths while the database is larger than max_size_bytes (0: any). *removed counts. */
-int prune_run(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *removed);
+/* Both remove in transactions of their own and count in *removed; the newest record stays. */
+/* What is older than its retention at now_ns. */
+int prune_by_age(struct db *db, int64_t now_ns, uint64_t *removed);
+/* The oldest tenths, while the database is larger than this (0: any size). */
+int prune_by_size(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *removed);
 
 /* Do the signatures hold? s: a row of the query below. */
 #define PRUNED_COLUMNS "first,last,prev,hash,time_ns,why,sig"

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "core/cleanup.h"
 #include "core/io.h"
@@ -98,7 +98,7 @@ static int write_public(int dir_fd, const struct host_key *k)
 	return file_replace(dir_fd, "host.pub", hex, KEY_HEX + 1, 0644);
 }
 
-static int make_key(int dir_fd)
+int key_make(int dir_fd)
 {
 	uint8_t seed[crypto_sign_SEEDBYTES];
 	char hex[KEY_HEX + 2];
@@ -122,19 +122,39 @@ static int make_key(int dir_fd)
 	return r;
 }
 
-int key_load(int dir_fd, struct host_key *ret)
+/* Whoever could open the key may have it: from here on only we can. */
+static int keep_private(int dir_fd, struct key_care *care)
+{
+	_cleanup_close_ int fd = openat(dir_fd, "host.key",
+					O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EBADMSG;
+	if (st.st_uid == geteuid() && !(st.st_mode & 077))
+		return 0;
+	care->foreign = true;
+	care->uid = st.st_uid;
+	care->mode = st.st_mode & 07777;
+	care->mended = (st.st_uid == geteuid() || fchown(fd, geteuid(), getegid()) == 0) &&
+		       fchmod(fd, 0600) == 0;
+	return 0;
+}
+
+int key_load(int dir_fd, struct host_key *ret, struct key_care *ret_care)
 {
 	char text[SMALL_FILE_MAX + 1];
 	uint8_t seed[crypto_sign_SEEDBYTES], public[32];
+	struct key_care care = {0};
 	struct host_key k;
 	int r;
 
+	r = keep_private(dir_fd, &care);
+	if (r)
+		return r;
 	r = read_small(dir_fd, "host.key", text);
-	if (r == -ENOENT) {
-		r = make_key(dir_fd);
-		if (!r)
-			r = read_small(dir_fd, "host.key", text);
-	}
 	if (r < 0)
 		return r;
 	r = parse_hex(text, seed, sizeof(seed));
@@ -148,18 +168,20 @@ int key_load(int dir_fd, struct host_key *ret)
 	r = read_small(dir_fd, "host.pub", text);
 	if (r < 0 || parse_hex(text, public, sizeof(public)) ||
 	    memcmp(public, k.public, sizeof(public))) {
+		care.public_was_wrong = r != -ENOENT;
 		r = write_public(dir_fd, &k);
 		if (r)
 			return r;
 	}
 	*ret = k;
+	*ret_care = care;
 	return 0;
 }
 
-int key_read_public(const char *path, uint8_t public[32], char fp[KEY_HEX + 1])
+int key_read_public_at(int dir_fd, const char *name, uint8_t public[32], char fp[KEY_HEX + 1])
 {
 	char text[SMALL_FILE_MAX + 1];
-	int r = read_small(AT_FDCWD, path, text);
+	int r = read_small(dir_fd, name, text);
 
 	if (r < 0)
 		return r;
@@ -169,27 +191,34 @@ int key_read_public(const char *path, uint8_t public[32], char fp[KEY_HEX + 1])
 	return r;
 }
 
-/* The signed bytes: the canonical object without its signature. */
-static int head_text(const struct store_head *h, char *buf, size_t size)
+int key_read_public(const char *path, uint8_t public[32], char fp[KEY_HEX + 1])
 {
-	return snprintf(buf, size,
-			"{\"hash\":\"%s\",\"key\":\"%s\",\"seq\":%llu,\"time_ns\":%lld,"
-			"\"v\":1}",
-			h->hash, h->key, (unsigned long long)h->seq,
-			(long long)h->time_unix_ns);
+	return key_read_public_at(AT_FDCWD, path, public, fp);
 }
 
-int head_write(int dir_fd, const struct host_key *k, uint64_t seq, const char *hash)
+/* The signed bytes: the canonical object without its signature. Version 1 had no boot and did not
+ * say whether the daemon ended in order. */
+static int head_text(const struct store_head *h, char *buf, size_t size)
 {
-	struct store_head h = {.seq = seq};
+	int n = h->v == 1 ? snprintf(buf, size, "{")
+			  : snprintf(buf, size, "{\"boot\":\"%s\",\"closed\":%s,", h->boot,
+				     h->closed ? "true" : "false");
+
+	return n + snprintf(buf + n, size - (size_t)n,
+			    "\"hash\":\"%s\",\"key\":\"%s\",\"seq\":%llu,\"time_ns\":%lld,"
+			    "\"v\":%u}",
+			    h->hash, h->key, (unsigned long long)h->seq,
+			    (long long)h->time_unix_ns, h->v);
+}
+
+int head_write(int dir_fd, const struct host_key *k, const struct store_head *given)
+{
+	struct store_head h = *given;
 	char text[SMALL_FILE_MAX], hex[2 * crypto_sign_BYTES + 1];
 	uint8_t sig[crypto_sign_BYTES];
-	struct timespec now;
 	int n;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	h.time_unix_ns = now.tv_sec * (int64_t)NSEC_PER_SEC + now.tv_nsec;
-	snprintf(h.hash, sizeof(h.hash), "%s", hash);
+	h.v = 2;
 	snprintf(h.key, sizeof(h.key), "%s", k->fingerprint);
 	n = head_text(&h, text, sizeof(text));
 	crypto_sign_detached(sig, NULL, (const uint8_t *)text, (unsigned long long)n,
@@ -199,13 +228,47 @@ int head_write(int dir_fd, const struct host_key *k, uint64_t seq, const char *h
 	return file_replace(dir_fd, "head", text, (size_t)n, 0644);
 }
 
-int head_read(int dir_fd, const char *name, const uint8_t public[32], struct store_head *ret)
+static int head_parse(const char *text, struct store_head *ret)
 {
-	char text[SMALL_FILE_MAX + 1], again[SMALL_FILE_MAX];
-	uint8_t sig[crypto_sign_BYTES];
-	struct store_head h = {0};
+	struct store_head h = {.v = 1};
 	unsigned long long seq;
 	long long time_ns;
+	char again[SMALL_FILE_MAX], closed[6] = "";
+
+	if (strncmp(text, "{\"boot\"", 7) == 0) {
+		int at = 0;
+
+		if (sscanf(text, "{\"boot\":\"%36[-0-9a-f]\",\"closed\":%5[a-z],%n", h.boot,
+			   closed, &at) != 2 ||
+		    !at)
+			return -EBADMSG;
+		h.v = 2;
+		h.closed = !strcmp(closed, "true");
+		if (sscanf(text + at,
+			   "\"hash\":\"%64[0-9a-f]\",\"key\":\"%64[0-9a-f]\",\"seq\":%llu,"
+			   "\"time_ns\":%lld,\"v\":2}",
+			   h.hash, h.key, &seq, &time_ns) != 4)
+			return -EBADMSG;
+	} else if (sscanf(text,
+			  "{\"hash\":\"%64[0-9a-f]\",\"key\":\"%64[0-9a-f]\",\"seq\":%llu,"
+			  "\"time_ns\":%lld,\"v\":1}",
+			  h.hash, h.key, &seq, &time_ns) != 4) {
+		return -EBADMSG;
+	}
+	h.seq = seq;
+	h.time_unix_ns = time_ns;
+	head_text(&h, again, sizeof(again)); /* only exactly what we would have written */
+	if (strcmp(again, text))
+		return -EBADMSG;
+	*ret = h;
+	return 0;
+}
+
+int head_read(int dir_fd, const char *name, const uint8_t public[32], struct store_head *ret)
+{
+	char text[SMALL_FILE_MAX + 1];
+	uint8_t sig[crypto_sign_BYTES];
+	struct store_head h = {0};
 	char *nl;
 	int n = read_small(dir_fd, name, text);
 
@@ -215,16 +278,7 @@ int head_read(int dir_fd, const char *name, const uint8_t public[32], struct sto
 	if (!nl)
 		return -EBADMSG;
 	*nl = '\0';
-	if (parse_hex(nl + 1, sig, sizeof(sig)) ||
-	    sscanf(text,
-		   "{\"hash\":\"%64[0-9a-f]\",\"key\":\"%64[0-9a-f]\",\"seq\":%llu,"
-		   "\"time_ns\":%lld,\"v\":1}",
-		   h.hash, h.key, &seq, &time_ns) != 4)
-		return -EBADMSG;
-	h.seq = seq;
-	h.time_unix_ns = time_ns;
-	head_text(&h, again, sizeof(again)); /* only exactly what we would have written */
-	if (strcmp(again, text) ||
+	if (parse_hex(nl + 1, sig, sizeof(sig)) || head_parse(text, &h) ||
 	    crypto_sign_verify_detached(sig, (const uint8_t *)text, strlen(text), public))
 		return -EBADMSG;
 	*ret = h;

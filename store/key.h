@@ -15,24 +15,38 @@ struct host_key {
 	char fingerprint[KEY_HEX + 1]; /* hex SHA-256 of the public key */
 };
 
-/*
- * Reads DIR/host.key (0600, 64 hex digits of the seed), or makes it and DIR/host.pub (64 hex
- * digits) when there is none. A key that is there and cannot be read is never replaced: -EACCES,
- * -EBADMSG, -errno. A missing or wrong host.pub is written again.
- */
-int key_load(int dir_fd, struct host_key *ret);
+/* What was not as it should be with a key that can be used all the same. */
+struct key_care {
+	bool foreign; /* others could open it: uid and mode it had; mended: now only we can */
+	bool mended;
+	unsigned uid, mode;
+	bool public_was_wrong; /* host.pub was another's, or no key, and has been written again */
+};
+
+/* Reads DIR/host.key (0600, 64 hex digits of the seed); a missing or wrong host.pub (64 hex digits)
+ * is written again. -ENOENT; -EBADMSG when it is no key; -errno. */
+int key_load(int dir_fd, struct host_key *ret, struct key_care *ret_care);
+/* Makes DIR/host.key, which must not be there. -EEXIST, -errno. */
+int key_make(int dir_fd);
 /* From a file as host.pub is. -EBADMSG, -errno. */
 int key_read_public(const char *path, uint8_t public[32], char fingerprint[KEY_HEX + 1]);
+int key_read_public_at(int dir_fd, const char *name, uint8_t public[32],
+		       char fingerprint[KEY_HEX + 1]);
+
+#define BOOT_ID_SIZE 37 /* with its NUL */
 
 struct store_head {
+	unsigned v;
 	uint64_t seq;
 	char hash[RECORD_HASH_HEX + 1];
 	int64_t time_unix_ns;
-	char key[KEY_HEX + 1]; /* fingerprint of the signing key */
+	char key[KEY_HEX + 1];   /* fingerprint of the signing key */
+	char boot[BOOT_ID_SIZE]; /* in which it was written; "" in version 1 */
+	bool closed;             /* by a daemon that ended in order */
 };
 
-/* Replaces DIR/head by rename. -errno. */
-int head_write(int dir_fd, const struct host_key *k, uint64_t seq, const char *hash);
+/* Replaces DIR/head by rename; v and key are set here. -errno. */
+int head_write(int dir_fd, const struct host_key *k, const struct store_head *h);
 /* -ENOENT; -EBADMSG when it is no head, or is not signed by this key. */
 int head_read(int dir_fd, const char *name, const uint8_t public[32], struct store_head *ret);
 

@@ -11,6 +11,7 @@
 #include "store/db.h"
 
 #define PRUNE_BATCH 5000 /* records removed in one transaction */
+#define FREE_PAGES_MAX 64 /* that are kept for what comes */
 
 /* The signed bytes of each kind of row: canonical objects whose keys differ from one another and
  * from those of a record and of the head, so that no signature can stand in for another. */
@@ -40,7 +41,8 @@ static void pruned_text(struct text *t, const struct pruned *p)
 static bool is_signed(const struct text *t, sqlite3_stmt *s, int column,
 		      const uint8_t public[32])
 {
-	return !t->failed && sqlite3_column_bytes(s, column) == RECORD_SIG_SIZE &&
+	return !t->failed && sqlite3_column_type(s, column) == SQLITE_BLOB &&
+	       sqlite3_column_bytes(s, column) == RECORD_SIG_SIZE &&
 	       !crypto_sign_verify_detached(sqlite3_column_blob(s, column),
 					    (const uint8_t *)t->p, t->n, public);
 }
@@ -56,6 +58,9 @@ bool retention_is_signed(sqlite3_stmt *s, const uint8_t public[32])
 {
 	_cleanup_(text_free) struct text t = {0};
 
+	if (sqlite3_column_type(s, 0) != SQLITE_TEXT || sqlite3_column_type(s, 1) != SQLITE_TEXT ||
+	    sqlite3_column_type(s, 2) != SQLITE_INTEGER)
+		return false;
 	retention_text(&t, column_text(s, 0), column_text(s, 1),
 		       (uint64_t)sqlite3_column_int64(s, 2));
 	return is_signed(&t, s, 3, public);
@@ -64,18 +69,22 @@ bool retention_is_signed(sqlite3_stmt *s, const uint8_t public[32])
 bool pruned_read(sqlite3_stmt *s, const uint8_t public[32], struct pruned *ret)
 {
 	_cleanup_(text_free) struct text t = {0};
+	bool types = sqlite3_column_type(s, 1) == SQLITE_INTEGER;
 	struct pruned p = {
 		.first = (uint64_t)sqlite3_column_int64(s, 0),
 		.last = (uint64_t)sqlite3_column_int64(s, 1),
 		.time_ns = sqlite3_column_int64(s, 4),
 	};
 
+	for (int i = 2; i < 6; i++)
+		types = types && sqlite3_column_type(s, i) ==
+					 (i == 4 ? SQLITE_INTEGER : SQLITE_TEXT);
 	snprintf(p.prev, sizeof(p.prev), "%s", column_text(s, 2));
 	snprintf(p.hash, sizeof(p.hash), "%s", column_text(s, 3));
 	snprintf(p.why, sizeof(p.why), "%s", column_text(s, 5));
 	pruned_text(&t, &p);
 	*ret = p;
-	return is_signed(&t, s, 6, public);
+	return types && is_signed(&t, s, 6, public);
 }
 
 int prune_retention_set(struct db *db, const char *rule, const char *part, uint64_t retain_s)
@@ -105,7 +114,8 @@ int prune_retention_set(struct db *db, const char *rule, const char *part, uint6
 }
 
 /* Takes a neighbour of p into it, if it is there and its signature holds: joining must not make a
- * forged one good. */
+ * forged one good. Nor must what is lost pass for what was removed as it should be: it stays by
+ * itself until the record that tells of it, which comes next, has grown old too. */
 static int join(struct db *db, const char *where, uint64_t seq, struct pruned *p)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL, *del = NULL;
@@ -124,6 +134,9 @@ static int join(struct db *db, const char *where, uint64_t seq, struct pruned *p
 	if (step != SQLITE_ROW)
 		return db_error(db, DB_FILE);
 	if (!pruned_read(s, db->key->public, &other))
+		return 0;
+	if (strcmp(other.why, p->why) && (!strcmp(p->why, "lost") ||
+					  (!strcmp(other.why, "lost") && other.first > p->last)))
 		return 0;
 	if (other.last + 1 == p->first) {
 		p->first = other.first;
@@ -145,9 +158,13 @@ int prune_mark(struct db *db, const struct pruned *given)
 	_cleanup_(text_free) struct text t = {0};
 	uint8_t sig[RECORD_SIG_SIZE];
 	struct pruned p = *given;
+	uint64_t first;
 	int r;
 
-	r = join(db, "last", p.first - 1, &p);
+	do {
+		first = p.first;
+		r = join(db, "last", p.first - 1, &p);
+	} while (!r && p.first != first);
 	if (!r)
 		r = join(db, "first", p.last + 1, &p);
 	if (r)
@@ -280,9 +297,8 @@ static int size_bytes(struct db *db, uint64_t *ret)
 /* The newest record always stays: the chain goes on from it. */
 #define NEWEST "(SELECT max(seq) FROM events)"
 
-int prune_run(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *removed)
+int prune_by_age(struct db *db, int64_t now_ns, uint64_t *removed)
 {
-	uint64_t size = 0;
 	unsigned n;
 	int r;
 
@@ -297,20 +313,39 @@ int prune_run(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *
 			return r;
 		*removed += n;
 	} while (n == PRUNE_BATCH);
+	return 0;
+}
+
+/* Gives pages that are free back to the disk, some at a time. */
+static int shrink(struct db *db)
+{
+	int64_t unused;
+	int r = db_number(db, "PRAGMA freelist_count", &unused);
+
+	return r || unused < FREE_PAGES_MAX ? r : db_exec(db, "PRAGMA incremental_vacuum(2000)");
+}
+
+int prune_by_size(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *removed)
+{
+	uint64_t size = 0;
+	unsigned n;
+	int r;
 
 	while (max_size_bytes) {
 		r = size_bytes(db, &size);
-		if (r || size <= max_size_bytes)
+		if (r)
+			return r;
+		if (size <= max_size_bytes)
 			break;
 		r = remove_batch(db,
 				 "SELECT seq,json,sig FROM events WHERE seq<" NEWEST
 				 " ORDER BY seq LIMIT min(?2,?1)",
 				 (int64_t)(db->records / 10 + 1), "size", now_ns, &n);
-		if (r || !n)
+		if (r)
+			return r;
+		if (!n)
 			break;
 		*removed += n;
 	}
-	if (!r && *removed)
-		r = db_exec(db, "PRAGMA incremental_vacuum(2000)");
-	return r;
+	return shrink(db);
 }

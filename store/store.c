@@ -45,8 +45,28 @@ static void on_published(void *arg)
 	}
 	if (w->have_key)
 		memcpy(s->pub.key_fingerprint, w->key.fingerprint, sizeof(w->key.fingerprint));
+	snprintf(s->pub.incident, sizeof(s->pub.incident), "%s", w->incident);
 	pthread_cond_broadcast(&s->done);
 	pthread_mutex_unlock(&s->lock);
+}
+
+static int64_t wall_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return t.tv_sec * (int64_t)NSEC_PER_SEC + t.tv_nsec;
+}
+
+/* This start of the host, as the kernel names it. */
+static void read_boot(char boot[BOOT_ID_SIZE])
+{
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	if (!f || fscanf(f, "%36[-0-9a-f]", boot) != 1)
+		strcpy(boot, "0");
+	if (f)
+		fclose(f);
 }
 
 static void on_health(void *arg, bool ok, const char *why, bool changed)
@@ -108,6 +128,7 @@ int store_open(const struct store_config *c, struct journal *j, struct store **r
 		.dir = strdup(c->state_dir),
 		.j = j,
 		.max_size_bytes = c->max_size_bytes,
+		.wall_ns = c->wall_ns ? c->wall_ns : wall_ns,
 		.health = on_health,
 		.published = on_published,
 		.arg = s,
@@ -128,6 +149,7 @@ int store_open(const struct store_config *c, struct journal *j, struct store **r
 		strcpy(s->w.host, "localhost");
 	if (zone_load(&s->w.zone))
 		s->w.zone.n = 0; /* UTC, and it says so with its Z */
+	read_boot(s->w.boot);
 	journal_set_grace(j, GUARDIAN_GRACE_NS);
 	writer_turn(&s->w, false);
 	*ret = s;

@@ -18,6 +18,7 @@ struct store;
 struct store_config {
 	const char *state_dir; /* oknek.db host.key host.pub head */
 	uint64_t max_size_bytes;
+	int64_t (*wall_ns)(void); /* NULL: the system's */
 	/* Told (on the store thread) when the store's health changes: ok, or why not. */
 	void (*health)(void *arg, bool ok, const char *why);
 	void *arg;
@@ -37,7 +38,8 @@ int store_flush(struct store *s, int wait_ms);
 struct store_status {
 	bool ok;
 	char why[256];    /* why not ok, "" otherwise */
-	uint64_t records; /* in the database */
+	char incident[256]; /* the last thing that was found wrong with the evidence, "" none */
+	uint64_t records;   /* in the database */
 	uint64_t last_seq;
 	char last_hash[65]; /* hex sha256 of the last record's bytes */
 	char key_fingerprint[65];
@@ -69,11 +71,24 @@ int store_query(const char *db_path, const struct store_filter *f,
 struct store_verify_result {
 	uint64_t checked;       /* records whose hash and signature hold */
 	uint64_t first_bad_seq; /* 0: none */
+	/*
+	 * What kind of thing is wrong, "" nothing:
+	 *   altered     a record, or what belongs to it, is not what was signed
+	 *   removed     records are missing before others, or before the end the database knows of
+	 *   ends-early  whole in itself, and ends before the signed head: power loss, older copy
+	 *   lost        the same, found and signed by the daemon since
+	 *   damaged     the file cannot be read as a database
+	 *   head, key   the signed head, the public key
+	 */
+	char finding[16];
 	char problem[256];      /* "record 17: signature does not match" … */
 	uint64_t last_seq;
 	char last_hash[65];
 	char key_fingerprint[65];
 	bool head_checked;
+	/* records that are not here, as is signed: by age or size; with a database that was set
+	 * aside; nobody knows where */
+	uint64_t pruned, aside, lost;
 };
 
 /*

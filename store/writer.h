@@ -6,6 +6,7 @@
 #ifndef OKNEK_STORE_WRITER_H
 #define OKNEK_STORE_WRITER_H
 
+#include "store/age.h"
 #include "store/db.h"
 #include "store/journal.h"
 
@@ -30,10 +31,11 @@ struct writer {
 	uint64_t max_size_bytes;
 	void (*health)(void *arg, bool ok, const char *why, bool changed);
 	void (*published)(void *arg); /* the chain's end has moved */
+	int64_t (*wall_ns)(void);
 	void *arg;
 
 	struct zone zone;
-	char host[256];
+	char host[256], boot[BOOT_ID_SIZE];
 	int dir_fd; /* -1: not open */
 	bool have_key, have_db;
 	struct host_key key;
@@ -46,8 +48,12 @@ struct writer {
 	struct retention retention[RETENTIONS_MAX]; /* what the database knows already */
 	unsigned n_retention;
 	struct text json;
-	uint64_t head_seq, head_ns, announced_seq, announced_ns, pruned_ns, retry_ns;
-	bool healthy, health_told, head_bad;
+	struct age age;
+	bool aside;                /* the database that was there is beside: records are not lost */
+	struct store_head carried; /* end of a chain of another key, which goes on; seq 0: none */
+	char incident[256];        /* what the operator should know; the last one */
+	uint64_t head_seq, head_ns, announced_seq, announced_ns, pruned_ns, sized_ns, retry_ns;
+	bool healthy, health_told, head_bad, closing;
 };
 
 /* One turn: opens what is not open, takes one batch. True when there may be more to do at once.
@@ -56,20 +62,30 @@ bool writer_turn(struct writer *w, bool leisure);
 /* The last one: takes what is left, makes the head durable, closes, frees what w holds. */
 void writer_finish(struct writer *w);
 
-/* --- between writer.c and batch.c ---------------------------------------------------------- */
+/* --- between writer.c, batch.c and recover.c ----------------------------------------------- */
 
 /* Takes what is in the ring into the database. Returns how many entries it took, or -errno; then
  * nothing has changed. `must`: there is something to write beside the ring, or the head has to be
  * made durable. */
 int batch_run(struct writer *w, bool must);
 bool batch_head_is_due(const struct writer *w, uint64_t now_ns);
+/* The database knows this of the journal: what is in it already is not recorded again. */
+int batch_recover(struct writer *w, const char *progress);
+
+/* 0, or -errno with why. */
+int recover_key(struct writer *w, char *why, size_t size);
+int recover_database(struct writer *w, char *why, size_t size);
+/* Puts a database that cannot be gone on with beside, and says so. */
+int recover_set_aside(struct writer *w, const char *why);
 
 __attribute__((format(printf, 3, 4))) void writer_note(struct writer *w, const char *name,
 						       const char *fmt, ...);
+/* What the operator should know at once: logged, and shown by status. */
+__attribute__((format(printf, 2, 3))) void writer_incident(struct writer *w, const char *fmt, ...);
+void writer_close_db(struct writer *w);
 void writer_set_health(struct writer *w, bool ok, const char *why);
 /* After an error of the open database: what the next attempt starts from. */
 void writer_give_up(struct writer *w, int err);
 uint64_t writer_now_ns(void);
-int64_t writer_wall_ns(void);
 
 #endif

@@ -30,14 +30,22 @@ static int parse_head(const char *s, uint64_t *seq, const char **hash)
 static void print_json(const struct cli *cli, const struct store_verify_result *v, bool ok)
 {
 	_cleanup_json_ json_t *j = json_pack(
-		"{s:b,s:I,s:I,s:s,s:s,s:b,s:o,s:s}", "ok", ok, "checked", (json_int_t)v->checked,
+		"{s:b,s:I,s:I,s:s,s:s,s:b,s:o,s:s,s:s,s:I,s:I,s:I}", "ok", ok, "checked", (json_int_t)v->checked,
 		"last_seq", (json_int_t)v->last_seq, "last_hash", v->last_hash, "key",
 		v->key_fingerprint, "head_checked", v->head_checked, "first_bad_seq",
 		v->first_bad_seq ? json_integer((json_int_t)v->first_bad_seq) : json_null(),
-		"problem", v->problem);
+		"finding", v->finding, "problem", v->problem, "pruned", (json_int_t)v->pruned,
+		"aside", (json_int_t)v->aside, "lost", (json_int_t)v->lost);
 
 	if (j)
 		cli_json_line(cli, j, NULL);
+}
+
+static void print_absent(const struct cli *cli, uint64_t n, const char *why)
+{
+	if (n)
+		cli_field(cli, "not here", "%llu %s %s", (unsigned long long)n,
+			  cli_plural((int64_t)n, "record", "records"), why);
 }
 
 static void print_result(const struct cli *cli, const struct store_verify_result *v, bool ok)
@@ -57,6 +65,9 @@ static void print_result(const struct cli *cli, const struct store_verify_result
 		cli_field(cli, "checked", "%llu %s", (unsigned long long)v->checked,
 			  cli_plural((int64_t)v->checked, "record holds", "records hold"));
 	}
+	print_absent(cli, v->pruned, "removed by age or size, as signed");
+	print_absent(cli, v->aside, "in a database that was set aside, as signed");
+	print_absent(cli, v->lost, "lost, as signed");
 	if (v->last_seq > 0)
 		cli_field(cli, "head", "%llu:%s%s", (unsigned long long)v->last_seq, v->last_hash,
 			  v->head_checked ? "" : " (no signed head to hold it against)");

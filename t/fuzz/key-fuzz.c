@@ -74,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char path[64], print[KEY_HEX + 1];
 	struct host_key k;
+	struct key_care care;
 	uint8_t pub[32];
 
 	if (!size || size > 4096)
@@ -81,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	switch (data[0] % 3) {
 	case 0:
 		lay("host.key", data + 1, size - 1);
-		if (!key_load(dir_fd, &k) && strlen(k.fingerprint) != KEY_HEX)
+		if (!key_load(dir_fd, &k, &care) && strlen(k.fingerprint) != KEY_HEX)
 			abort();
 		break;
 	case 1:

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening the evidence after whatever happened to it. Nothing that was there is thrown away or
+ * written over: what cannot be gone on with is put beside. Whatever was not as it was left becomes
+ * a record, and what the records before were is signed as far as anybody knows.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/log.h"
+#include "store/writer.h"
+
+/* ---- putting beside ------------------------------------------------------------------------- */
+
+struct aside {
+	int64_t unix_s; /* in the names */
+	bool done;      /* something was put beside */
+};
+
+/* NAME to NAME.bad-TIME; never over another. */
+static int put_aside(struct writer *w, const char *name, struct aside *a)
+{
+	char to[64];
+
+	snprintf(to, sizeof(to), "%s.bad-%" PRId64, name, a->unix_s);
+	if (renameat2(w->dir_fd, name, w->dir_fd, to, RENAME_NOREPLACE) == 0) {
+		a->done = true;
+		return 0;
+	}
+	if (errno == EINVAL && faccessat(w->dir_fd, to, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+	    errno == ENOENT && renameat(w->dir_fd, name, w->dir_fd, to) == 0) {
+		a->done = true; /* a filesystem that does not know the flag */
+		return 0;
+	}
+	return errno == ENOENT ? 0 : -errno;
+}
+
+/* The database with what belongs to it; its log keeps the name that SQLite looks for. */
+static int put_database_aside(struct writer *w, struct aside *a)
+{
+	static const char *const suffixes[] = { "-wal", "-shm", "" };
+	char from[32], to[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		snprintf(from, sizeof(from), DB_FILE "%s", suffixes[i]);
+		snprintf(to, sizeof(to), DB_FILE ".bad-%" PRId64 "%s", a->unix_s, suffixes[i]);
+		if (renameat2(w->dir_fd, from, w->dir_fd, to, RENAME_NOREPLACE) < 0) {
+			if (errno == ENOENT)
+				continue;
+			return -errno;
+		}
+		a->done = true;
+	}
+	return 0;
+}
+
+int recover_set_aside(struct writer *w, const char *why)
+{
+	struct aside a = {.unix_s = w->wall_ns() / (int64_t)NSEC_PER_SEC};
+	struct store_head h = {0};
+	int r = put_database_aside(w, &a);
+
+	if (r || !a.done)
+		return r;
+	/* Where it ended, as far as is known outside of it. */
+	if (head_read(w->dir_fd, "head", w->key.public, &h))
+		memset(&h, 0, sizeof(h));
+	writer_incident(w, "database set aside: %s; it is %s/" DB_FILE ".bad-%" PRId64
+			   ", a new one is started",
+			why, w->dir, a.unix_s);
+	writer_note(w, "database set aside",
+		    "{\"aside\":\"" DB_FILE ".bad-%" PRId64 "\",\"head\":{\"hash\":\"%s\",\"seq\":%"
+		    PRIu64 "},\"why\":\"%s\"}",
+		    a.unix_s, h.hash, h.seq, why);
+	return 0;
+}
+
+/* ---- the key -------------------------------------------------------------------------------- */
+
+static bool is_there(struct writer *w, const char *name)
+{
+	return faccessat(w->dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/*
+ * There is no key, or what is there is none: without one nothing can be recorded, so a new one is
+ * made. But never in silence over evidence of the old one: that is put beside, with the public key
+ * it is verified by and its head, and the chain goes on from this head, if the old public key says
+ * that it is one.
+ */
+static int replace_key(struct writer *w, const char *why)
+{
+	bool evidence = is_there(w, DB_FILE) || is_there(w, "head") || is_there(w, "host.pub");
+	struct aside a = {.unix_s = w->wall_ns() / (int64_t)NSEC_PER_SEC};
+	struct store_head h = {0};
+	char old[KEY_HEX + 1] = "";
+	uint8_t public[32];
+	int r;
+
+	if (key_read_public_at(w->dir_fd, "host.pub", public, old) ||
+	    head_read(w->dir_fd, "head", public, &h))
+		memset(&h, 0, sizeof(h));
+	r = put_database_aside(w, &a);
+	if (!r)
+		r = put_aside(w, "head", &a);
+	if (!r)
+		r = put_aside(w, "host.pub", &a);
+	if (!r)
+		r = put_aside(w, "host.key", &a);
+	if (!r)
+		r = key_make(w->dir_fd);
+	if (r || (!evidence && !a.done))
+		return r;
+	w->carried = h;
+	writer_incident(w, "host.key %s: a new one is made; the evidence of the old one is in %s, "
+			   "as *.bad-%" PRId64,
+			why, w->dir, a.unix_s);
+	writer_note(w, "host key replaced",
+		    "{\"aside\":\"*.bad-%" PRId64 "\",\"head\":{\"hash\":\"%s\",\"seq\":%" PRIu64
+		    "},\"old_key\":\"%s\",\"why\":\"it %s\"}",
+		    a.unix_s, h.hash, h.seq, old, why);
+	return 0;
+}
+
+static void tell_care(struct writer *w, const struct key_care *care)
+{
+	if (care->foreign) {
+		writer_incident(w, "host.key in %s could be opened by others (uid %u, mode %04o)%s",
+				w->dir, care->uid, care->mode,
+				care->mended ? ": now it cannot" : " and still can");
+		writer_note(w, "host key was open to others",
+			    "{\"mended\":%s,\"mode\":\"%04o\",\"uid\":%u}",
+			    care->mended ? "true" : "false", care->mode, care->uid);
+	}
+	if (care->public_was_wrong)
+		writer_note(w, "public key altered",
+			    "{\"why\":\"host.pub was not that of host.key, and is written again\"}");
+}
+
+int recover_key(struct writer *w, char *why, size_t size)
+{
+	struct key_care care = {0};
+	int r;
+
+	if (w->dir_fd < 0)
+		w->dir_fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (w->dir_fd < 0) {
+		r = -errno;
+		snprintf(why, size, "state directory %.150s: %s", w->dir, strerror(-r));
+		return r;
+	}
+	if (w->have_key)
+		return 0;
+	r = key_load(w->dir_fd, &w->key, &care);
+	if (r == -ENOENT || r == -EBADMSG) {
+		r = replace_key(w, r == -ENOENT ? "is missing" : "is no key");
+		if (!r)
+			r = key_load(w->dir_fd, &w->key, &care);
+	}
+	if (r) {
+		snprintf(why, size, "host.key in %.100s cannot be %s: %s", w->dir,
+			 r == -EROFS || r == -ENOSPC ? "made" : "read", strerror(-r));
+		/* The path may name a new directory by the next time. */
+		close(TAKE_FD(w->dir_fd));
+		return r;
+	}
+	w->have_key = true;
+	tell_care(w, &care);
+	return 0;
+}
+
+/* ---- where the chain ends ------------------------------------------------------------------- */
+
+/* Signed with the records that follow: first to last are not here. */
+static int sign_gap(struct writer *w, const struct store_head *end, const char *why)
+{
+	struct pruned p = {.first = w->db.last_seq + 1, .last = end->seq, .time_ns = w->wall_ns()};
+	int r;
+
+	snprintf(p.why, sizeof(p.why), "%s", why);
+	memcpy(p.prev, w->db.last_hash, sizeof(p.prev));
+	memcpy(p.hash, end->hash, sizeof(p.hash));
+	r = db_begin(&w->db, true);
+	if (!r)
+		r = prune_mark(&w->db, &p);
+	if (!r)
+		r = db_commit(&w->db);
+	if (r)
+		db_rollback(&w->db);
+	return r;
+}
+
+static void go_on_from(struct writer *w, uint64_t seq, const char *hash)
+{
+	w->db.last_seq = seq;
+	memcpy(w->db.last_hash, hash, sizeof(w->db.last_hash));
+}
+
+static bool record_is(struct writer *w, uint64_t seq, const char *hash)
+{
+	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
+	char found[RECORD_HASH_HEX + 1];
+
+	if (!seq || db_prepare(&w->db, "SELECT json,sig FROM events WHERE seq=?", &s))
+		return true;
+	sqlite3_bind_int64(s, 1, (sqlite3_int64)seq);
+	if (sqlite3_step(s) != SQLITE_ROW || sqlite3_column_bytes(s, 1) != RECORD_SIG_SIZE ||
+	    !sqlite3_column_text(s, 0))
+		return true; /* it was pruned; what else it may be, verify tells */
+	record_hash((const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0),
+		    sqlite3_column_blob(s, 1), found);
+	return !strcmp(found, hash);
+}
+
+static void altered(struct writer *w, const char *what)
+{
+	writer_incident(w, "evidence was altered while nobody watched: %s", what);
+	writer_note(w, "evidence altered", "{\"what\":\"%s\"}", what);
+}
+
+/* What the database itself says of its end. True when its end was cut off. */
+static bool compare_end(struct writer *w, const struct meta_end *end)
+{
+	uint64_t first = w->db.last_seq + 1;
+
+	if (end->seq < w->db.last_record || (end->seq == w->db.last_seq &&
+					     strcmp(end->hash, w->db.last_hash))) {
+		altered(w, "the last record is not the one that was last");
+		return false;
+	}
+	if (end->seq <= w->db.last_seq)
+		return false;
+	writer_incident(w, "records %" PRIu64 " to %" PRIu64 " were removed from the database",
+			first, end->seq);
+	writer_note(w, "records removed", "{\"first\":%" PRIu64 ",\"last\":%" PRIu64 "}", first,
+		    end->seq);
+	go_on_from(w, end->seq, end->hash);
+	return true;
+}
+
+/*
+ * The head outside the database is signed when what it names is on the disk, so a database that
+ * ends before it has lost something: by a disk that did not keep what it said it had, in a power
+ * loss, or because an older copy was put back. Whichever it was, it is signed now: these records
+ * are missing, and have been since this moment.
+ */
+static int compare_head(struct writer *w, const struct store_head *h, bool cut, bool aside)
+{
+	bool rebooted = h->v < 2 || strcmp(h->boot, w->boot);
+	uint64_t first = w->db.last_seq + 1;
+	int r;
+
+	if (h->seq <= w->db.last_seq) {
+		if (!record_is(w, h->seq, h->hash))
+			altered(w, "the signed head is of another chain");
+		if (h->v >= 2 && rebooted && !h->closed)
+			writer_note(w, "host stopped",
+				    "{\"last\":%" PRIu64 ",\"why\":\"the host went down before "
+				    "oknekd had ended: what happened after the last record may be "
+				    "missing\"}",
+				    w->db.last_seq);
+		return 0;
+	}
+	if (!cut) {
+		r = sign_gap(w, h, aside ? "aside" : "lost");
+		if (r)
+			return r;
+	}
+	if (!aside) {
+		writer_incident(w, "records %" PRIu64 " to %" PRIu64
+				   " are missing: the database ends before its signed head",
+				first, h->seq);
+		writer_note(w, "evidence behind its head",
+			    "{\"first\":%" PRIu64 ",\"last\":%" PRIu64 ",\"rebooted\":%s}", first,
+			    h->seq, rebooted ? "true" : "false");
+	}
+	go_on_from(w, h->seq, h->hash);
+	return 0;
+}
+
+static void compare_clock(struct writer *w, const struct meta_end *end)
+{
+	int64_t step, behind_s = (w->db.last_time_ns - w->wall_ns()) / (int64_t)NSEC_PER_SEC;
+
+	w->age = (struct age){.now_ns = end->age_ns};
+	age_advance(&w->age, w->wall_ns(), writer_now_ns(), &step);
+	if (behind_s >= AGE_STEP_S)
+		writer_note(w, "clock is behind the evidence", "{\"by_s\":%" PRId64 "}", behind_s);
+	if (age_doubts(&w->age))
+		writer_note(w, "clock is ahead of the evidence",
+			    "{\"by_s\":%" PRId64 ",\"why\":\"records are not removed by age until "
+			    "the time has been seen passing\"}",
+			    (w->age.wall_ns - w->age.now_ns) / (int64_t)NSEC_PER_SEC);
+}
+
+static int find_end(struct writer *w, bool aside)
+{
+	struct meta_end end = {0};
+	struct store_head h = {0};
+	bool cut = false;
+	int r = meta_end_get(&w->db, &end);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (w->db.altered)
+		altered(w, w->db.altered);
+	if (w->db.foreign)
+		writer_note(w, "database was open to others", "{\"mode\":\"%04o\",\"uid\":%u}",
+			    w->db.foreign_mode, w->db.foreign_uid);
+	if (r) {
+		altered(w, r < 0 ? "meta.end is missing" : "meta.end");
+		memset(&end, 0, sizeof(end));
+		end.age_ns = w->db.last_time_ns;
+	}
+	compare_clock(w, &end);
+	if (!r)
+		cut = compare_end(w, &end);
+
+	r = head_read(w->dir_fd, "head", w->key.public, &h);
+	if (r == -EBADMSG) {
+		struct aside a = {.unix_s = w->wall_ns() / (int64_t)NSEC_PER_SEC};
+
+		r = put_aside(w, "head", &a);
+		altered(w, "the signed head");
+	} else if (r == -ENOENT) {
+		r = 0;
+		if (w->carried.seq) {
+			h = w->carried;
+			aside = true;
+		} else if (w->db.last_seq) {
+			altered(w, "the signed head is missing");
+		}
+	}
+	if (!r && h.seq)
+		r = compare_head(w, &h, cut, aside);
+	if (!r)
+		r = batch_recover(w, end.progress);
+	return r;
+}
+
+/* ---- all together --------------------------------------------------------------------------- */
+
+int recover_database(struct writer *w, char *why, size_t size)
+{
+	int r;
+
+	for (int attempt = 0;; attempt++) {
+		r = db_open(w->dir, &w->key, w->max_size_bytes, &w->db);
+		if ((r != -EBADMSG && r != -EKEYREJECTED) || attempt)
+			break;
+		if (recover_set_aside(w, r == -EBADMSG ? "it could not be read"
+						       : "it is signed by another key"))
+			break;
+		w->aside = r == -EBADMSG;
+	}
+	if (r) {
+		snprintf(why, size, "%s", w->db.why);
+		return r;
+	}
+	w->have_db = true;
+	w->n_retention = 0;
+	w->head_seq = UINT64_MAX; /* it says how the last daemon ended: written anew */
+	r = find_end(w, w->aside);
+	if (r) {
+		snprintf(why, size, "%s", *w->db.why ? w->db.why : strerror(-r));
+		writer_close_db(w);
+		return r;
+	}
+	w->aside = false;
+	w->carried = (struct store_head){0};
+	return 0;
+}
