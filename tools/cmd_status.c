@@ -115,6 +115,25 @@ static void print_enforcement(const struct cli *cli, const json_t *st)
 		cli_field(cli, "", "not protected: %s: %s", cli_str(v, "path"), cli_str(v, "why"));
 }
 
+static void print_guardian(const struct cli *cli, const json_t *st)
+{
+	const json_t *g = json_object_get(st, "guardian");
+	int64_t episodes = cli_int(g, "episodes"), restarts = cli_int(g, "restarts");
+
+	if (!g || !json_object_get(json_object_get(st, "enforcement"), "filesystems"))
+		return;
+	if (!json_is_true(json_object_get(g, "alive"))) {
+		cli_field(cli, "guardian", "none");
+		return;
+	}
+	cli_field(cli, "guardian", "pid %lld, replaced %lld %s", (long long)cli_int(g, "pid"),
+		  (long long)restarts, cli_plural(restarts, "time", "times"));
+	cli_field(cli, "", "acted %lld %s, %lld ms at the longest; answered %lld for members, %lld for others",
+		  (long long)episodes, cli_plural(episodes, "time", "times"),
+		  (long long)cli_int(g, "longest_ms"), (long long)cli_int(g, "answered_members"),
+		  (long long)cli_int(g, "answered_strangers"));
+}
+
 static void print_evidence(const struct cli *cli, const json_t *st)
 {
 	const json_t *e = json_object_get(st, "evidence");
@@ -158,6 +177,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	print_agents(cli, st);
 	print_rules(cli, st);
 	print_enforcement(cli, st);
+	print_guardian(cli, st);
 	print_evidence(cli, st);
 	json_array_foreach(json_object_get(st, "warnings"), i, v)
 		cli_field(cli, "warning", "%s", json_is_string(v) ? json_string_value(v) : "");

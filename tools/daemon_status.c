@@ -91,8 +91,9 @@ static json_t *rules(struct daemon *d)
 							"part", r->part, "name", r->name, "why",
 							r->bound_why));
 	}
+	snprintf(origin, sizeof(origin), "%s", ruleset_origin(rs));
 	ruleset_unref(rs);
-	return json_pack("{s:i, s:s, s:i, s:o}", "count", (int)n, "origin", daemon_rules_origin(d),
+	return json_pack("{s:i, s:s, s:i, s:o}", "count", (int)n, "origin", origin,
 			 "blocking", blocking, "detect", detect);
 }
 
@@ -147,6 +148,9 @@ static json_t *warnings(const struct daemon *d, const struct snapshot *s,
 	if (s->fig.no_room)
 		json_array_append_new(list, json_string("there is no room for more processes: some "
 							"of watched trees are not watched"));
+	if (d->guardian && !guardian_alive(d->guardian))
+		json_array_append_new(list, json_string("there is no guardian: if the daemon does not answer, "
+							"openers of marked files wait"));
 	if (atomic_load(&d->marks_late))
 		json_array_append_new(list, json_string("marks are still being set as mode and "
 							"rules want them"));
@@ -231,6 +235,7 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 			  "records", (json_int_t)st.records, "last_seq", (json_int_t)st.last_seq,
 			  "last_hash", st.last_hash, "lost", (json_int_t)st.lost, "pending",
 			  (json_int_t)st.pending, "key", st.key_fingerprint));
+	json_object_set_new(r, "guardian", daemon_guardian_json(d));
 	json_object_set_new(r, "privilege", daemon_privilege_json(d));
 	json_object_set_new(r, "warnings", warnings(d, &s, &st));
 	return r;
