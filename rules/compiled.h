@@ -152,6 +152,7 @@ struct ruleset {
 	_Atomic unsigned refs;
 	struct pool *pool; /* holds this too */
 	uint64_t generation;
+	const char *origin;
 	size_t n;
 	struct compiled **rules; /* in id, part order */
 	struct index *index[KIND_COUNT]; /* NULL: no rules of the kind */

@@ -93,6 +93,9 @@ int pack_write_dir(const struct pack *p, const char *dir, struct pack_error *err
 int pack_each(const struct pack *p,
 	      int (*fn)(void *arg, const char *name, const void *data, size_t len_bytes), void *arg);
 
+/* The key that this program was built to trust. -EINVAL: the build gave it none. */
+int pack_builtin_key(uint8_t ret[32]);
+
 /* "1.2.3" or "v1.2.3". -EINVAL. */
 int pack_version_parse(const char *text, struct pack_version *ret);
 int pack_version_compare(const struct pack_version *a, const struct pack_version *b);

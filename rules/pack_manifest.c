@@ -12,6 +12,7 @@
 #include "rules/pack_priv.h"
 
 #define VERSION_PART_MAX 999999
+#define PACK_KEY_HEX 64
 
 static void doc_free(struct yaml_doc **d)
 {
@@ -46,6 +47,16 @@ int pack_version_compare(const struct pack_version *a, const struct pack_version
 	if (a->minor != b->minor)
 		return a->minor < b->minor ? -1 : 1;
 	return a->patch == b->patch ? 0 : a->patch < b->patch ? -1 : 1;
+}
+
+int pack_builtin_key(uint8_t ret[32])
+{
+	size_t len;
+
+	if (strlen(OKNEK_PACK_PUBKEY) != PACK_KEY_HEX ||
+	    sodium_hex2bin(ret, 32, OKNEK_PACK_PUBKEY, PACK_KEY_HEX, NULL, &len, NULL) || len != 32)
+		return -EINVAL;
+	return 0;
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */

@@ -34,6 +34,7 @@ struct rules_config {
 	const char *const *dirs; /* folders of *.yaml, read in byte order of names; NULL-ended */
 	bool site_only_x;        /* ids in the last dir must begin with X */
 	const char *pack;        /* name for struct rule.pack */
+	const char *origin;      /* where they are from, for people; NULL: "" */
 	unsigned mechanisms[KIND_COUNT]; /* bit per enum mechanism that works here, per kind */
 	const struct rules_override *overrides;
 	size_t n_overrides;
@@ -53,6 +54,7 @@ struct ruleset *ruleset_ref(struct ruleset *rs);
 void ruleset_unref(struct ruleset *rs); /* NULL is fine */
 
 size_t ruleset_count(const struct ruleset *rs);
+const char *ruleset_origin(const struct ruleset *rs);
 const struct rule *ruleset_rule(const struct ruleset *rs, size_t i); /* in id, part order */
 uint64_t ruleset_generation(const struct ruleset *rs); /* differs for each loaded set */
 

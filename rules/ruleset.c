@@ -304,6 +304,9 @@ static int finish(struct building *b, struct ruleset **ret)
 
 	if (!rs)
 		return no_memory(b);
+	rs->origin = pool_strdup(b->pool, b->config->origin ? b->config->origin : "");
+	if (!rs->origin)
+		return no_memory(b);
 	if (b->n)
 		qsort(b->rules, b->n, sizeof(*b->rules), rule_order);
 	err = check_unique(b);
@@ -384,6 +387,11 @@ void ruleset_unref(struct ruleset *rs)
 		return;
 	pathset_unref(rs->paths);
 	pool_free(rs->pool);
+}
+
+const char *ruleset_origin(const struct ruleset *rs)
+{
+	return rs->origin;
 }
 
 size_t ruleset_count(const struct ruleset *rs)

@@ -28,22 +28,23 @@ int cli_pack_open(const char *path, struct pack **ret, struct pack_error *err)
 int cli_pack_public_key(const char *file, uint8_t ret[32], struct pack_error *err)
 {
 	_cleanup_close_ int fd = -1;
-	char hex[PACK_KEY_HEX + 2] = OKNEK_PACK_PUBKEY;
-	ssize_t n = PACK_KEY_HEX;
+	char hex[PACK_KEY_HEX + 2];
+	ssize_t n;
 	size_t len;
 
-	if (file) {
-		fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-		n = fd < 0 ? -1 : read(fd, hex, sizeof(hex));
-		if (n < 0)
-			return pack_say(err, -errno, "%s: %s", file, strerror(errno));
-		if (n == PACK_KEY_HEX + 1 && hex[PACK_KEY_HEX] == '\n')
-			n--;
-	}
+	if (!file && pack_builtin_key(ret) < 0)
+		return pack_say(err, -EINVAL, "this oknek was built without a key to trust");
+	if (!file)
+		return 0;
+	fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	n = fd < 0 ? -1 : read(fd, hex, sizeof(hex));
+	if (n < 0)
+		return pack_say(err, -errno, "%s: %s", file, strerror(errno));
+	if (n == PACK_KEY_HEX + 1 && hex[PACK_KEY_HEX] == '\n')
+		n--;
 	if (n != PACK_KEY_HEX ||
 	    sodium_hex2bin(ret, 32, hex, PACK_KEY_HEX, NULL, &len, NULL) || len != 32)
-		return pack_say(err, -EINVAL, "%s: a public key is 64 hex digits",
-				file ? file : "this oknek");
+		return pack_say(err, -EINVAL, "%s: a public key is 64 hex digits", file);
 	return 0;
 }
 

@@ -205,7 +205,12 @@ void daemon_leave(struct daemon *d);
 int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err);
 /* Reads the rules again; nothing changes on failure. */
 int daemon_reload(struct daemon *d, struct rules_error *err);
-const char *daemon_rules_origin(const struct daemon *d);
+/* daemon_pack.c: the active pack of the state directory, verified by the built-in key; its rules
+ * are put into *c. -ENOENT: there is none. -errno: err says what is wrong with it. */
+struct active_pack;
+int daemon_active_pack(const char *state_dir, struct rules_config *c, struct active_pack **ret,
+		       struct rules_error *err);
+void daemon_active_pack_free(struct active_pack *p); /* NULL is fine */
 /* The bus's decide hook. */
 void daemon_decide(void *arg, const struct event *ev, struct decision *ret, const char **category);
 bool daemon_reader_candidate(void *arg, const char *exe);

@@ -414,19 +414,22 @@ static const char *cmd_reload(void *arg, const struct control_peer *peer, const 
 {
 	struct daemon *d = arg;
 	struct rules_error err = { "" };
-	size_t count;
+	struct ruleset *rs;
 	int r;
 
 	(void)req;
 	pthread_mutex_lock(&d->admin_lock);
 	r = daemon_reload(d, &err);
-	count = ruleset_count(d->rules);
 	pthread_mutex_unlock(&d->admin_lock);
 	operator_act(d, peer, "reload", json_pack("{s:b}", "ok", r == 0));
 	if (r < 0)
 		return say(reply, "failed", "%s", err.text[0] ? err.text : strerror(-r));
-	reply->result = json_pack("{s:i, s:s}", "rules", (int)count, "origin",
-				  daemon_rules_origin(d));
+	rs = daemon_rules_ref(d);
+	if (!rs)
+		return say(reply, "failed", "the daemon is stopping");
+	reply->result = json_pack("{s:i, s:s}", "rules", (int)ruleset_count(rs), "origin",
+				  ruleset_origin(rs));
+	ruleset_unref(rs);
 	return NULL;
 }
 

@@ -11,11 +11,6 @@
 #include "sources/replay.h"
 #include "tools/daemon.h"
 
-const char *daemon_rules_origin(const struct daemon *d)
-{
-	return d->opt.rules_dir ? d->opt.rules_dir : OKNEK_RULES_DIR;
-}
-
 /* "R3" names all parts of R3, "R3/aws" one. */
 static bool names_rule(const char *name, const struct rule *r)
 {
@@ -55,25 +50,63 @@ static char *site_rules(const struct daemon *d)
 			slash ? d->opt.config : ".") < 0 ? NULL : path;
 }
 
+static void free_active_pack(struct active_pack **p)
+{
+	daemon_active_pack_free(*p);
+}
+
+/* --rules DIR, else the active pack, else what was shipped. */
+static int choose_pack(struct daemon *d, struct rules_config *c, const char *dirs[],
+		       struct active_pack **active, struct rules_error *err)
+{
+	int r;
+
+	if (d->opt.rules_dir) {
+		dirs[0] = d->opt.rules_dir;
+		c->pack = "local";
+		c->origin = d->opt.rules_dir;
+		return 0;
+	}
+	r = daemon_active_pack(d->opt.state_dir, c, active, err);
+	/* A daemon that starts must not be without rules because somebody damaged a pack; one that
+	 * has rules keeps them. */
+	if (r < 0 && r != -ENOENT && (d->rules || d->opt.check))
+		return r;
+	if (r < 0 && r != -ENOENT) {
+		log_error("%s; the shipped rules serve instead", err->text);
+		if (d->journal)
+			daemon_own_record(d, "O1", "active pack refused",
+					  json_pack("{s:s}", "why", err->text));
+	}
+	if (r < 0) {
+		dirs[0] = OKNEK_RULES_DIR;
+		c->pack = "shipped " OKNEK_VERSION;
+		c->origin = OKNEK_RULES_DIR;
+	}
+	return 0;
+}
+
 int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err)
 {
+	_cleanup_(free_active_pack) struct active_pack *active = NULL;
 	_cleanup_free_ struct rules_override *ov = NULL;
 	_cleanup_free_ char *site = NULL;
 	struct ruleset *rs = NULL;
-	int r;
-	const char *dirs[3] = { daemon_rules_origin(d) };
+	const char *dirs[3] = { NULL };
 	struct rules_config c = {
 		.dirs = dirs,
-		.pack = d->opt.rules_dir ? "local" : "shipped " OKNEK_VERSION,
 		.retain_default_s = d->config->retain_default_s,
 	};
+	int r = choose_pack(d, &c, dirs, &active, err);
 
+	if (r < 0)
+		return r;
 	if (!d->opt.rules_dir) {
 		site = site_rules(d);
 		if (!site)
 			return -ENOMEM;
 		if (access(site, F_OK) == 0) {
-			dirs[1] = site;
+			dirs[dirs[0] ? 1 : 0] = site;
 			c.site_only_x = true;
 		}
 	}

@@ -75,6 +75,7 @@ static json_t *rules(struct daemon *d)
 {
 	struct ruleset *rs = daemon_rules_ref(d);
 	json_t *detect = json_array();
+	char origin[4096] = "";
 	size_t n = rs ? ruleset_count(rs) : 0;
 	int blocking = 0;
 
@@ -91,7 +92,8 @@ static json_t *rules(struct daemon *d)
 							"part", r->part, "name", r->name, "why",
 							r->bound_why));
 	}
-	snprintf(origin, sizeof(origin), "%s", ruleset_origin(rs));
+	if (rs)
+		snprintf(origin, sizeof(origin), "%s", ruleset_origin(rs));
 	ruleset_unref(rs);
 	return json_pack("{s:i, s:s, s:i, s:o}", "count", (int)n, "origin", origin,
 			 "blocking", blocking, "detect", detect);

@@ -157,7 +157,7 @@ static int check(struct daemon *d)
 	}
 	printf("%s: ok, mode %s; %s: %zu rules\n", d->opt.config,
 	       mode_name(d->opt.mode >= 0 ? (enum mode)d->opt.mode : d->config->mode),
-	       daemon_rules_origin(d), ruleset_count(d->rules));
+	       ruleset_origin(d->rules), ruleset_count(d->rules));
 	ruleset_unref(d->rules);
 	return EXIT_DONE;
 }

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/cli_activate.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "tools/cli_pack.h"
+
+#define INCOMING "incoming" /* what was being written when somebody was killed is written again */
+
+int activate_current(const char *state_dir, struct pack **ret, struct pack_error *err)
+{
+	_cleanup_free_ char *dir = NULL;
+
+	if (asprintf(&dir, "%s/rules/active", state_dir) < 0)
+		return pack_say(err, -ENOMEM, "out of memory");
+	if (access(dir, F_OK) < 0) {
+		if (errno != ENOENT)
+			return pack_say(err, -errno, "%s: %s", dir, strerror(errno));
+		*ret = NULL;
+		return 0;
+	}
+	return cli_pack_trusted(dir, NULL, ret, err);
+}
+
+/* The contents of a folder of ours: plain files, and one folder of such. */
+static int remove_tree(int at, const char *name, int depth)
+{
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+
+	if (!d) {
+		r = -errno;
+		if (fd >= 0)
+			close(fd);
+		return r == -ENOENT ? 0 : r;
+	}
+	while (!r && (e = readdir(d))) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		if (unlinkat(fd, e->d_name, 0) < 0)
+			r = errno == EISDIR && depth > 0 ? remove_tree(fd, e->d_name, depth - 1) :
+							   -errno;
+	}
+	closedir(d);
+	if (!r && unlinkat(at, name, AT_REMOVEDIR) < 0)
+		r = -errno;
+	return r;
+}
+
+static int open_rules(const char *state_dir, struct pack_error *err)
+{
+	_cleanup_free_ char *dir = NULL;
+	int fd;
+
+	if (asprintf(&dir, "%s/rules", state_dir) < 0)
+		return pack_say(err, -ENOMEM, "out of memory");
+	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+		return pack_say(err, -errno, "%s: %s", dir, strerror(errno));
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? pack_say(err, -errno, "%s: %s", dir, strerror(errno)) : fd;
+}
+
+/* `name` takes the place of active, and what was there that of previous. */
+static int swap_in(int fd, const char *name)
+{
+	int r;
+
+	if (renameat2(fd, name, fd, "active", RENAME_EXCHANGE) < 0) {
+		if (errno != ENOENT)
+			return -errno;
+		return renameat(fd, name, fd, "active") < 0 ? -errno : 0;
+	}
+	if (!strcmp(name, "previous"))
+		return 0;
+	r = remove_tree(fd, "previous", 1);
+	if (r)
+		return r;
+	return renameat(fd, name, fd, "previous") < 0 ? -errno : 0;
+}
+
+int activate_pack(const char *state_dir, const struct pack *p, struct pack_error *err)
+{
+	_cleanup_close_ int fd = open_rules(state_dir, err);
+	_cleanup_free_ char *incoming = NULL;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (asprintf(&incoming, "%s/rules/" INCOMING, state_dir) < 0)
+		return pack_say(err, -ENOMEM, "out of memory");
+	r = remove_tree(fd, INCOMING, 1);
+	if (!r && mkdirat(fd, INCOMING, 0755) < 0)
+		r = -errno;
+	if (r)
+		return pack_say(err, r, "%s: %s", incoming, strerror(-r));
+	r = pack_write_dir(p, incoming, err);
+	if (r)
+		return r;
+	r = swap_in(fd, INCOMING);
+	if (!r && fsync(fd) < 0)
+		r = -errno;
+	return r ? pack_say(err, r, "%s/rules: %s", state_dir, strerror(-r)) : 0;
+}
+
+int activate_rollback(const char *state_dir, struct pack_error *err)
+{
+	_cleanup_close_ int fd = open_rules(state_dir, err);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (faccessat(fd, "previous", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		r = swap_in(fd, "previous");
+	else
+		r = renameat(fd, "active", fd, "previous") < 0 ? -errno : 0;
+	if (!r && fsync(fd) < 0)
+		r = -errno;
+	if (r == -ENOENT)
+		return pack_say(err, r, "no pack was activated here");
+	return r ? pack_say(err, r, "%s/rules: %s", state_dir, strerror(-r)) : 0;
+}

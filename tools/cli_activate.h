@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The active pack in a state directory: rules/active, and the one before as rules/previous. Either
+ * is there whole or not at all, whenever we are killed.
+ */
+#ifndef OKNEK_TOOLS_CLI_ACTIVATE_H
+#define OKNEK_TOOLS_CLI_ACTIVATE_H
+
+#include "rules/pack.h"
+
+/* The active pack, verified; *ret NULL when there is none. -errno; err says it. */
+int activate_current(const char *state_dir, struct pack **ret, struct pack_error *err);
+/* Makes p, which was verified, the active one; the one that was becomes the previous. */
+int activate_pack(const char *state_dir, const struct pack *p, struct pack_error *err);
+/* The previous one is active again, and the other way round. Without a previous one the active one
+ * is put aside: what was shipped serves then. -ENOENT: there is neither. */
+int activate_rollback(const char *state_dir, struct pack_error *err);
+
+#endif
