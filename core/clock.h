@@ -9,6 +9,7 @@
 #include "core/event.h"
 
 #define ZONE_TRANSITIONS_MAX 256
+#define ZONE_WAIT_MS 1000 /* it takes some 10 ms */
 
 struct zone_transition {
 	int64_t from_unix_s; /* in force from here on */

@@ -147,7 +147,7 @@ int store_open(const struct store_config *c, struct journal *j, struct store **r
 	pthread_condattr_destroy(&attr);
 	if (gethostname(s->w.host, sizeof(s->w.host) - 1) < 0)
 		strcpy(s->w.host, "localhost");
-	if (zone_load(&s->w.zone))
+	if (zone_load_within(&s->w.zone, ZONE_WAIT_MS) < 0)
 		s->w.zone.n = 0; /* UTC, and it says so with its Z */
 	read_boot(s->w.boot);
 	journal_set_grace(j, GUARDIAN_GRACE_NS);

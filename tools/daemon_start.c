@@ -19,7 +19,6 @@
 #define NOTICE_PIPE_BYTES (1 << 20)
 #define LOCK_WAIT_MS 5000
 #define LOCK_RETRY_MS 20
-#define ZONE_WAIT_MS 2000 /* takes some 10 ms */
 
 /* --- directories, limits ------------------------------------------------------------------ */
 
