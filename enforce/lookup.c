@@ -20,16 +20,20 @@
 #include <time.h>
 
 #include "core/cleanup.h"
+#include "enforce/lookup_groups.h"
 #include "enforce/lookup_helper.h"
 
 #define ZYGOTE_ANSWER_MS 2000 /* it only forks and kills */
 #define ZYGOTE_QUIT_MS 2000
+#define CANCEL_MS 100	       /* so soon a lookup that is not wanted any more ends */
+#define GROUPS_MS 500	       /* of the deadline of the walk that needs them */
 #define SETUP_MS 5000 /* patterns and roots: no file is looked at */
 
 struct lookup {
 	int control; /* to the zygote */
 	int sock;    /* to the helper, -1: none */
 	bool broken; /* the zygote is gone */
+	_Atomic bool cancelled;
 	pid_t zygote;
 	_Atomic pid_t helper;
 	uint64_t seq;
@@ -37,6 +41,8 @@ struct lookup {
 	struct pathset *patterns;
 	char *roots;
 	size_t roots_bytes;
+	struct group_cache groups;
+	uint64_t user_version; /* of the groups that the helper was told to walk with; 0 none */
 	char buf[WIRE_SIZE_MAX];
 };
 
@@ -102,6 +108,7 @@ static void drop_helper(struct lookup *l)
 	if (l->sock >= 0)
 		close(l->sock);
 	l->sock = -1;
+	l->user_version = 0;
 	atomic_store(&l->helper, 0);
 	zygote_ask(l, ZYGOTE_KILL, -1);
 }
@@ -186,8 +193,14 @@ void lookup_close(struct lookup *l)
 	close(l->control);
 	mounts_close(l->mounts);
 	pathset_unref(l->patterns);
+	groups_clear(&l->groups);
 	free(l->roots);
 	free(l);
+}
+
+void lookup_cancel(struct lookup *l)
+{
+	atomic_store(&l->cancelled, true);
 }
 
 void lookup_pids(const struct lookup *l, pid_t pids[2])
@@ -309,11 +322,13 @@ static int exchange(struct lookup *l, struct wire_request *q, const struct wire_
 			{ .fd = l->control, .events = 0 },
 		};
 		int64_t left = until - now_ms();
-		int n = left > 0 ? poll(p, 2, (int)left) : 0;
+		int n = left > 0 ? poll(p, 2, (int)(left < CANCEL_MS ? left : CANCEL_MS)) : 0;
 
-		if (n < 0 && errno == EINTR)
+		if (atomic_load(&l->cancelled)) {
+			r = -ECANCELED;
+		} else if ((n < 0 && errno == EINTR) || (!n && left > CANCEL_MS)) {
 			continue;
-		if (n <= 0) {
+		} else if (n <= 0) {
 			r = -ETIMEDOUT;
 		} else if (p[1].revents) {
 			l->broken = true;
@@ -353,6 +368,8 @@ static int ready(struct lookup *l, int64_t until)
 
 	if (l->broken)
 		return -EPIPE;
+	if (atomic_load(&l->cancelled))
+		return -ECANCELED;
 	/* between requests it has nothing to say: if anything is there, it is its end */
 	if (l->sock >= 0 && poll(&p, 1, 0) == 0)
 		return 0;
@@ -465,6 +482,52 @@ int lookup_roots(struct lookup *l, char *const *roots)
 	return send_roots(l, until);
 }
 
+/* 500 ms at the most: who waits for the marks of a user whose groups nobody tells must not wait for
+ * those. */
+static void ask_groups(struct lookup *l, struct user_groups *u)
+{
+	struct wire_request q = { .op = WIRE_GROUPS, .uid = u->uid };
+	struct wire_text texts[WIRE_TEXTS];
+	struct answer a = { .texts = texts };
+
+	if (ask(l, &q, NULL, -1, GROUPS_MS, &a) == 0)
+		groups_set(&l->groups, u, texts[0].p, texts[0].len_bytes);
+	u->asked_ms = now_ms();
+}
+
+/* Tells the helper as whom it is to walk. */
+static int settle_user(struct lookup *l, uid_t uid, int64_t until)
+{
+	struct wire_request q = { .op = WIRE_USER, .uid = uid };
+	struct wire_text texts[WIRE_TEXTS] = { 0 };
+	struct user_groups *u;
+	int r;
+
+	if (uid == 0)
+		return ready(l, until);
+	u = groups_of_user(&l->groups, uid);
+	if (groups_stale(u, now_ms()))
+		ask_groups(l, u);
+	r = ready(l, until);
+	if (r < 0 || l->user_version == u->version)
+		return r;
+	if (u->n)
+		texts[0] = (struct wire_text){ (const char *)u->gids, u->n * sizeof(gid_t) };
+	r = exchange(l, &q, texts, -1, until, &(struct answer){ 0 });
+	if (!r)
+		l->user_version = u->version;
+	return r;
+}
+
+static int ask_as(struct lookup *l, struct wire_request *q, const struct wire_text *texts, int fd,
+		  int deadline_ms, struct answer *a)
+{
+	int64_t until = now_ms() + deadline_ms;
+	int r = settle_user(l, q->uid, until);
+
+	return r < 0 ? r : exchange(l, q, texts, fd, until, a);
+}
+
 static struct answer found_answer(const struct lookup_handler *h, const char *home,
 				  const char *project)
 {
@@ -481,10 +544,16 @@ int lookup_expand(struct lookup *l, uid_t uid, const char *home, const char *pro
 	struct wire_request q = { .op = WIRE_EXPAND, .uid = uid };
 	struct wire_text texts[WIRE_TEXTS] = { text(home), text(project) };
 	struct answer a = found_answer(h, home, project);
+	int r;
 
 	if ((home && *home && *home != '/') || (project && *project && *project != '/'))
 		return -EINVAL;
-	return ask(l, &q, texts, -1, deadline_ms, &a);
+	r = ask_as(l, &q, texts, -1, deadline_ms, &a);
+	/* What it could not reach, the user perhaps can, being in a group. */
+	if (!r && uid != 0 && geteuid() == 0 && !groups_of_user(&l->groups, uid)->known)
+		h->gap(h->arg, &(struct lookup_gap){ *a.project ? a.project : a.home,
+						     LOOKUP_NO_GROUPS });
+	return r;
 }
 
 int lookup_child(struct lookup *l, uid_t uid, const char *home, const char *project, int dir_fd,
@@ -499,7 +568,7 @@ int lookup_child(struct lookup *l, uid_t uid, const char *home, const char *proj
 	if (*dir_path != '/' || !*name || strchr(name, '/') || !strcmp(name, ".") ||
 	    !strcmp(name, "..") || dir_fd < 0)
 		return -EINVAL;
-	return ask(l, &q, texts, dir_fd, deadline_ms, &a);
+	return ask_as(l, &q, texts, dir_fd, deadline_ms, &a);
 }
 
 int lookup_handle(struct lookup *l, uint64_t fsid, int handle_type, const void *handle,

@@ -35,6 +35,10 @@ void lookup_close(struct lookup *l); /* ends zygote and helper, waits for them *
  * changes when one was killed: ask again after a lookup that failed. Any thread. */
 void lookup_pids(const struct lookup *l, pid_t pids[2]);
 
+/* All requests fail with -ECANCELED from here on, the one that is being waited for very soon. Any
+ * thread. */
+void lookup_cancel(struct lookup *l);
+
 /* Home directory of uid by getpwuid_r. -ENOENT, -ETIMEDOUT (helper killed), -errno. */
 int lookup_home(struct lookup *l, uid_t uid, int deadline_ms, char *buf, size_t size_bytes);
 /* Numeric gid of a group name; -ENOENT. */
@@ -76,6 +80,8 @@ struct lookup_found {
 
 /* How `why` begins when the user itself is refused. */
 #define LOOKUP_REFUSED "cannot be looked at by uid"
+/* Of a place that was walked all the same. */
+#define LOOKUP_NO_GROUPS "looked at without the user's groups: their database does not answer"
 
 /* What could not be watched: to be shown and recorded. */
 struct lookup_gap {

@@ -12,9 +12,10 @@
 
 #include "core/cleanup.h"
 #include "enforce/confine.h"
+#include "enforce/lookup_groups.h"
 #include "enforce/lookup_helper.h"
 
-#define GROUPS_MAX 65536 /* NGROUPS_MAX of Linux */
+#define NGROUPS_LIMIT 65536 /* NGROUPS_MAX of Linux */
 #define PASSWD_MAX_BYTES (1u << 20)
 #define NO_GROUP 65534 /* the overflow gid: for a uid that no database knows */
 
@@ -95,7 +96,7 @@ static int set_override(bool on)
 	return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
 }
 
-static int groups_of(uid_t uid, gid_t *primary, gid_t **groups, int *n)
+int cred_groups(uid_t uid, gid_t **ret, size_t *n)
 {
 	_cleanup_free_ char *buf = NULL;
 	_cleanup_free_ gid_t *list = NULL;
@@ -111,8 +112,7 @@ static int groups_of(uid_t uid, gid_t *primary, gid_t **groups, int *n)
 		r = getpwuid_r(uid, &pw, buf, size, &found);
 	}
 	if (!found) {
-		*primary = NO_GROUP;
-		*groups = NULL;
+		*ret = NULL;
 		*n = 0;
 		return 0;
 	}
@@ -123,31 +123,26 @@ static int groups_of(uid_t uid, gid_t *primary, gid_t **groups, int *n)
 		if (!more)
 			return -ENOMEM;
 		list = more;
+		/* The group that is given comes first. */
 		if (getgrouplist(pw.pw_name, pw.pw_gid, list, &count) >= 0)
 			break;
-		if (count <= room || count > GROUPS_MAX)
+		if (count <= room || count > NGROUPS_LIMIT)
 			return -E2BIG;
 	}
-	*primary = pw.pw_gid;
-	*groups = TAKE_PTR(list);
-	*n = count;
+	*ret = TAKE_PTR(list);
+	*n = (size_t)count < GROUPS_MAX ? (size_t)count : GROUPS_MAX;
 	return 0;
 }
 
-int cred_become(uid_t uid, pid_t parent)
+int cred_become(uid_t uid, const gid_t *groups, size_t n, pid_t parent)
 {
-	_cleanup_free_ gid_t *groups = NULL;
-	gid_t primary;
-	int n, r;
+	gid_t primary = n ? groups[0] : NO_GROUP;
 
 	if (uid == 0)
 		return cred_return(parent);
 	if (!can_change()) /* unprivileged: oneself is all that one can be */
 		return uid == geteuid() ? 0 : -EPERM;
-	r = groups_of(uid, &primary, &groups, &n);
-	if (r < 0)
-		return r;
-	if (setgroups((size_t)n, groups) < 0)
+	if (setgroups(n, groups) < 0)
 		return -errno;
 	setfsgid(primary);
 	setfsuid(uid);

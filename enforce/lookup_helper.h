@@ -20,9 +20,12 @@ void zygote_serve(enum lookup_kind kind, int control, pid_t parent) __attribute_
 int cred_reduce(enum lookup_kind kind);
 /* The helper: what it keeps of them, as a user of its own. */
 int cred_settle(enum lookup_kind kind);
-/* Files are accessed as uid from here on, with its groups and no override. -errno: still root;
- * -ESRCH: as cred_die_with(). */
-int cred_become(uid_t uid, pid_t parent);
+/* What the databases say of uid, which may take for ever: its groups, the primary first. *n 0:
+ * nobody knows it. Freed by the caller. -errno. */
+int cred_groups(uid_t uid, gid_t **ret, size_t *n);
+/* Files are accessed as uid from here on, with these groups (the primary first, 0 of them: none)
+ * and no override. -errno: still root; -ESRCH: as cred_die_with(). */
+int cred_become(uid_t uid, const gid_t *groups, size_t n, pid_t parent);
 /* As root, with leave to read and search any directory (where the daemon has it). */
 int cred_return(pid_t parent);
 /* Changing the credentials disarms this; 0, or -ESRCH when the parent is gone already. */

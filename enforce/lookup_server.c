@@ -25,6 +25,10 @@ struct server {
 	struct steer *steer;
 	struct mounts *mounts;
 	char *roots;
+	/* As whom to walk. */
+	uid_t uid;
+	gid_t *groups;
+	size_t n_groups;
 	/* Directories through which handles are opened, by filesystem. */
 	unsigned n_mount_fds;
 	struct mount_fd {
@@ -113,6 +117,20 @@ static int set_roots(struct server *s, const struct wire_text *t)
 	return 0;
 }
 
+static int set_user(struct server *s, uid_t uid, const struct wire_text *t)
+{
+	gid_t *groups = malloc(t->len_bytes + 1);
+
+	if (!groups)
+		return -ENOMEM;
+	memcpy(groups, t->p, t->len_bytes);
+	free(s->groups);
+	s->groups = groups;
+	s->n_groups = t->len_bytes / sizeof(gid_t);
+	s->uid = uid;
+	return 0;
+}
+
 static int home_of(uid_t uid, char **buf, const char **ret)
 {
 	struct passwd pw, *found = NULL;
@@ -191,7 +209,9 @@ static int walk_as(struct server *s, const struct wire_request *q, const struct 
 	walk_init(s, q, texts, &w);
 	if (w.classes == STEER_ROOT)
 		w.uid = 0;
-	r = cred_become(w.uid, s->parent);
+	if (w.uid != s->uid && w.uid != 0)
+		return -EPERM;
+	r = cred_become(w.uid, s->groups, s->n_groups, s->parent);
 	if (r == -ESRCH)
 		_exit(0);
 	if (r < 0)
@@ -371,6 +391,7 @@ static int serve(struct server *s, const struct wire_request *q, const struct wi
 	struct wire_text answer[WIRE_TEXTS] = { 0 };
 	_cleanup_free_ void *buf = NULL;
 	const char *home = NULL;
+	size_t n;
 
 	if (!is_ours(s, q->op))
 		return -EBADMSG;
@@ -388,6 +409,14 @@ static int serve(struct server *s, const struct wire_request *q, const struct wi
 		break;
 	case WIRE_GROUP:
 		done.err = group_of(texts[0].p, &done.value);
+		break;
+	case WIRE_GROUPS:
+		done.err = cred_groups(q->uid, (gid_t **)&buf, &n);
+		if (!done.err && n)
+			answer[0] = (struct wire_text){ buf, n * sizeof(gid_t) };
+		break;
+	case WIRE_USER:
+		done.err = set_user(s, q->uid, &texts[0]);
 		break;
 	case WIRE_EXPAND:
 	case WIRE_CHILD:

@@ -197,6 +197,7 @@ static bool request_ok(const struct wire_request *h, const struct wire_text *t, 
 	switch (h->op) {
 	case WIRE_PATTERNS:
 	case WIRE_HOME:
+	case WIRE_GROUPS:
 	case WIRE_GO:
 		return are_empty(t, 0);
 	case WIRE_ROOTS:
@@ -204,6 +205,8 @@ static bool request_ok(const struct wire_request *h, const struct wire_text *t, 
 		       (!t[0].len_bytes || !t[0].p[t[0].len_bytes - 1]);
 	case WIRE_GROUP:
 		return is_string(&t[0], 256) && are_empty(t, 1);
+	case WIRE_USER:
+		return t[0].len_bytes % sizeof(gid_t) == 0 && are_empty(t, 1);
 	case WIRE_EXPAND:
 		return place && are_empty(t, 2);
 	case WIRE_CHILD:

@@ -344,6 +344,8 @@ void marks_stop(struct marks *m)
 	pthread_mutex_lock(&m->lock);
 	m->stop = true;
 	pthread_mutex_unlock(&m->lock);
+	/* Somebody may keep it waiting, for one place after the other. */
+	lookup_cancel(m->c.lookup);
 	kick(m);
 	pthread_join(m->thread, NULL);
 	m->started = false;

@@ -161,6 +161,8 @@ struct lookup_handler marks_handler(struct marks *m)
 
 void marks_failed(struct marks *m, const char *path, int err)
 {
+	if (err == -ECANCELED)
+		return; /* we are ending */
 	pthread_mutex_lock(&m->lock);
 	m->stats.lookups_failed++;
 	pthread_mutex_unlock(&m->lock);

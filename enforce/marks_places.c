@@ -133,6 +133,20 @@ static bool is_no_project(const char *dir)
 	return false;
 }
 
+/* What the password database said when it still answered. */
+static bool known_home(const struct marks *m, uid_t uid, char *buf, size_t size)
+{
+	for (unsigned i = 0; i < m->n_places; i++) {
+		const struct place *p = &m->places[i];
+
+		if (!p->own || p->uid != uid || !p->home[0])
+			continue;
+		snprintf(buf, size, "%s", p->home);
+		return true;
+	}
+	return false;
+}
+
 int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char *project)
 {
 	unsigned n = 0;
@@ -140,6 +154,8 @@ int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char
 
 	begin(m);
 	err = lookup_home(m->c.lookup, w->uid, LOOKUP_MS, w->homes[0], sizeof(w->homes[0]));
+	if (err == -ETIMEDOUT && known_home(m, w->uid, w->homes[0], sizeof(w->homes[0])))
+		err = 0;
 	if (err < 0 || !sane_home(w->homes[0])) {
 		char who[64];
 
