@@ -74,15 +74,46 @@ unsigned permission_index(const struct permission_table *t, const struct permiss
 	return (unsigned)(p - t->shared->slots);
 }
 
-static uint32_t state_of(const struct permission *p)
+#define STATE_MASK ((1u << PERMISSION_STATE_BITS) - 1)
+#define TAKEN_ONCE (1u << PERMISSION_STATE_BITS)
+
+_Static_assert(PERM_ANSWERED <= STATE_MASK, "a state fits beside the count");
+
+uint32_t permission_look(const struct permission *p)
 {
-	return atomic_load_explicit(&p->state, memory_order_acquire);
+	return atomic_load_explicit(&p->word, memory_order_acquire);
 }
 
-static bool change(struct permission *p, uint32_t from, uint32_t to)
+static enum permission_state state_of(const struct permission *p)
 {
-	return atomic_compare_exchange_strong_explicit(&p->state, &from, to, memory_order_acq_rel,
+	return permission_state(permission_look(p));
+}
+
+/* From the word that was seen, and no other. */
+static bool exchange(struct permission *p, uint32_t seen, uint32_t word)
+{
+	return atomic_compare_exchange_strong_explicit(&p->word, &seen, word, memory_order_acq_rel,
 						       memory_order_acquire);
+}
+
+static bool change_seen(struct permission *p, uint32_t seen, enum permission_state to)
+{
+	return exchange(p, seen, (seen & ~STATE_MASK) | to);
+}
+
+static bool change(struct permission *p, enum permission_state from, enum permission_state to)
+{
+	uint32_t seen = permission_look(p);
+
+	return permission_state(seen) == from && change_seen(p, seen, to);
+}
+
+/* By who alone may change it now. */
+static void set_state(struct permission *p, enum permission_state to)
+{
+	uint32_t word = atomic_load_explicit(&p->word, memory_order_relaxed);
+
+	atomic_store_explicit(&p->word, (word & ~STATE_MASK) | to, memory_order_release);
 }
 
 /* ---- work that is watched ------------------------------------------------------------------- */
@@ -146,7 +177,11 @@ static struct permission *get_free(struct permission_table *t)
 		unsigned at = (t->hint + i) % PERMISSION_SLOTS;
 		struct permission *p = &t->shared->slots[at];
 
-		if (state_of(p) != PERM_FREE || !change(p, PERM_FREE, PERM_TAKING))
+		uint32_t seen = permission_look(p);
+
+		/* Counted: whoever saw it before will not mistake what it holds next for that. */
+		if (permission_state(seen) != PERM_FREE ||
+		    !exchange(p, seen, ((seen + TAKEN_ONCE) & ~STATE_MASK) | PERM_TAKING))
 			continue;
 		t->hint = at;
 		return p;
@@ -168,7 +203,7 @@ unsigned permission_reserve(struct permission_table *t)
 		memset(&b->md[i], 0, sizeof(b->md[i]));
 		prepare(p, i);
 		b->slot[i] = permission_index(t, p);
-		atomic_store_explicit(&p->state, PERM_READING, memory_order_release);
+		set_state(p, PERM_READING);
 		t->bare &= t->bare - 1;
 	}
 	return PERMISSION_BATCH;
@@ -197,8 +232,7 @@ static unsigned parked_of_tree(const struct permission_table *t, uint32_t tree_i
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
 		const struct permission *p = &t->shared->slots[i];
 
-		n += atomic_load_explicit(&p->state, memory_order_relaxed) == PERM_PARKED &&
-		     p->tree_id == tree_id;
+		n += state_of(p) == PERM_PARKED && p->tree_id == tree_id;
 	}
 	return n;
 }
@@ -251,7 +285,7 @@ void permission_release(struct permission_table *t, struct permission *p)
 	/* deadline_ns tells a slot that was parked: the state is another by now either way. */
 	if (p->deadline_ns)
 		count_parked(t, -1);
-	atomic_store_explicit(&p->state, PERM_FREE, memory_order_release);
+	set_state(p, PERM_FREE);
 }
 
 uint64_t permission_next_deadline(const struct permission_table *t)
@@ -289,7 +323,7 @@ void permission_sweep(struct permission_table *t, void (*fn)(struct permission *
 	t->left_seen = left;
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
 		struct permission *p = &t->shared->slots[i];
-		uint32_t state = state_of(p);
+		enum permission_state state = state_of(p);
 
 		if (state == PERM_ANSWERED) {
 			permission_release(t, p);
@@ -307,9 +341,14 @@ unsigned permission_parked(const struct permission_table *t)
 
 /* ---- the guardian --------------------------------------------------------------------------- */
 
-bool permission_guard(struct permission *p, enum permission_state from)
+bool permission_guard(struct permission *p, uint32_t seen)
 {
-	return change(p, from, PERM_GUARDED);
+	return change_seen(p, seen, PERM_GUARDED);
+}
+
+void permission_keep(struct permission *p)
+{
+	set_state(p, PERM_GUARDED);
 }
 
 static void tell_left(struct permission_table *t)
@@ -319,7 +358,7 @@ static void tell_left(struct permission_table *t)
 
 void permission_guarded(struct permission_table *t, struct permission *p)
 {
-	atomic_store_explicit(&p->state, PERM_ANSWERED, memory_order_release);
+	set_state(p, PERM_ANSWERED);
 	tell_left(t);
 }
 
@@ -337,12 +376,12 @@ struct permission *permission_put(struct permission_table *t, int group_fd,
 	p->tgid = md->pid;
 	p->tree_id = tree_id;
 	p->since_ns = since_ns;
-	atomic_store_explicit(&p->state, PERM_LEAVING, memory_order_release);
+	set_state(p, PERM_LEAVING);
 	return p;
 }
 
 void permission_leave(struct permission_table *t, struct permission *p)
 {
-	atomic_store_explicit(&p->state, PERM_LEFT, memory_order_release);
+	set_state(p, PERM_LEFT);
 	tell_left(t);
 }

@@ -63,7 +63,7 @@ enum permission_wrote {
 #define PERMISSION_SLOTS (PERMISSION_PARKED_MAX + 3 * PERMISSION_BATCH)
 
 struct permission {
-	_Atomic uint32_t state; /* enum permission_state */
+	_Atomic uint32_t word;  /* its state, and how often the slot was taken */
 	int event_fd;           /* in our descriptor table; the key of the kernel's answer */
 	int group_fd;           /* the fanotify group that asked */
 	pid_t tgid;
@@ -110,6 +110,13 @@ struct verdict_state {
 	/* What the guardian itself has read; entries are emptied before their descriptor is closed. */
 	struct fanotify_event_metadata guardian_md[PERMISSION_BATCH];
 };
+
+#define PERMISSION_STATE_BITS 4
+
+static inline enum permission_state permission_state(uint32_t word)
+{
+	return (enum permission_state)(word & ((1u << PERMISSION_STATE_BITS) - 1));
+}
 
 struct permission_table;
 
@@ -174,8 +181,15 @@ unsigned permission_index(const struct permission_table *t, const struct permiss
 
 struct permission *permission_slot(const struct permission_table *t, unsigned index);
 
-/* From this state to GUARDED: true when it is ours to answer now. */
-bool permission_guard(struct permission *p, enum permission_state from);
+/*
+ * A look at a slot, and from what was seen to GUARDED: true when it is ours to answer now. False when
+ * anything happened to it since that look, even if it is in the same state again: by then it may hold
+ * another event.
+ */
+uint32_t permission_look(const struct permission *p);
+bool permission_guard(struct permission *p, uint32_t seen);
+/* LEAVING → GUARDED, by who put it there. */
+void permission_keep(struct permission *p);
 /* It has been answered, and is no more ours: before the descriptor is closed. */
 void permission_guarded(struct permission_table *t, struct permission *p);
 /* Puts an event into a free slot: in LEAVING, for the guardian alone. NULL: there is none. */

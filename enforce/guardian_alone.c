@@ -38,15 +38,17 @@ static bool is_kept(const struct guardian *g, int fd)
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
 		const struct permission *p = permission_slot(g->c.permissions, i);
 
-		if (atomic_load(&p->state) == PERM_GUARDED && p->event_fd == fd)
+		if (permission_state(permission_look(p)) == PERM_GUARDED && p->event_fd == fd)
 			return true;
 	}
 	return false;
 }
 
+/* From the end: the lock of the run directory, which the next daemon waits for, is one of the first
+ * that were opened. */
 static void close_listed(const struct guardian *g)
 {
-	for (int fd = 0; fd < (int)sizeof(g->open_fds) * 8; fd++)
+	for (int fd = (int)sizeof(g->open_fds) * 8 - 1; fd >= 0; fd--)
 		if (g->open_fds[fd / 8] & 1 << fd % 8)
 			close(fd);
 }
@@ -81,7 +83,8 @@ static bool answer_all(struct guardian *g)
 static bool unanswered(const struct guardian *g)
 {
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++)
-		if (atomic_load(&permission_slot(g->c.permissions, i)->state) == PERM_GUARDED)
+		if (permission_state(permission_look(permission_slot(g->c.permissions, i))) ==
+		    PERM_GUARDED)
 			return true;
 	return false;
 }

@@ -108,7 +108,7 @@ static bool finish(struct guardian *g, struct permission *p)
 static bool is_filled(const struct fanotify_event_metadata *md)
 {
 	return md->event_len == sizeof(*md) && md->vers == FANOTIFY_METADATA_VERSION &&
-	       md->metadata_len == sizeof(*md) && md->mask && md->fd >= 0;
+	       md->metadata_len == sizeof(*md) && md->mask && md->fd > STDERR_FILENO;
 }
 
 /*
@@ -165,7 +165,7 @@ static void help_dead(struct guardian *g, struct permission *p)
 	/* Its number may have been closed already, unless we know that it was not. */
 	if (wrote == WROTE_NOT || wrote == WROTE_TRYING || wrote == WROTE_GUARDIAN)
 		close(p->event_fd);
-	atomic_store(&p->state, PERM_FREE);
+	permission_release(g->c.permissions, p);
 }
 
 static bool is_due(struct guardian *g, const struct permission *p, uint64_t since_ns,
@@ -187,22 +187,29 @@ static void copy_entry(struct guardian *g, struct permission *p,
 
 /* An event that was read into the batch and not noted. What is acted upon is a copy: the slot's
  * owner may go on, and fill the entry anew once the slot is not its own. */
-static void take_reading(struct guardian *g, struct permission *p, uint64_t now_ns, bool at_once)
+static void take_reading(struct guardian *g, struct permission *p, uint32_t seen, uint64_t now_ns,
+			 bool at_once)
 {
-	struct fanotify_event_metadata md = permission_batch(g->c.permissions)->md[p->entry];
+	struct fanotify_event_metadata md =
+		permission_batch(g->c.permissions)->md[p->entry % PERMISSION_BATCH];
+	struct seen_entry *last = &g->seen[p->entry % PERMISSION_BATCH];
+	bool whole = g->alone || (last->word == seen && !memcmp(&last->md, &md, sizeof(md)));
 	struct permission known = { .tgid = md.pid };
 
-	if (!is_filled(&md) || !is_due(g, &known, g->progress_ns, now_ns, at_once) ||
-	    !permission_guard(p, PERM_READING))
+	/* The kernel may be writing it right now: what has not changed for a look is whole. */
+	last->word = seen;
+	last->md = md;
+	if (!whole || !is_filled(&md) || !is_due(g, &known, g->progress_ns, now_ns, at_once) ||
+	    !permission_guard(p, seen))
 		return;
 	copy_entry(g, p, &md);
 	finish(g, p);
 }
 
-static void take(struct guardian *g, struct permission *p, enum permission_state from,
-		 uint64_t since_ns, uint64_t now_ns, bool at_once)
+static void take(struct guardian *g, struct permission *p, uint32_t seen, uint64_t since_ns,
+		 uint64_t now_ns, bool at_once)
 {
-	if (is_due(g, p, since_ns, now_ns, at_once) && permission_guard(p, from))
+	if (is_due(g, p, since_ns, now_ns, at_once) && permission_guard(p, seen))
 		finish(g, p);
 }
 
@@ -212,27 +219,28 @@ void guardian_look(struct guardian *g, uint64_t now_ns, bool late, bool at_once)
 
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
 		struct permission *p = permission_slot(g->c.permissions, i);
-		enum permission_state state = atomic_load(&p->state);
+		uint32_t seen = permission_look(p);
+		enum permission_state state = permission_state(seen);
 
 		used |= state == PERM_READ || state >= PERM_LEAVING || state == PERM_PARKED;
 		switch (state) {
 		case PERM_READING:
 			if (late)
-				take_reading(g, p, now_ns, at_once);
+				take_reading(g, p, seen, now_ns, at_once);
 			break;
 		case PERM_READ:
 			if (late)
-				take(g, p, state, p->since_ns, now_ns, at_once);
+				take(g, p, seen, p->since_ns, now_ns, at_once);
 			break;
 		case PERM_PARKED:
 			if (late)
-				take(g, p, state, p->deadline_ns - g->c.deadline_ns, now_ns, at_once);
+				take(g, p, seen, p->deadline_ns - g->c.deadline_ns, now_ns, at_once);
 			else if (now_ns >= p->deadline_ns + GUARDIAN_GRACE_NS &&
-				 permission_guard(p, state))
+				 permission_guard(p, seen))
 				finish(g, p);
 			break;
 		case PERM_LEFT:
-			take(g, p, state, p->since_ns + (late ? 0 : GUARDIAN_GRACE_NS), now_ns, at_once);
+			take(g, p, seen, p->since_ns + (late ? 0 : GUARDIAN_GRACE_NS), now_ns, at_once);
 			break;
 		case PERM_DECIDED:
 			if (g->alone)
@@ -243,7 +251,8 @@ void guardian_look(struct guardian *g, uint64_t now_ns, bool late, bool at_once)
 		case PERM_GUARDED:
 			/* Who claimed it before us died before it could say what. */
 			if (p->event_fd < 0)
-				copy_entry(g, p, &permission_batch(g->c.permissions)->md[p->entry]);
+				copy_entry(g, p, &permission_batch(g->c.permissions)->md[p->entry %
+										     PERMISSION_BATCH]);
 			finish(g, p);
 			break;
 		case PERM_ANSWERED:
@@ -251,7 +260,7 @@ void guardian_look(struct guardian *g, uint64_t now_ns, bool late, bool at_once)
 			if (!g->alone)
 				break;
 			g->c.recorder->withdrawn(g->c.recorder, permission_ticket(p));
-			atomic_store(&p->state, PERM_FREE);
+			permission_release(g->c.permissions, p);
 			break;
 		default:
 			break;
@@ -281,7 +290,7 @@ static void take_own(struct guardian *g, struct fanotify_event_metadata *md, uin
 		if (!at_once) {
 			permission_leave(g->c.permissions, p);
 		} else {
-			atomic_store(&p->state, PERM_GUARDED);
+			permission_keep(p);
 			finish(g, p);
 		}
 		return;
@@ -316,7 +325,7 @@ void guardian_inherit(struct guardian *g)
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
 		struct permission *p = permission_slot(g->c.permissions, i);
 
-		if (atomic_load(&p->state) != PERM_LEAVING)
+		if (permission_state(permission_look(p)) != PERM_LEAVING)
 			continue;
 		for (unsigned k = 0; k < PERMISSION_BATCH; k++)
 			if (md[k].fd == p->event_fd)

@@ -47,6 +47,10 @@ struct guardian {
 	bool slots_used; /* some were neither free nor reserved at the last look */
 	struct episode episode;
 	struct guardian_pending pending[PERMISSION_SLOTS];
+	struct seen_entry {
+		uint32_t word; /* of the slot */
+		struct fanotify_event_metadata md;
+	} seen[PERMISSION_BATCH]; /* entries as they were at the last look */
 	int conns[GUARDIAN_CONNS];
 	pid_t alive_pid; /* a member that was alive when last asked */
 	uint32_t alive_at;

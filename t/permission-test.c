@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +27,11 @@ static int tear_down(void **state)
 {
 	permission_table_free(*state);
 	return 0;
+}
+
+static enum permission_state state_of(const struct permission *p)
+{
+	return permission_state(permission_look(p));
 }
 
 /* An event that was read, in a slot; NULL when none is free. */
@@ -60,7 +66,7 @@ static void a_slot_holds_what_it_was_given(void **state)
 	struct permission *p = take(t, 5, 6, 700), *q;
 
 	assert_non_null(p);
-	assert_int_equal(p->state, PERM_READ);
+	assert_int_equal(state_of(p), PERM_READ);
 	assert_int_equal(p->group_fd, 5);
 	assert_int_equal(p->event_fd, 6);
 	assert_int_equal(p->tgid, 700);
@@ -129,7 +135,7 @@ static void what_is_claimed_is_not_parked(void **state)
 	assert_int_equal(permission_parked(t), 0);
 	permission_release(t, p);
 	assert_int_equal(permission_parked(t), 0);
-	assert_int_equal(p->state, PERM_FREE);
+	assert_int_equal(state_of(p), PERM_FREE);
 }
 
 static void limit_of_a_tree(void **state)
@@ -142,7 +148,7 @@ static void limit_of_a_tree(void **state)
 	more = take(t, 1, 2, 3);
 	assert_int_equal(permission_park(t, more, 1, 1000, VERDICT_BLOCK), -EBUSY);
 	/* Refused, it is as it was: somebody has to answer it now. */
-	assert_int_equal(more->state, PERM_READ);
+	assert_int_equal(state_of(more), PERM_READ);
 	assert_int_equal(more->deadline_ns, 0);
 	other = parked(t, 2, 1000);
 	answer(t, p[3]);
@@ -208,7 +214,7 @@ static void deadlines(void **state)
 	assert_int_equal(permission_next_deadline(t), 100);
 	permission_each_parked(t, 100, pass, &s);
 	assert_int_equal(s.n, 1);
-	assert_int_equal(first->state, PERM_FREE);
+	assert_int_equal(state_of(first), PERM_FREE);
 	assert_int_equal(permission_next_deadline(t), 200);
 
 	/* Waking once too early is allowed, too late is not. */
@@ -353,6 +359,187 @@ static void another_process_claims(void **state)
 	assert_false(permission_claim(p, VERDICT_ALLOW));
 }
 
+/* A decision the journal knows is told to it once, by whoever took the ticket. */
+static void a_ticket_is_taken_once(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission *p = take(t, 1, 2, 3);
+
+	assert_int_equal(permission_ticket(p), 0);
+	permission_decided(p, VERDICT_BLOCK, 4711);
+	assert_true(permission_guard(p, permission_look(p)));
+	assert_false(permission_claim(p, VERDICT_BLOCK));
+	assert_int_equal(atomic_load(&p->answer), VERDICT_BLOCK + 1);
+	assert_int_equal(permission_ticket(p), 4711);
+	assert_int_equal(permission_ticket(p), 0);
+}
+
+static void count_left(struct permission *p, void *arg)
+{
+	unsigned *n = arg;
+
+	assert_int_equal(state_of(p), PERM_READ);
+	assert_int_equal(p->event_fd, 77);
+	(*n)++;
+}
+
+/* What the guardian has read it leaves to the verdict thread; what it answered is freed by it. */
+static void what_is_left_is_taken_up(void **state)
+{
+	struct permission_table *t = *state;
+	const struct fanotify_event_metadata md = { .event_len = FAN_EVENT_METADATA_LEN, .fd = 77,
+						    .pid = 5 };
+	struct permission *p = permission_put(t, 1, &md, 9, 123), *q = take(t, 1, 2, 3);
+	unsigned n = 0;
+
+	assert_int_equal(state_of(p), PERM_LEAVING);
+	permission_sweep(t, count_left, &n);
+	assert_int_equal(n, 0);
+	permission_leave(t, p);
+	assert_true(permission_guard(q, permission_look(q)));
+	permission_guarded(t, q);
+	permission_sweep(t, count_left, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(state_of(q), PERM_FREE);
+	assert_true(p->token > 0);
+	permission_sweep(t, count_left, &n);
+	assert_int_equal(n, 1);
+	answer(t, p);
+}
+
+/* What was read and not noted is found in the batch; then the verdict thread lets it be. */
+static void an_event_that_was_not_noted_is_guarded(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission_batch *b = permission_batch(t);
+	struct permission *p;
+
+	assert_int_equal(permission_reserve(t), PERMISSION_BATCH);
+	p = permission_slot(t, b->slot[3]);
+	assert_int_equal(state_of(p), PERM_READING);
+	assert_int_equal(p->entry, 3);
+	b->md[3].event_len = FAN_EVENT_METADATA_LEN;
+	assert_true(permission_guard(p, permission_look(p)));
+	assert_null(permission_note(t, 3, 1, 1));
+	assert_int_equal(permission_reserve(t), PERMISSION_BATCH);
+	assert_int_equal(b->md[3].event_len, 0);
+	assert_ptr_not_equal(permission_slot(t, b->slot[3]), p);
+	assert_int_equal(state_of(p), PERM_GUARDED);
+}
+
+#define HAMMERED 40000
+
+struct hammered {
+	_Atomic uint32_t answered[HAMMERED + 1], told[HAMMERED + 1];
+	_Atomic uint32_t by_guardian, end;
+	bool ticket[HAMMERED + 1]; /* one was given */
+};
+
+/* The guardian's side, as fast as it can: takes whatever may be taken. */
+static void guard_all(struct permission_table *t, struct hammered *h)
+{
+	while (!atomic_load(&h->end))
+		for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
+			struct permission *p = permission_slot(t, i);
+			uint32_t seen = permission_look(p);
+			enum permission_state state = permission_state(seen);
+			const volatile struct fanotify_event_metadata *md =
+				&permission_batch(t)->md[p->entry % PERMISSION_BATCH];
+			bool filled = md->event_len;
+			uint64_t ticket;
+			int event, fd;
+
+			atomic_thread_fence(memory_order_acquire);
+			fd = md->fd;
+			if ((state != PERM_READING || !filled) && state != PERM_READ &&
+			    state != PERM_PARKED)
+				continue;
+			if (!permission_guard(p, seen))
+				continue;
+			event = state == PERM_READING ? fd : p->event_fd;
+			ticket = permission_ticket(p);
+			atomic_fetch_add(&h->answered[event], 1);
+			atomic_fetch_add(&h->by_guardian, 1);
+			if (ticket)
+				atomic_fetch_add(&h->told[ticket], 1);
+			permission_guarded(t, p);
+		}
+}
+
+static void handle(struct permission_table *t, struct hammered *h, unsigned entry)
+{
+	struct permission *p = permission_note(t, entry, 1, 1);
+	int event;
+
+	if (!p)
+		return;
+	event = p->event_fd;
+	if (event % 3 == 0)
+		permission_park(t, p, (uint32_t)event, 1000, VERDICT_ALLOW);
+	/* A ticket is the event's number, for every other one. */
+	h->ticket[event] = event % 2;
+	permission_decided(p, VERDICT_BLOCK, event % 2 ? (uint64_t)event : 0);
+	if (permission_claim(p, VERDICT_BLOCK)) {
+		atomic_fetch_add(&h->answered[event], 1);
+		if (event % 2)
+			atomic_fetch_add(&h->told[event], 1);
+		permission_release(t, p);
+	} else if (permission_ticket(p)) {
+		atomic_fetch_add(&h->told[event], 1); /* withdrawn */
+	}
+}
+
+/* Two processes, one table, tens of thousands of events: each is answered once, each ticket told
+ * once, and no slot is lost. */
+static void two_processes_answer_each_once(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission_batch *b = permission_batch(t);
+	struct hammered *h = mmap(NULL, sizeof(*h), PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	unsigned n = 0;
+	pid_t pid;
+
+	assert_ptr_not_equal(h, MAP_FAILED);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		guard_all(t, h);
+		_exit(0);
+	}
+	while (n < HAMMERED) {
+		unsigned room = permission_reserve(t), got = 0;
+
+		/* As the kernel does: entry by entry, its length first. */
+		while (got < room && got < 1 + n % PERMISSION_BATCH && n < HAMMERED) {
+			b->md[got].fd = (int)++n;
+			atomic_thread_fence(memory_order_release);
+			*(volatile uint32_t *)&b->md[got].event_len = FAN_EVENT_METADATA_LEN;
+			got++;
+		}
+		if (n % 7 == 0)
+			sched_yield();
+		for (unsigned i = 0; i < got; i++)
+			handle(t, h, i);
+		permission_sweep(t, count_left, &n);
+	}
+	atomic_store(&h->end, 1);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	permission_sweep(t, count_left, &n);
+	for (unsigned i = 1; i <= HAMMERED; i++) {
+		assert_int_equal(h->answered[i], 1);
+		assert_int_equal(h->told[i], h->ticket[i]);
+	}
+	print_message("# the guardian had %u of %u\n", h->by_guardian, HAMMERED);
+	assert_int_equal(permission_parked(t), 0);
+	assert_int_equal(permission_reserve(t), PERMISSION_BATCH);
+	for (unsigned i = 0, used = 0; i < PERMISSION_SLOTS; i++) {
+		used += state_of(permission_slot(t, i)) != PERM_FREE;
+		assert_true(used <= PERMISSION_BATCH);
+	}
+	munmap(h, sizeof(*h));
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -368,6 +555,10 @@ int main(void)
 		TEST(claimed_ones_are_passed_over),
 		TEST(two_race_and_one_wins),
 		TEST(another_process_claims),
+		TEST(a_ticket_is_taken_once),
+		TEST(what_is_left_is_taken_up),
+		TEST(an_event_that_was_not_noted_is_guarded),
+		TEST(two_processes_answer_each_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
