@@ -302,6 +302,8 @@ write_config() {
 
 # start_daemon ARGS…: starts oknekd (with write_config's file, unless the test wrote one) and waits
 # until it answers. What it prints is in $LOG. Fails when it exits or is not ready in time.
+# OKNEKD_UNDER: words of a program that becomes oknekd, as `nice` would.
+OKNEKD_UNDER=()
 start_daemon() {
 	local exe
 	exe=$(bin oknekd) && bin oknek >/dev/null || return
@@ -314,7 +316,8 @@ start_daemon() {
 	*" --rules"*) ;;
 	*) set -- "$@" --rules "$RULES" ;;
 	esac
-	ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1} "$exe" "$@" </dev/null >>"$LOG" 2>&1 &
+	ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1} \
+		"${OKNEKD_UNDER[@]}" "$exe" "$@" </dev/null >>"$LOG" 2>&1 &
 	DAEMON_PID=$!
 	local end=$((SECONDS + 30))
 	until oknek status >/dev/null 2>&1; do
