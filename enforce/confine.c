@@ -5,14 +5,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
@@ -30,6 +34,7 @@
 
 #define HELPER_MEMORY_BYTES (1ULL << 30) /* all patterns, 65,536 files, libraries of NSS */
 #define HELPER_FILES_MAX 1024
+#define PROGRAM_BYTES 32768 /* of BPF_MAXINSNS, 4,096 instructions of 8 bytes, what a pipe holds */
 
 /* Calls by name: what this libseccomp or this processor does not have is left out. */
 
@@ -166,7 +171,7 @@ static const struct list lists[CONFINE_LISTS] = {
 	},
 	[CONFINE_GUARDIAN] = {
 		{ CALLS_ANSWER CALLS_LIBC CALLS_SAY CALLS_GUARDIAN },
-		{ no_code, read_only, maps, terminals },
+		{ no_code, read_only, maps, terminals, tasks, own_name }, /* a child closes what may stall */
 	},
 	[CONFINE_ZYGOTE] = {
 		{ CALLS_ZYGOTE },
@@ -261,7 +266,40 @@ static void cleanup_filter(scmp_filter_ctx *ctx)
 		seccomp_release(*ctx);
 }
 
-int confine_calls(enum confine_list list, enum confine_refusal refusal)
+struct confine_program {
+	struct sock_fprog prog;
+	struct sock_filter code[];
+};
+
+/* libseccomp writes what it made to a descriptor. A pipe has room for it; a file would be subject to
+ * the limit of its size that helpers have. */
+static int export(scmp_filter_ctx ctx, struct confine_program **ret)
+{
+	_cleanup_free_ struct confine_program *p = malloc(sizeof(*p) + PROGRAM_BYTES);
+	_cleanup_close_ int from = -1, to = -1;
+	int fds[2], r;
+	ssize_t n;
+
+	if (!p)
+		return -ENOMEM;
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	from = fds[0];
+	to = fds[1];
+	r = seccomp_export_bpf(ctx, to);
+	if (r < 0)
+		return r;
+	n = read(from, p->code, PROGRAM_BYTES);
+	if (n <= 0 || n == PROGRAM_BYTES || n % (ssize_t)sizeof(p->code[0]))
+		return -E2BIG;
+	p->prog.len = (unsigned short)((size_t)n / sizeof(p->code[0]));
+	p->prog.filter = p->code;
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+int confine_prepare(enum confine_list list, enum confine_refusal refusal,
+		    struct confine_program **ret)
 {
 	_cleanup_(cleanup_filter) scmp_filter_ctx ctx = NULL;
 	int r;
@@ -271,9 +309,6 @@ int confine_calls(enum confine_list list, enum confine_refusal refusal)
 	ctx = seccomp_init(refusal == CONFINE_TRAP ? SCMP_ACT_TRAP : SCMP_ACT_ERRNO(ENOSYS));
 	if (!ctx)
 		return -ENOMEM;
-	/* Code of ours does not run on behalf of somebody else: no speculation is to be switched
-	 * off, which costs on every return. */
-	seccomp_attr_set(ctx, SCMP_FLTATR_CTL_SSB, 1);
 	seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
 	/* Its arguments cannot be seen; the C library makes threads by clone() without it, with all
@@ -281,7 +316,34 @@ int confine_calls(enum confine_list list, enum confine_refusal refusal)
 	if (refusal == CONFINE_TRAP)
 		seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	r = fill(ctx, &lists[list]);
-	return r < 0 ? r : seccomp_load(ctx);
+	return r < 0 ? r : export(ctx, ret);
+}
+
+/* Nobody else's code runs in here: no speculation is to be switched off, which costs on every
+ * return. */
+int confine_apply(const struct confine_program *p)
+{
+	if (!p)
+		return -EOPNOTSUPP;
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+		       &p->prog) < 0 ? -errno : 0;
+}
+
+void confine_program_free(struct confine_program *p)
+{
+	free(p);
+}
+
+int confine_calls(enum confine_list list, enum confine_refusal refusal)
+{
+	struct confine_program *p;
+	int r = confine_prepare(list, refusal, &p);
+
+	if (r < 0)
+		return r;
+	r = confine_apply(p);
+	confine_program_free(p);
+	return r;
 }
 
 static void limit(int resource, rlim_t to)

@@ -37,6 +37,14 @@ bool confine_available(void); /* false: built with one of these sanitizers */
  * OFF; -EINVAL: a kernel without; -errno. */
 int confine_calls(enum confine_list list, enum confine_refusal refusal);
 
+/* The same in two steps: what takes memory first, what may be done anywhere (async-signal-safe)
+ * later. NULL: nothing is refused. */
+struct confine_program;
+int confine_prepare(enum confine_list list, enum confine_refusal refusal,
+		    struct confine_program **ret);
+int confine_apply(const struct confine_program *p);
+void confine_program_free(struct confine_program *p);
+
 /*
  * Landlock, for this process: no file is written, made, removed or executed any more, none is read
  * but what names of users and processes are told by; descriptors that only stand for a path
@@ -54,6 +62,8 @@ uid_t confine_uid(enum confine_user user);
 /* For good: this process is that user, with these capabilities (bit per CAP_*) as far as it has
  * them, without groups. As the user that it is when it has no privilege. -errno. */
 int confine_become(enum confine_user user, uint64_t keep_caps);
+/* Of what it has, these capabilities alone, and no new privileges. Async-signal-safe. */
+int confine_caps(uint64_t keep_caps);
 /* Rather this process than another, when memory is out. Before the above. */
 void confine_expendable(void);
 

@@ -65,6 +65,17 @@ static int permitted_caps(uint64_t *ret)
 	return 0;
 }
 
+int confine_caps(uint64_t keep)
+{
+	uint64_t have = 0;
+	int r;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	r = permitted_caps(&have);
+	return r < 0 ? r : set_caps(have & keep);
+}
+
 int confine_become(enum confine_user user, uint64_t keep)
 {
 	uid_t uid = confine_uid(user);

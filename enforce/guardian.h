@@ -45,6 +45,9 @@ struct guardian_config {
 	int64_t (*kernel_tree)(void *arg, pid_t pid);
 	/* The first pid after `prev` (0: from the start) that the kernel has as a member; 0 none. */
 	pid_t (*kernel_next)(void *arg, pid_t prev);
+	/* Gives up what it does not need; NULL: nothing. In the new process, which may allocate nothing
+	 * and take no lock. */
+	void (*settle)(void *arg);
 	void *arg;
 	int members_fd; /* the kernel's map, -1 none: handed to the next daemon */
 	int wake_fd;    /* eventfd that makes the verdict thread look at its slots */

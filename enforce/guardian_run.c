@@ -199,6 +199,8 @@ void guardian_main(struct guardian *g)
 	mlockall(MCL_CURRENT | MCL_ONFAULT);
 	for (int i = 0; i < GUARDIAN_CONNS; i++)
 		g->conns[i] = -1;
+	if (g->c.settle)
+		g->c.settle(g->c.arg);
 	guardian_inherit(g);
 	start_ticking(g);
 	while (!atomic_load(&g->v->end))

@@ -12,7 +12,7 @@ in_private_mounts "$@"
 need_bin oknek oknekd plain_open atk_json
 
 field() { sed -n "s/^$2:[[:space:]]*//p" "$1/status"; }
-uid_of() { set -- $(field "$1" Uid); echo "$1 $2 $3"; }
+uid_of() { field "$1" Uid | awk '{ print $1, $2, $3 }'; }
 limit_of() { awk -v what="Max $2" 'index($0, what) == 1 { print $(NF - 1) }' "$1/limits"; }
 
 scene tmpfs && start_daemon || { fail "the scene"; done_testing; }
@@ -69,9 +69,13 @@ denied "and does its work" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
 # ---- what becomes of helpers -----------------------------------------------------------------
 
 kill_daemon
-ok "with the daemon killed no helper is left" \
-	wait_for 10 eval '! cat /proc/[0-9]*/comm 2>/dev/null | grep -qx "oknek-\(mark\|zygote\)" ||
-		[ -z "$(for p in $(daemon_pids); do grep -x "oknek-\(mark\|zygote\)" /proc/$p/comm; done)" ]'
+no_helper_left() {
+	local p
+	for p in $(daemon_pids); do
+		! grep -qxE 'oknek-(mark|zygote)' "/proc/$p/comm" 2>/dev/null || return
+	done
+}
+ok "with the daemon killed no helper is left" wait_for 10 no_helper_left
 scene_end
 
 # ---- nothing is missing ----------------------------------------------------------------------

@@ -79,6 +79,7 @@ struct daemon {
 	struct config *config;
 	bool memory_unlimited; /* RLIMIT_MEMLOCK */
 	uint64_t caps;         /* bit per CAP_* that is kept */
+	struct confine_program *guardian_calls; /* NULL: no list */
 	int calls_confined;    /* by seccomp: 0, -errno */
 	_Atomic int verdict_confined;
 	void *signal_stack, *verdict_signal_stack;
@@ -161,6 +162,7 @@ int daemon_start_verdicts(struct daemon *d);
 int daemon_signal_stack(void **ret);
 void daemon_signal_stack_free(void *stack);
 void daemon_catch_crashes(void);
+void daemon_catch_trap(void); /* in the guardian; async-signal-safe */
 /* Whatever hangs from here on, the process ends in ten seconds. */
 void daemon_stop_in_time(void);
 bool daemon_told_to_end(void); /* a signal that is not taken yet says so */
@@ -176,6 +178,9 @@ void daemon_watchdog_tick(struct daemon *d, uint64_t now_ns);
 /* daemon_privilege.c: before threads. */
 void daemon_raise_limits(struct daemon *d);
 void daemon_settle_log(void); /* for log_start() */
+/* What the guardian may; before it is started. Then, in its process: it keeps that alone. */
+void daemon_prepare_guardian(struct daemon *d);
+void daemon_settle_guardian(void *arg);
 int daemon_drop_privileges(struct daemon *d); /* -EPERM, said */
 void daemon_raise_priority(void);
 void daemon_ordinary_priority(void);

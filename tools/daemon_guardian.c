@@ -87,6 +87,7 @@ int daemon_guardian_start(struct daemon *d)
 		.defaults = d->defaults,
 		.recorder = journal_recorder(d->journal),
 		.own_record = own_record,
+		.settle = daemon_settle_guardian,
 		.arg = d,
 		.wake_fd = d->queue->done_fd,
 		.deadline_ns = d->config->deadline_ns,

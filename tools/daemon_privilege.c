@@ -59,12 +59,10 @@ void daemon_settle_log(void)
 	confine_calls(CONFINE_LOG, CONFINE_REFUSE);
 }
 
-int daemon_drop_privileges(struct daemon *d)
+static uint64_t caps_needed(const struct daemon *d)
 {
 	uint64_t keep = 0;
 
-	if (geteuid() != 0)
-		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 	if (d->fanotify)
 		keep |= d->fanotify->ops->caps;
 	if (d->feed)
@@ -72,6 +70,35 @@ int daemon_drop_privileges(struct daemon *d)
 	/* All of our memory is locked; a limit would let later allocations fail. */
 	if (!d->memory_unlimited)
 		keep |= 1ULL << CAP_IPC_LOCK;
+	return keep;
+}
+
+void daemon_prepare_guardian(struct daemon *d)
+{
+	int err = confine_prepare(CONFINE_GUARDIAN, d->opt.seccomp, &d->guardian_calls);
+
+	d->caps = caps_needed(d);
+	if (err < 0 && err != -EOPNOTSUPP)
+		log_warning("system calls of the guardian cannot be restricted: %s", strerror(-err));
+}
+
+void daemon_settle_guardian(void *arg)
+{
+	const struct daemon *d = arg;
+
+	/* It takes no signals; which call it was is to be said. */
+	if (d->opt.seccomp == CONFINE_TRAP)
+		daemon_catch_trap();
+	if (confine_caps(d->caps) == 0)
+		confine_apply(d->guardian_calls);
+}
+
+int daemon_drop_privileges(struct daemon *d)
+{
+	uint64_t keep = caps_needed(d);
+
+	if (geteuid() != 0)
+		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 	capng_clear(CAPNG_SELECT_BOTH);
 	for (int cap = 0; cap < 64; cap++)
 		if (keep & 1ULL << cap)

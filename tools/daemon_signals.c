@@ -67,6 +67,7 @@ static void on_crash(int sig, siginfo_t *info, void *context)
 	char thread[16] = "";
 
 	(void)context;
+	guardian_note_crash();
 	prctl(PR_GET_NAME, thread);
 	add(&l, "<2>oknekd: crashed: signal ");
 	add_number(&l, (unsigned long)sig);
@@ -132,6 +133,18 @@ void daemon_catch_crashes(void)
 	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
 		if (sigaction(fatal[i], &sa, NULL) < 0)
 			log_warning("signal %d: %s", fatal[i], strerror(errno));
+}
+
+void daemon_catch_trap(void)
+{
+	struct sigaction sa = { .sa_sigaction = on_crash,
+				.sa_flags = SA_SIGINFO | (int)SA_RESETHAND };
+	sigset_t trap;
+
+	sigaction(SIGSYS, &sa, NULL);
+	sigemptyset(&trap);
+	sigaddset(&trap, SIGSYS);
+	sigprocmask(SIG_UNBLOCK, &trap, NULL);
 }
 
 void daemon_stop_in_time(void)

@@ -172,6 +172,7 @@ static int start_threads(struct daemon *d)
 
 	/* The first guardian has its priority from the start, and no thread of ours beside it. */
 	if (d->fanotify) {
+		daemon_prepare_guardian(d);
 		err = daemon_guardian_start(d);
 		if (err)
 			return err;
@@ -305,6 +306,7 @@ void daemon_stop(struct daemon *d)
 	defaults_free(d->defaults);
 	ruleset_unref(d->rules);
 	loop_free(d->loop);
+	confine_program_free(d->guardian_calls);
 	if (d->process_lookup)
 		lookup_close(d->process_lookup);
 	if (d->mark_lookup)
