@@ -300,11 +300,10 @@ write_config() {
 	} >"$CONFIG"
 }
 
-# start_daemon ARGS…: starts oknekd (with write_config's file, unless the test wrote one) and waits
-# until it answers. What it prints is in $LOG. Fails when it exits or is not ready in time.
-# OKNEKD_UNDER: words of a program that becomes oknekd, as `nice` would.
+# launch_daemon ARGS…: starts oknekd (with write_config's file, unless the test wrote one). What it
+# prints is in $LOG. OKNEKD_UNDER: words of a program that becomes oknekd, as `nice` would.
 OKNEKD_UNDER=()
-start_daemon() {
+launch_daemon() {
 	local exe
 	exe=$(bin oknekd) && bin oknek >/dev/null || return
 	[ -e "$CONFIG" ] || write_config
@@ -319,7 +318,13 @@ start_daemon() {
 	ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1} \
 		"${OKNEKD_UNDER[@]}" "$exe" "$@" </dev/null >>"$LOG" 2>&1 &
 	DAEMON_PID=$!
+}
+
+# start_daemon ARGS…: launches it and waits until it answers. Fails when it exits or is not ready in
+# time.
+start_daemon() {
 	local end=$((SECONDS + 30))
+	launch_daemon "$@" || return
 	until oknek status >/dev/null 2>&1; do
 		if ! kill -0 "$DAEMON_PID" 2>/dev/null || [ $SECONDS -ge $end ]; then
 			diag "oknekd did not become ready:" "$(tail -n 20 "$LOG")"

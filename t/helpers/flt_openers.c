@@ -9,11 +9,11 @@
  *   flt_openers manager LOG SECRET NEIGHBOUR RATE STOP SOCKET
  *       the same in one thread, which also takes what is sent to the datagram SOCKET: as a service
  *       manager does, which reads nothing while it is itself held by an open
- *   flt_openers churn DIR STOP
- *       renames a file of its own in DIR to and fro
  *   flt_openers now
  *   flt_openers report LOG FROM TO
  *       what was begun from FROM to before TO (nanoseconds, as `now` prints them)
+ *   flt_openers slow LOG FROM TO MS
+ *       those of them that took longer
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -176,27 +176,6 @@ static int manager_socket(const char *path)
 	return fd;
 }
 
-static int churn(const char *dir, const char *stop)
-{
-	char a[4096], b[4096];
-	int fd;
-
-	snprintf(a, sizeof(a), "%s/churn.a", dir);
-	snprintf(b, sizeof(b), "%s/churn.b", dir);
-	fd = open(a, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return 2;
-	close(fd);
-	while (access(stop, F_OK) < 0) {
-		rename(a, b);
-		usleep(2000);
-		rename(b, a);
-		usleep(2000);
-	}
-	unlink(a);
-	return 0;
-}
-
 static int by_size(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -239,6 +218,24 @@ static int report(const char *log, uint64_t from, uint64_t to)
 	return 0;
 }
 
+static int slow(const char *log, uint64_t from, uint64_t to, uint64_t ms)
+{
+	struct log *l = map_log(log, O_RDONLY);
+	uint64_t n = atomic_load(&l->n);
+
+	for (uint64_t i = 0; i < n && i < SLOTS; i++) {
+		struct try *t = &l->tries[i];
+		uint64_t begin = atomic_load(&t->begin_ns), ns = atomic_load(&t->took_ns);
+
+		if (begin >= from && begin < to && (!ns || ns > ms * 1000000))
+			printf("%s after %llu ms, for %llu ms: %s\n", t->target ? "neighbour" : "secret",
+			       (unsigned long long)(begin - from) / 1000000,
+			       (unsigned long long)ns / 1000000,
+			       !ns ? "still waits" : t->error ? strerror(t->error) : "opened");
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 8 && !strcmp(argv[1], "open"))
@@ -247,13 +244,14 @@ int main(int argc, char **argv)
 	if (argc == 8 && !strcmp(argv[1], "manager"))
 		return run(argv[2], argv + 3, 1, (unsigned)atoi(argv[5]), argv[6],
 			   manager_socket(argv[7]));
-	if (argc == 4 && !strcmp(argv[1], "churn"))
-		return churn(argv[2], argv[3]);
 	if (argc == 2 && !strcmp(argv[1], "now")) {
 		printf("%llu\n", (unsigned long long)now_ns());
 		return 0;
 	}
 	if (argc == 5 && !strcmp(argv[1], "report"))
 		return report(argv[2], strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10));
+	if (argc == 6 && !strcmp(argv[1], "slow"))
+		return slow(argv[2], strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10),
+			    strtoull(argv[5], NULL, 10));
 	return 64;
 }
