@@ -37,17 +37,20 @@ int groups_set(struct group_cache *c, struct user_groups *u, const void *gids, s
 
 	if (len_bytes % sizeof(gid_t) || len_bytes > GROUPS_MAX * sizeof(gid_t))
 		return -EBADMSG;
-	u->known = true;
-	if (len_bytes == u->n * sizeof(gid_t) && !memcmp(u->gids ? u->gids : gids, gids, len_bytes))
-		return 0;
+	if (len_bytes == u->n * sizeof(gid_t) &&
+	    (!len_bytes || !memcmp(u->gids, gids, len_bytes)))
+		goto known;
 	copy = malloc(len_bytes + 1);
 	if (!copy)
 		return -ENOMEM;
-	memcpy(copy, gids, len_bytes);
+	if (len_bytes)
+		memcpy(copy, gids, len_bytes);
 	free(u->gids);
 	u->gids = copy;
 	u->n = len_bytes / sizeof(gid_t);
 	u->version = ++c->versions;
+known:
+	u->known = true;
 	return 0;
 }
 
