@@ -108,6 +108,10 @@ static void park(struct fanotify_source *s, struct event *ev, struct bus *b, uin
 
 	if (p->deadline_ns)
 		return; /* is parked already: it goes on waiting, for the same deadline */
+	if (s->resting) {
+		bus_expire(b, ev, on_timeout, BY_DEADLINE);
+		return;
+	}
 	if (permission_park(s->c.permissions, p, tree_id, p->since_ns + s->c.deadline_ns,
 			    on_timeout) < 0) {
 		s->fig.parked_refused++;
@@ -449,6 +453,17 @@ void fanotify_expire(struct source *base, struct bus *b, uint64_t now_ns)
 	struct recheck r = { (struct fanotify_source *)base, b, true };
 
 	permission_each_parked(r.s->c.permissions, now_ns, recheck_one, &r);
+}
+
+unsigned fanotify_rest(struct source *base, struct bus *b, bool rest)
+{
+	struct fanotify_source *s = (struct fanotify_source *)base;
+	unsigned n = permission_parked(s->c.permissions);
+
+	s->resting = rest;
+	if (rest)
+		fanotify_expire(base, b, UINT64_MAX);
+	return n;
 }
 
 /* An event that the guardian has read when we were late, and left to us. */

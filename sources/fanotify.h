@@ -68,6 +68,9 @@ bool fanotify_feed_restored(struct source *s, uint64_t gaps_seen, bool complete)
 /* Answers by deadline; next deadline in CLOCK_BOOTTIME ns, UINT64_MAX none. */
 uint64_t fanotify_next_deadline(const struct source *s);
 void fanotify_expire(struct source *s, struct bus *b, uint64_t now_ns);
+/* rest true: everything parked is answered with its default, and from here on whoever would be made
+ * to wait gets that at once. Returns how many were parked. */
+unsigned fanotify_rest(struct source *s, struct bus *b, bool rest);
 /* Answers everything parked with its default, and what is still queued by rule: before closing,
  * when marks are gone already. */
 void fanotify_finish(struct source *s, struct bus *b);

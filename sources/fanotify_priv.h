@@ -39,6 +39,7 @@ struct fanotify_source {
 	bool feed_gap;     /* the feed lost something, and no scan has made up for it */
 	bool no_room;      /* one did, but not all members found room in the table */
 	uint64_t feed_gaps;
+	bool resting; /* nobody is made to wait */
 	struct bus *bus; /* while dispatching */
 
 	struct parked parked[PERMISSION_SLOTS];

@@ -83,6 +83,7 @@ struct daemon {
 	int calls_confined;    /* by seccomp: 0, -errno */
 	_Atomic int verdict_confined;
 	void *signal_stack, *verdict_signal_stack;
+	uint64_t rest_until_ns, rest_slept_ns; /* 0: openers may be held */
 	struct daemon_watchdog {
 		uint64_t interval_ns; /* 0: nobody asked for it */
 		uint64_t due_ns, verdict_turns, control_turns;
@@ -166,6 +167,10 @@ void daemon_catch_trap(void); /* in the guardian; async-signal-safe */
 /* Whatever hangs from here on, the process ends in ten seconds. */
 void daemon_stop_in_time(void);
 bool daemon_told_to_end(void); /* a signal that is not taken yet says so */
+
+/* daemon_suspend.c. Main thread. */
+void daemon_suspend(struct daemon *d);
+void daemon_suspend_tick(struct daemon *d);
 
 /* daemon_notify.c: the service manager, without waiting. */
 void daemon_notify(const char *state);

@@ -203,6 +203,9 @@ static int serve(struct daemon *d, const sigset_t *signals)
 			reload(d);
 		daemon_mode_tick(d);
 		daemon_guardian_tick(d);
+		if (sig == SIGUSR1)
+			daemon_suspend(d);
+		daemon_suspend_tick(d);
 		daemon_watchdog_tick(d, clock_boottime_ns());
 		log_tell_dropped();
 		wake_followers(d, &last_seq);
@@ -220,6 +223,7 @@ static int run(struct daemon *d)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGUSR1);
 	sigaddset(&signals, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
