@@ -67,6 +67,10 @@ struct proctree;
  * reserved here, so that a full file system cannot hurt later. -errno.
  */
 int proctree_open(const char *path, struct proctree **ret);
+/* The same, but trees of which nobody was found stay until proctree_end_empty(): there may be
+ * members that the file does not know, born since, and somebody else does. */
+int proctree_open_kept(const char *path, struct proctree **ret);
+void proctree_end_empty(struct proctree *t);
 void proctree_close(struct proctree *t);
 /* Forgets the file as well: for a clean exit that ends all watching. */
 void proctree_unlink(struct proctree *t);

@@ -208,8 +208,6 @@ static int restore(struct proctree *t, int fd)
 	if (r < 0)
 		return r;
 	link_parents(t);
-	for (uint32_t i = 0; i < t->head->trees_high; i++)
-		table_end_if_empty(t, t->head->tree_id[i]);
 	return 0;
 }
 
@@ -280,7 +278,22 @@ static int table_new(const char *new_path, const char *path, const char boot_id[
 	return 0;
 }
 
+void proctree_end_empty(struct proctree *t)
+{
+	for (uint32_t i = 0; i < t->head->trees_high; i++)
+		table_end_if_empty(t, t->head->tree_id[i]);
+}
+
 int proctree_open(const char *path, struct proctree **ret)
+{
+	int r = proctree_open_kept(path, ret);
+
+	if (!r)
+		proctree_end_empty(*ret);
+	return r;
+}
+
+int proctree_open_kept(const char *path, struct proctree **ret)
 {
 	_cleanup_(table_free) struct proctree *t = NULL;
 	char new_path[PATH_MAX], boot_id[40] = "";

@@ -49,7 +49,12 @@ static bool is_kept(const struct guardian *g, int fd)
 static void close_listed(const struct guardian *g)
 {
 	for (int fd = (int)sizeof(g->open_fds) * 8 - 1; fd >= 0; fd--)
-		if (g->open_fds[fd / 8] & 1 << fd % 8)
+		/* The first three numbers are never an event's. */
+		if (!(g->open_fds[fd / 8] & 1 << fd % 8))
+			continue;
+		else if (fd <= STDERR_FILENO)
+			dup2(g->wake_fd, fd);
+		else
 			close(fd);
 }
 
@@ -69,15 +74,16 @@ static void close_others(struct guardian *g)
 		_exit(0);
 }
 
-static bool answer_all(struct guardian *g)
+/* How many events were there; all that a bounded number of reads gives. */
+static unsigned answer_all(struct guardian *g)
 {
 	uint64_t now_ns = clock_boottime_ns();
+	unsigned n, all = 0;
 
 	guardian_look(g, now_ns, true, true);
-	for (int i = 0; i < READS_MAX; i++)
-		if (!guardian_read(g, now_ns, true))
-			return false;
-	return true; /* there may be more */
+	for (int i = 0; i < READS_MAX && (n = guardian_read(g, now_ns, true)); i++)
+		all += n;
+	return all;
 }
 
 static bool unanswered(const struct guardian *g)
@@ -128,9 +134,10 @@ void guardian_alone(struct guardian *g)
 		for (int i = 0; i < GUARDIAN_CONNS; i++)
 			p[2 + i] = (struct pollfd){ .fd = g->conns[i], .events = POLLIN };
 		poll(p, ARRAY_SIZE(p), unanswered(g) ? RETRY_MS : LOOK_MS);
-		answer_all(g);
-		if (p[1].revents)
-			guardian_serve_accept(g);
+		/* What is there and cannot be had must not keep us spinning, at our priority. */
+		if ((!answer_all(g) && p[0].revents) ||
+		    (p[1].revents && !guardian_serve_accept(g)))
+			poll(NULL, 0, RETRY_MS);
 		for (int i = 0; i < GUARDIAN_CONNS; i++)
 			if (p[2 + i].revents)
 				guardian_serve(g, &g->conns[i]);

@@ -87,7 +87,7 @@ uint64_t guardian_note(struct guardian *g, const struct permission *p, uint32_t 
 void guardian_episode_record(struct guardian *g, const char *name, uint64_t now_ns);
 
 /* guardian_serve.c: the next daemon asks. */
-void guardian_serve_accept(struct guardian *g);
+bool guardian_serve_accept(struct guardian *g); /* false: nobody could be accepted */
 void guardian_serve(struct guardian *g, int *conn);
 
 /* What is said on the socket; messages are datagrams of exactly this. */

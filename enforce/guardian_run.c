@@ -149,8 +149,8 @@ static void wait_and_look(struct guardian *g)
 		start_ticking(g);
 	if (p[1].revents)
 		guardian_alone(g);
-	if (p[2].revents)
-		guardian_serve_accept(g);
+	if (p[2].revents && !guardian_serve_accept(g))
+		poll(NULL, 0, GUARDIAN_TICK_MS); /* it must not keep us spinning */
 	for (int i = 0; i < GUARDIAN_CONNS; i++)
 		if (p[4 + i].revents)
 			guardian_serve(g, &g->conns[i]);

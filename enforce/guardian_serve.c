@@ -22,18 +22,19 @@ static bool may_ask(struct guardian *g, int fd)
 	       !guardian_tree_of(g, peer.pid, &m);
 }
 
-void guardian_serve_accept(struct guardian *g)
+bool guardian_serve_accept(struct guardian *g)
 {
 	int fd = accept4(atomic_load(&g->v->listen_fd), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0)
-		return;
+		return false;
 	for (int i = 0; i < GUARDIAN_CONNS && may_ask(g, fd); i++)
 		if (g->conns[i] < 0) {
 			g->conns[i] = fd;
-			return;
+			return true;
 		}
 	close(fd);
+	return true;
 }
 
 static void reply(struct guardian *g, int fd, uint32_t op, int status)

@@ -32,6 +32,11 @@ static void track_all(void *arg)
 		fanotify_feed_gap(c->d->fanotify);
 }
 
+static void end_empty(void *arg)
+{
+	proctree_end_empty(((struct daemon *)arg)->tree);
+}
+
 static void note_gap(void *arg)
 {
 	fanotify_feed_gap(((struct daemon *)arg)->fanotify);
@@ -53,6 +58,7 @@ void daemon_resume_trees(struct daemon *d)
 	if (loop_call(d->loop, track_all, &track) < 0)
 		return;
 	adopted = daemon_guardian_adopt(d);
+	loop_call(d->loop, end_empty, d);
 	places = daemon_tree_places(d, &n);
 	if (!n)
 		return;
