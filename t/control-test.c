@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -525,6 +526,53 @@ static void test_membership_at_both_moments(void **state)
 	assert_non_null(strstr(became, "denied"));
 }
 
+/* From where the daemon looks, this peer has no pid: it is none that its pid namespace knows. No
+ * threads of ours run yet: they would not be in the child. */
+static void test_peer_of_a_foreign_pid_namespace(void **state)
+{
+	struct fixture f = { .dir = "/tmp/oknek-control.XXXXXX" };
+	int ready[2], over[2], st;
+	char ch;
+	pid_t pid;
+
+	(void)state;
+	if (getuid() != 0)
+		return;
+	assert_non_null(mkdtemp(f.dir));
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(over, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(over[1]);
+		if (unshare(CLONE_NEWPID) < 0)
+			_exit(2);
+		pid = fork();
+		if (pid == 0) {
+			if (open_control(&f, (gid_t)-1) < 0 || control_start(f.control) < 0 ||
+			    write(ready[1], "x", 1) != 1 || read(over[0], &ch, 1) != 0)
+				_exit(2);
+			control_close(f.control);
+			_exit(f.refused == 1 ? 0 : 1);
+		}
+		waitpid(pid, &st, 0);
+		_exit(WIFEXITED(st) ? WEXITSTATUS(st) : 3);
+	}
+	close(over[0]);
+	close(ready[1]);
+	if (read(ready[0], &ch, 1) == 1) {
+		expect(&f, "{\"cmd\":\"mode\"}\n", "denied");
+		expect(&f, "{\"cmd\":\"status\"}\n", "\"member\":true");
+	}
+	close(over[1]);
+	waitpid(pid, &st, 0);
+	assert_true(WIFEXITED(st));
+	/* 2: this host gives nobody a namespace. */
+	if (WEXITSTATUS(st) != 2)
+		assert_int_equal(WEXITSTATUS(st), 0);
+	close(ready[0]);
+	assert_int_equal(rmdir(f.dir), 0);
+}
+
 /* The one who connected is dead; whoever holds the socket has none of its rights. */
 static void test_socket_of_a_dead_process(void **state)
 {
@@ -720,6 +768,7 @@ static void test_bad_run_directories(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_peer_of_a_foreign_pid_namespace),
 		TEST(test_answers),
 		TEST(test_garbage),
 		TEST(test_nul_bytes_and_no_line_feed),
