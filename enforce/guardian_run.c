@@ -136,7 +136,8 @@ static void wait_and_look(struct guardian *g)
 	} else {
 		/* See permission_begin(): one of the two sees the other. */
 		atomic_store(&g->v->asleep, 1);
-		if (atomic_load(&g->v->busy) || atomic_load(&g->v->crashed))
+		if (atomic_load(&g->v->busy) || atomic_load(&g->v->crashed) ||
+		    atomic_load(&g->v->parked))
 			start_ticking(g);
 	}
 	for (int i = 0; i < GUARDIAN_CONNS; i++)
@@ -145,7 +146,8 @@ static void wait_and_look(struct guardian *g)
 	atomic_store(&g->v->asleep, 0);
 	if (p[0].revents)
 		wake_up(g);
-	if (p[0].revents || p[3].revents)
+	/* A ping of the main thread, or work that is done by now, is no reason to look. */
+	if (p[3].revents || atomic_load(&g->v->busy) || atomic_load(&g->v->crashed))
 		start_ticking(g);
 	if (p[1].revents)
 		guardian_alone(g);
