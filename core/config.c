@@ -89,9 +89,19 @@ static int read_mode(struct loading *l, const struct yaml_node *n)
 
 static int check_source(struct loading *l, const struct yaml_node *n, const char *key)
 {
+	/* Also those of later versions: they are reported as not here. */
+	static const char *const names[] = { "fanotify", "ebpf", "audit", "preload" };
+
+	if (!strncmp(n->scalar, "replay:", 7) && n->scalar[7])
+		return 0;
 	if (n->scalar[strcspn(n->scalar, ", \t")])
 		return wants(l, n, key, "one name per list item, as in [fanotify, ebpf]");
-	return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(n->scalar, names[i]))
+			return 0;
+	return yaml_fail(l->err, l->file, n->line,
+			 "%s: \"%.60s\" is no source: fanotify, ebpf, audit, preload or replay:FILE",
+			 key, n->scalar);
 }
 
 static int read_source(struct loading *l, const struct yaml_node *n)
@@ -168,6 +178,10 @@ static int read_fanotify(struct loading *l, const struct yaml_node *n)
 	v = err ? NULL : yaml_get(n, "only");
 	if (!v)
 		return err;
+	/* An empty list would read as "nowhere" and mean "everywhere". */
+	if (v->type == YAML_LIST && v->n == 0)
+		return wants(l, v, "fanotify.only", "a list of directories, or left out: then what the "
+			     "rules name is marked wherever it is");
 	err = read_strings(l, v, "fanotify.only", "a list of directories", check_dir, &roots);
 	if (err)
 		return err;
@@ -260,25 +274,42 @@ static int check_rule_key(struct loading *l, const struct yaml_node *n, const ch
 			 "\"%.60s\" in %s is not a rule: write R3 or R3/dotenv", s, what);
 }
 
-static int add_override(struct loading *l, const char *rule, enum verdict action)
+static void override_free(struct config_override *o)
 {
+	free(o->rule);
+	free(o->at.file);
+}
+
+static void reader_free(struct config_reader *r)
+{
+	free(r->rule);
+	free(r->exe);
+	free(r->at.file);
+}
+
+static int add_override(struct loading *l, const struct yaml_node *key, enum verdict action)
+{
+	struct config_override o = { strdup(key->scalar), action, { strdup(l->file), key->line } };
 	struct config *c = l->c;
 	struct config_override *grown;
 
+	if (!o.rule || !o.at.file) {
+		override_free(&o);
+		return no_memory(l);
+	}
 	for (size_t i = 0; i < c->n_overrides; i++)
-		if (!strcmp(c->overrides[i].rule, rule)) {
-			c->overrides[i].action = action;
+		if (!strcmp(c->overrides[i].rule, o.rule)) {
+			override_free(&c->overrides[i]);
+			c->overrides[i] = o;
 			return 0;
 		}
 	grown = reallocarray(c->overrides, c->n_overrides + 1, sizeof(*grown));
-	if (!grown)
+	if (!grown) {
+		override_free(&o);
 		return no_memory(l);
+	}
 	c->overrides = grown;
-	grown[c->n_overrides].action = action;
-	grown[c->n_overrides].rule = strdup(rule);
-	if (!grown[c->n_overrides].rule)
-		return no_memory(l);
-	c->n_overrides++;
+	grown[c->n_overrides++] = o;
 	return 0;
 }
 
@@ -301,7 +332,7 @@ static int read_rules(struct loading *l, const struct yaml_node *n)
 		action = v && v->type == YAML_SCALAR ? verdict_parse(v->scalar) : -EINVAL;
 		if (action < 0)
 			return wants(l, v ? v : n->items[i], "action", "block, warn or allow");
-		err = add_override(l, n->keys[i]->scalar, (enum verdict)action);
+		err = add_override(l, n->keys[i], (enum verdict)action);
 		if (err)
 			return err;
 	}
@@ -325,29 +356,25 @@ static void drop_readers(struct config *c, const char *rule)
 			c->readers[kept++] = c->readers[i];
 			continue;
 		}
-		free(c->readers[i].rule);
-		free(c->readers[i].exe);
+		reader_free(&c->readers[i]);
 	}
 	c->n_readers = kept;
 }
 
-static int add_reader(struct loading *l, const char *rule, const char *exe)
+static int add_reader(struct loading *l, const struct yaml_node *key, const char *exe)
 {
+	struct config_reader r = { strdup(key->scalar), strdup(exe),
+				   { strdup(l->file), key->line } };
 	struct config *c = l->c;
 	struct config_reader *grown = reallocarray(c->readers, c->n_readers + 1, sizeof(*grown));
 
-	if (!grown)
-		return no_memory(l);
-	c->readers = grown;
-	grown += c->n_readers;
-	grown->rule = strdup(rule);
-	grown->exe = strdup(exe);
-	if (!grown->rule || !grown->exe) {
-		free(grown->rule);
-		free(grown->exe);
+	if (grown)
+		c->readers = grown;
+	if (!grown || !r.rule || !r.exe || !r.at.file) {
+		reader_free(&r);
 		return no_memory(l);
 	}
-	c->n_readers++;
+	grown[c->n_readers++] = r;
 	return 0;
 }
 
@@ -369,7 +396,7 @@ static int read_readers(struct loading *l, const struct yaml_node *n)
 			return err;
 		drop_readers(l->c, n->keys[i]->scalar);
 		for (size_t k = 0; exes && exes[k]; k++) {
-			err = add_reader(l, n->keys[i]->scalar, exes[k]);
+			err = add_reader(l, n->keys[i], exes[k]);
 			if (err)
 				return err;
 		}
@@ -551,11 +578,9 @@ void config_free(struct config *c)
 	free_strings(c->mark_roots);
 	free(c->group);
 	for (size_t i = 0; i < c->n_overrides; i++)
-		free(c->overrides[i].rule);
-	for (size_t i = 0; i < c->n_readers; i++) {
-		free(c->readers[i].rule);
-		free(c->readers[i].exe);
-	}
+		override_free(&c->overrides[i]);
+	for (size_t i = 0; i < c->n_readers; i++)
+		reader_free(&c->readers[i]);
 	free(c->overrides);
 	free(c->readers);
 	free(c);

@@ -8,20 +8,28 @@
 #define DEADLINE_DEFAULT_NS 1000000000ULL
 #define DEADLINE_MAX_NS 10000000000ULL
 
+/* Where something was said, for whoever finds out later that it cannot be meant. */
+struct config_place {
+	char *file;
+	unsigned line;
+};
+
 struct config_override {
 	char *rule; /* "R3" or "R3/dotenv" */
 	enum verdict action;
+	struct config_place at;
 };
 
 /* One line of `readers:`: this executable may read what the rule protects. Shipped off (none). */
 struct config_reader {
 	char *rule; /* "R3/aws" */
 	char *exe;  /* absolute path; counts only if owned by root and not group- or world-writable */
+	struct config_place at;
 };
 
 struct config {
 	enum mode mode;          /* mode: observe | enforce; default observe */
-	char **sources;          /* source: [fanotify]; NULL-ended; empty: all that work */
+	char **sources;          /* source: [fanotify]; names that exist; empty: all that work */
 	bool recognise;          /* agents.recognise: true | false; default true */
 	uint64_t deadline_ns;    /* deadline: 1s; at most 10s */
 	enum verdict on_timeout; /* on_timeout: deny | allow; default deny (members only) */

@@ -19,6 +19,8 @@ struct rules_error {
 struct rules_override {
 	const char *rule; /* "R3" or "R3/dotenv" */
 	enum verdict action;
+	const char *file; /* where it is said, for messages; NULL not known */
+	unsigned line;
 };
 
 /* A file of rules in memory, of a pack. */

@@ -247,11 +247,10 @@ static int check_unique(struct building *b)
 static int override_refused(struct building *b, const struct rules_override *o,
 			    const struct compiled *c, const char *why)
 {
-	snprintf(b->err->text, sizeof(b->err->text),
-		 "rules: %.80s: action %s is refused, rule %s%s%s %s (%.160s:%u)", o->rule,
-		 verdict_name(o->action), c->rule.id, *c->rule.part ? "/" : "", c->rule.part, why,
-		 c->rule.file, c->rule.line);
-	return -EINVAL;
+	return yaml_fail(b->err->text, o->file ? o->file : "rules", o->line,
+			 "%.80s: action %s is refused, rule %s%s%s %s (%.160s:%u)", o->rule,
+			 verdict_name(o->action), c->rule.id, *c->rule.part ? "/" : "", c->rule.part,
+			 why, c->rule.file, c->rule.line);
 }
 
 /* Applies o to the rules it names: all parts of an id, or one. */
@@ -276,12 +275,10 @@ static int apply_override(struct building *b, const struct rules_override *o, bo
 			return override_refused(b, o, c, "does not have it in its options");
 		c->rule.action = o->action;
 	}
-	if (!found) {
-		snprintf(b->err->text, sizeof(b->err->text),
-			 "rules: %.80s: there is no such rule; `oknek rules list` shows them",
-			 o->rule);
-		return -EINVAL;
-	}
+	if (!found)
+		return yaml_fail(b->err->text, o->file ? o->file : "rules", o->line,
+				 "%.80s: there is no such rule; `oknek rules list` shows them",
+				 o->rule);
 	return 0;
 }
 

@@ -61,6 +61,10 @@ done <<-'END'
 	deadline out of bounds|deadline: 1h
 	deadline that is none|deadline: soon
 	on_timeout that is none|on_timeout: maybe
+	a source that is none|source: [foo]
+	nowhere and everywhere|fanotify: {only: []}
+	an override of no rule|mode: enforce\nrules:\n  X999: {action: warn}
+	a reader of no rule|mode: enforce\nreaders:\n  X999: [/usr/bin/true]
 	a missing directory|mode: enforce\nfanotify: {only: ["/nonexistent/oknek"]}
 	a relative directory|fanotify: {only: ["home"]}
 	two values for one key|mode: enforce\nmode: observe

@@ -107,6 +107,10 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		{ "source: [fanotify,'']", "f:1: source must be a list of source names, as in [fanotify]" },
 		{ "source: 'fanotify,ebpf'",
 		  "f:1: source must be one name per list item, as in [fanotify, ebpf]" },
+		{ "source: [fanotify, foo]", "f:1: source: \"foo\" is no source: fanotify, ebpf, audit, "
+					     "preload or replay:FILE" },
+		{ "source: ['replay:']", "f:1: source: \"replay:\" is no source: fanotify, ebpf, audit, "
+					 "preload or replay:FILE" },
 		{ "agents: true", "f:1: agents must be a map with the keys recognise" },
 		{ "agents: { recognize: true }",
 		  "f:1: unknown key \"recognize\" in agents; allowed: recognise" },
@@ -115,6 +119,9 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		{ "deadline: 11s", "f:1: deadline must be a time like 500ms or 1s, at most 10s" },
 		{ "deadline: 0s", "f:1: deadline must be a time like 500ms or 1s, at most 10s" },
 		{ "on_timeout: block", "f:1: on_timeout must be deny or allow" },
+		{ "fanotify:\n  only: []",
+		  "f:2: fanotify.only must be a list of directories, or left out: then what the rules "
+		  "name is marked wherever it is" },
 		{ "fanotify: { only: [home] }",
 		  "f:1: fanotify.only: \"home\" is not an absolute path: begin with /" },
 		{ "fanotify:\n  only:\n  - /tmp\n  - /nonexistent/x\n",

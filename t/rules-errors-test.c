@@ -341,18 +341,19 @@ static void overrides_need_leave(void **state)
 		struct rules_override o;
 		const char *want;
 	} cases[] = {
-		{ { "R3", VERDICT_WARN }, "loaded" },
-		{ { "R3/b", VERDICT_ALLOW }, "loaded" },
-		{ { "R3", VERDICT_ALLOW }, "rules: R3: action allow is refused, rule R3/a does not have "
-					   "it in its options (f:1)" },
-		{ { "R3/c", VERDICT_WARN },
-		  "rules: R3/c: there is no such rule; `oknek rules list` shows them" },
-		{ { "R", VERDICT_WARN },
+		{ { "R3", VERDICT_WARN, "c", 7 }, "loaded" },
+		{ { "R3/b", VERDICT_ALLOW, "c", 7 }, "loaded" },
+		{ { "R3", VERDICT_ALLOW, "c", 7 },
+		  "c:7: R3: action allow is refused, rule R3/a does not have it in its options (f:1)" },
+		{ { "R3/c", VERDICT_WARN, "c", 8 },
+		  "c:8: R3/c: there is no such rule; `oknek rules list` shows them" },
+		{ { "R", VERDICT_WARN, NULL, 0 },
 		  "rules: R: there is no such rule; `oknek rules list` shows them" },
-		{ { "R4", VERDICT_WARN },
-		  "rules: R4: action warn is refused, rule R4 is not configurable (f:17)" },
+		{ { "R4", VERDICT_WARN, "c", 9 },
+		  "c:9: R4: action warn is refused, rule R4 is not configurable (f:17)" },
 	};
-	const struct rules_override both[] = { { "R3/b", VERDICT_ALLOW }, { "R3", VERDICT_WARN } };
+	const struct rules_override both[] = { { "R3/b", VERDICT_ALLOW, NULL, 0 },
+					       { "R3", VERDICT_WARN, NULL, 0 } };
 	struct rules_config c = { .n_overrides = 1 };
 	struct rules_error err;
 	struct ruleset *rs;

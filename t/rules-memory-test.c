@@ -70,7 +70,7 @@ static const char rule[] =
 
 static void rules_without_memory(void **state)
 {
-	const struct rules_override override = { "X1", VERDICT_WARN };
+	const struct rules_override override = { .rule = "X1", .action = VERDICT_WARN };
 	const struct rules_config c = { .mechanisms = FANOTIFY, .overrides = &override,
 					.n_overrides = 1 };
 	struct ruleset *rs = NULL;

@@ -133,8 +133,10 @@ static bool rules_of_files(struct doctor *d, const struct config *config, struct
 	if (!ov)
 		return false;
 	for (size_t i = 0; config && i < config->n_overrides; i++)
-		ov[i] = (struct rules_override){ .rule = config->overrides[i].rule,
-						 .action = config->overrides[i].action };
+		ov[i] = (struct rules_override){ config->overrides[i].rule,
+						 config->overrides[i].action,
+						 config->overrides[i].at.file,
+						 config->overrides[i].at.line };
 	c.overrides = ov;
 	c.n_overrides = config ? config->n_overrides : 0;
 	r = ruleset_load(&c, &rs, err);

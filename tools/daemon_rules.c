@@ -33,8 +33,8 @@ static int check_readers(const struct daemon *d, const struct ruleset *rs, struc
 		if (found)
 			continue;
 		snprintf(err->text, sizeof(err->text),
-			 "%s: readers: there is no rule %s; oknek rules lists them", d->opt.config,
-			 name);
+			 "%s:%u: readers: there is no rule %s; oknek rules lists them",
+			 d->config->readers[i].at.file, d->config->readers[i].at.line, name);
 		return -EINVAL;
 	}
 	return 0;
@@ -118,7 +118,9 @@ int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error
 		return -ENOMEM;
 	for (size_t i = 0; i < d->config->n_overrides; i++)
 		ov[i] = (struct rules_override){ d->config->overrides[i].rule,
-						 d->config->overrides[i].action };
+						 d->config->overrides[i].action,
+						 d->config->overrides[i].at.file,
+						 d->config->overrides[i].at.line };
 	c.overrides = ov;
 	c.n_overrides = d->config->n_overrides;
 	r = ruleset_load(&c, &rs, err);
