@@ -78,18 +78,24 @@ static json_t *peer_json(const struct control_peer *p)
 			 p->member);
 }
 
+/* What the operator typed, where the socket has another word for it. */
+static const char *typed(const char *cmd)
+{
+	return strcmp(cmd, "reload") ? cmd : "update";
+}
+
 void daemon_refused(void *arg, const struct control_peer *peer, const char *cmd, uint64_t more)
 {
 	daemon_own_record(arg, "O2", "refused",
-			  json_pack("{s:s, s:o, s:I}", "command", cmd, "caller", peer_json(peer),
+			  json_pack("{s:s, s:o, s:I}", "command", typed(cmd), "caller", peer_json(peer),
 				    "more", (json_int_t)more));
 }
 
 static void operator_act(struct daemon *d, const struct control_peer *peer, const char *cmd,
 			 json_t *detail)
 {
-	daemon_own_record(d, "O2", cmd,
-			  json_pack("{s:s, s:o, s:o}", "command", cmd, "caller", peer_json(peer),
+	daemon_own_record(d, "O2", typed(cmd),
+			  json_pack("{s:s, s:o, s:o}", "command", typed(cmd), "caller", peer_json(peer),
 				    "detail", detail ? detail : json_object()));
 }
 

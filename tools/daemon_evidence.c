@@ -10,6 +10,7 @@
 
 #define FRESH_MS 500 /* a verdict of a moment ago should be found */
 #define WHY_LIMIT 20
+#define WHY_LOOKED 500
 
 static char *db_path(const struct daemon *d)
 {
@@ -162,14 +163,27 @@ static json_t *readers_line(const char *id, const char *part, const char *exe)
 
 struct why {
 	json_t *items;
-	pid_t pid;
+	char session[40]; /* of the asker's own tree, "" all */
 };
+
+/* Whose tree the asker is in. Another agent's denials are none of its business, and would be taken
+ * for its own. */
+static void own_session(struct daemon *d, pid_t pid, char session[40])
+{
+	uint32_t id = proctree_peek(d->tree, pid);
+	size_t n;
+	_cleanup_free_ struct tree_brief *trees = daemon_trees(d, &n);
+
+	for (size_t i = 0; trees && id && i < n; i++)
+		if (trees[i].id == id)
+			snprintf(session, 40, "%s", trees[i].session);
+}
 
 static int why_record(void *arg, uint64_t seq, const char *text)
 {
 	struct why *w = arg;
 	json_t *r = json_loads(text, 0, NULL), *rule, *proc, *item;
-	const char *verdict, *id;
+	const char *verdict, *id, *session;
 
 	if (!r)
 		return 0;
@@ -177,7 +191,9 @@ static int why_record(void *arg, uint64_t seq, const char *text)
 	rule = json_object_get(r, "rule");
 	proc = json_object_get(r, "process");
 	id = json_string_value(json_object_get(rule, "id"));
-	if (!id || id[0] == 'O' || !refused_or_would(verdict)) {
+	session = json_string_value(json_object_get(json_object_get(r, "agent"), "session"));
+	if (!id || id[0] == 'O' || !refused_or_would(verdict) ||
+	    (w->session[0] && (!session || strcmp(session, w->session) != 0))) {
 		json_decref(r);
 		return 0;
 	}
@@ -192,6 +208,8 @@ static int why_record(void *arg, uint64_t seq, const char *text)
 				      json_string_value(json_object_get(proc, "exe"))));
 	if (item)
 		json_array_append_new(w->items, item);
+	if (json_array_size(w->items) > WHY_LIMIT)
+		json_array_remove(w->items, 0);
 	json_decref(r);
 	return 0;
 }
@@ -211,10 +229,14 @@ const char *daemon_cmd_why(void *arg, const struct control_peer *peer, const jso
 		json_decref(w.items);
 		return no_store(reply, -ENOMEM);
 	}
-	/* A member asks about its own uid's events, root in the tree too. */
+	/* A member asks about its own tree's events, root in the tree too. */
 	if (!peer->privileged) {
 		f.has_uid = true;
 		f.uid = peer->uid;
+	}
+	if (peer->member && d->tree) {
+		own_session(d, peer->pid, w.session);
+		f.limit = WHY_LOOKED; /* others' are passed over */
 	}
 	store_flush(d->store, FRESH_MS);
 	err = store_query(path, &f, why_record, &w);
