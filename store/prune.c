@@ -69,7 +69,7 @@ bool retention_is_signed(sqlite3_stmt *s, const uint8_t public[32])
 bool pruned_read(sqlite3_stmt *s, const uint8_t public[32], struct pruned *ret)
 {
 	_cleanup_(text_free) struct text t = {0};
-	bool types = sqlite3_column_type(s, 1) == SQLITE_INTEGER;
+	bool sound = sqlite3_column_type(s, 1) == SQLITE_INTEGER;
 	struct pruned p = {
 		.first = (uint64_t)sqlite3_column_int64(s, 0),
 		.last = (uint64_t)sqlite3_column_int64(s, 1),
@@ -77,14 +77,18 @@ bool pruned_read(sqlite3_stmt *s, const uint8_t public[32], struct pruned *ret)
 	};
 
 	for (int i = 2; i < 6; i++)
-		types = types && sqlite3_column_type(s, i) ==
+		sound = sound && sqlite3_column_type(s, i) ==
 					 (i == 4 ? SQLITE_INTEGER : SQLITE_TEXT);
+	/* Not what is left of something longer. */
+	sound = sound && sqlite3_column_bytes(s, 2) < (int)sizeof(p.prev) &&
+		sqlite3_column_bytes(s, 3) < (int)sizeof(p.hash) &&
+		sqlite3_column_bytes(s, 5) < (int)sizeof(p.why);
 	snprintf(p.prev, sizeof(p.prev), "%s", column_text(s, 2));
 	snprintf(p.hash, sizeof(p.hash), "%s", column_text(s, 3));
 	snprintf(p.why, sizeof(p.why), "%s", column_text(s, 5));
 	pruned_text(&t, &p);
 	*ret = p;
-	return types && is_signed(&t, s, 6, public);
+	return sound && is_signed(&t, s, 6, public);
 }
 
 int prune_retention_set(struct db *db, const char *rule, const char *part, uint64_t retain_s)

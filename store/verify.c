@@ -93,7 +93,12 @@ static int cross_gap(struct verifier *v, uint64_t seq)
 			   "records from %" PRIu64 " are missing: the signature of the "
 			   "checkpoint that says why does not match",
 			   v->next);
-	if (p.last < p.first || p.last >= seq || strcmp(p.prev, v->prev))
+	if (p.last >= seq && !strcmp(p.prev, v->prev))
+		return verify_bad(v, "altered", seq,
+				  "record %" PRIu64 ": is there, though records %" PRIu64
+				  " to %" PRIu64 " were removed, as is signed",
+				  seq, p.first, p.last);
+	if (p.last < p.first || strcmp(p.prev, v->prev))
 		return verify_bad(v, "altered", v->next,
 			   "records %" PRIu64 " to %" PRIu64 " are missing: the "
 			   "checkpoint beside them does not fit",
@@ -204,11 +209,15 @@ static int check_row(struct verifier *v, sqlite3_stmt *s)
 	const void *sig = sqlite3_column_blob(s, 2);
 	int r;
 
-	while (v->next < seq) {
+	while (v->next < seq && seq <= INT64_MAX) {
 		r = cross_gap(v, seq);
 		if (r)
 			return r;
 	}
+	if (seq < 1 || seq > INT64_MAX)
+		return verify_bad(v, "altered", v->next,
+				  "record %" PRIu64 ": before it is one with the number %lld",
+				  v->next, (long long)seq);
 	if (seq != v->next)
 		return verify_bad(v, "altered", seq, "record %" PRIu64 ": duplicated", seq);
 	/* As it was stored: text, and its bytes are what the signature is about. */
@@ -225,6 +234,8 @@ static int check_row(struct verifier *v, sqlite3_stmt *s)
 	record_hash(json, len, sig, v->prev);
 	v->next = seq + 1;
 	v->last_record = seq;
+	if (!v->first_record)
+		v->first_record = seq;
 	v->res->checked++;
 	check_tail(v, seq);
 	return 0;
@@ -318,12 +329,12 @@ static int check_heads(struct verifier *v, const struct store_head *head, int h,
 		return r;
 	}
 	if (h == -EBADMSG)
-		return verify_bad(v, "head", last,
+		return verify_bad(v, "head", last ? last : 1,
 			   "after record %" PRIu64 ": the signed head beside the database was "
 			   "altered, or is signed by another key",
 			   last);
 	if (h == -ENOENT && live && v->last_record)
-		return verify_bad(v, "head", last,
+		return verify_bad(v, "head", last ? last : 1,
 			   "after record %" PRIu64 ": the signed head beside the database is "
 			   "missing",
 			   last);

@@ -13,7 +13,7 @@ struct verifier {
 	struct store_verify_result *res;
 	uint64_t next; /* number that must come now */
 	char prev[RECORD_HASH_HEX + 1];
-	uint64_t last_record;
+	uint64_t first_record, last_record;
 	unsigned gaps_used;
 	struct pruned lost; /* the first gap that nobody knows the records of; first 0: none */
 	/* what the tail must agree with: (seq, hash), or seq 0 */
@@ -22,7 +22,7 @@ struct verifier {
 	bool tail_seen;
 	/* and what the database itself says of its end */
 	bool has_end, end_seen;
-	char meta_bad[48]; /* a row of it that does not hold */
+	char meta_bad[64]; /* "meta.KEY", a row of it that does not hold */
 	struct meta_end end;
 };
 

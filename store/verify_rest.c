@@ -30,38 +30,42 @@ int verify_check_gaps(struct verifier *v)
 	return step == SQLITE_DONE ? 0 : verify_sql_error(v);
 }
 
-/* Each is signed, and each rule that has records has one. */
+/* Each rule that has records has one, and each is signed. */
 int verify_check_retention(struct verifier *v)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *kept = NULL, *without = NULL;
 	int r, step;
 
 	r = verify_prepare(v,
-		    "SELECT " RETENTION_COLUMNS ",(SELECT min(seq) FROM events e WHERE"
-		    " e.rule=r.rule AND e.part=r.part) FROM retention r",
-		    &kept);
+			   "SELECT min(seq),rule,part FROM events e WHERE NOT EXISTS (SELECT 1"
+			   " FROM retention r WHERE r.rule=e.rule AND r.part=e.part)"
+			   " GROUP BY rule,part ORDER BY 1 LIMIT 1",
+			   &without);
 	if (!r)
 		r = verify_prepare(v,
-			    "SELECT min(seq),rule,part FROM events e WHERE NOT EXISTS (SELECT 1"
-			    " FROM retention r WHERE r.rule=e.rule AND r.part=e.part)"
-			    " GROUP BY rule,part ORDER BY 1 LIMIT 1",
-			    &without);
+				   "SELECT " RETENTION_COLUMNS ",(SELECT min(seq) FROM events e"
+				   " WHERE e.rule=r.rule AND e.part=r.part) FROM retention r",
+				   &kept);
 	if (r)
 		return r;
-	while ((step = sqlite3_step(kept)) == SQLITE_ROW)
-		if (!retention_is_signed(kept, v->public))
-			return verify_bad(v, "altered", (uint64_t)sqlite3_column_int64(kept, 4),
-				   "record %lld: retention of its rule %s/%s: signature does not "
-				   "match",
-				   (long long)sqlite3_column_int64(kept, 4),
-				   (const char *)sqlite3_column_text(kept, 0),
-				   (const char *)sqlite3_column_text(kept, 1));
-	if (step == SQLITE_DONE && (step = sqlite3_step(without)) == SQLITE_ROW)
+	if ((step = sqlite3_step(without)) == SQLITE_ROW)
 		return verify_bad(v, "altered", (uint64_t)sqlite3_column_int64(without, 0),
-			   "record %lld: retention of its rule %s/%s is missing",
-			   (long long)sqlite3_column_int64(without, 0),
-			   (const char *)sqlite3_column_text(without, 1),
-			   (const char *)sqlite3_column_text(without, 2));
+				  "record %lld: retention of its rule %s/%s is missing",
+				  (long long)sqlite3_column_int64(without, 0),
+				  (const char *)sqlite3_column_text(without, 1),
+				  (const char *)sqlite3_column_text(without, 2));
+	while (step == SQLITE_DONE && (step = sqlite3_step(kept)) == SQLITE_ROW) {
+		uint64_t seq = (uint64_t)sqlite3_column_int64(kept, 4);
+
+		if (!retention_is_signed(kept, v->public))
+			return verify_bad(v, "altered", seq ? seq : v->first_record,
+					  "record %" PRIu64 ": retention of rule %s/%s: signature "
+					  "does not match",
+					  seq ? seq : v->first_record,
+					  (const char *)sqlite3_column_text(kept, 0),
+					  (const char *)sqlite3_column_text(kept, 1));
+		step = SQLITE_DONE;
+	}
 	return step == SQLITE_DONE ? 0 : verify_sql_error(v);
 }
 
@@ -81,7 +85,8 @@ int verify_check_schema(struct verifier *v)
 		return r;
 	step = sqlite3_step(s);
 	if (step == SQLITE_ROW)
-		return verify_bad(v, "altered", 0, "the database has a %s %s that oknek did not put there",
+		return verify_bad(v, "altered", v->first_record ? v->first_record : 1,
+				  "the database has a %s %s that oknek did not put there",
 			   (const char *)sqlite3_column_text(s, 0),
 			   (const char *)sqlite3_column_text(s, 1));
 	return step == SQLITE_DONE ? 0 : verify_sql_error(v);
@@ -110,9 +115,9 @@ int verify_read_meta(struct verifier *v, int64_t *version)
 	if (r)
 		return r;
 	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
+		bool fits = meta_is_signed(s, v->public); /* types, before they are converted */
 		const char *key = (const char *)sqlite3_column_text(s, 0);
 		const char *value = (const char *)sqlite3_column_text(s, 1);
-		bool fits = key && value && meta_is_signed(s, v->public);
 
 		if (fits && !strcmp(key, "key"))
 			fits = !strcmp(value, v->res->key_fingerprint);
@@ -121,7 +126,7 @@ int verify_read_meta(struct verifier *v, int64_t *version)
 		else if (fits && !strcmp(key, "end"))
 			fits = v->has_end = !meta_end_parse(value, &v->end);
 		if (!fits) {
-			snprintf(v->meta_bad, sizeof(v->meta_bad), "%.40s", key ? key : "");
+			snprintf(v->meta_bad, sizeof(v->meta_bad), "meta.%.40s", key ? key : "");
 			return 0;
 		}
 		for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
@@ -130,7 +135,7 @@ int verify_read_meta(struct verifier *v, int64_t *version)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
 		if (!(seen & 1u << i))
-			snprintf(v->meta_bad, sizeof(v->meta_bad), "%s", wanted[i]);
+			snprintf(v->meta_bad, sizeof(v->meta_bad), "meta.%s", wanted[i]);
 	return step == SQLITE_DONE ? 0 : verify_sql_error(v);
 }
 
@@ -140,9 +145,9 @@ int verify_check_end(struct verifier *v)
 	uint64_t last = v->next - 1;
 
 	if (*v->meta_bad)
-		return verify_bad(v, "altered", last,
-			   "after record %" PRIu64 ": meta.%s was altered or removed", last,
-			   v->meta_bad);
+		return verify_bad(v, "altered", last ? last : 1,
+				  "after record %" PRIu64 ": %s was altered or removed", last,
+				  v->meta_bad);
 	if (!v->has_end)
 		return 0;
 	if (v->end.seq > last)
