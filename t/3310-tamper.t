@@ -65,6 +65,7 @@ for table in $(sql "SELECT name FROM sqlite_schema WHERE type='table' ORDER BY n
 		[ "$table" != events ] || name=$row
 		for column in $columns; do
 			look="SELECT typeof($column),quote($column) FROM $table"
+			fresh
 			was=$(sql "$look" | tr -d '\0')
 			[ "$table" != events ] || [ "$column" != seq ] || name=
 			for value in NULL "''" 0 "$column+1" "$column||'x'" "'x'||$column" \
