@@ -40,6 +40,12 @@ ok "--check of the shipped rules" "$daemon" --check --config "$CONFIG" --run-dir
 	--state-dir "$STATE" --rules "$RULES"
 ok "--check touched nothing" eval '[ ! -e "$RUN/oknek.sock" ] && [ ! -e "$STATE/oknek.db" ]'
 
+rc=0
+timeout 10 "$daemon" --foreground "${base[@]}" --config "$CONFIG" --source=replay:/nonexistent/file \
+	>"$SCRATCH/out" 2>&1 || rc=$?
+is $rc 69 "events to replay that are not there"
+is "$(grep -c /nonexistent/file "$SCRATCH/out")" 1 "are named, once: $(tr -d '#\n' <"$SCRATCH/out")"
+
 says 78 "configuration that is not there" --check --config "$SCRATCH/nowhere.yaml" "${base[@]}"
 says 78 "rules that are not there" --check --config "$CONFIG" --rules "$SCRATCH/nowhere"
 says 78 "rules that are a file" --check --config "$CONFIG" --rules "$CONFIG"

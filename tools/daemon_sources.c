@@ -141,27 +141,30 @@ static void replay_line_bad(void *arg, const char *text)
 static int open_replay(struct daemon *d, const char *path)
 {
 	int err = replay_open(path, replay_line_bad, NULL, &d->replay);
+	char why[256];
 
 	if (err) {
-		log_error("%s: %s", path, strerror(-err));
-		refuse_source(d, "replay", strerror(-err));
+		snprintf(why, sizeof(why), "%.200s: %s", path, strerror(-err));
+		refuse_source(d, "replay", why);
 	}
 	return err;
 }
 
 int daemon_open_sources(struct daemon *d, const struct daemon_wanted *w)
 {
+	bool works;
+
 	if (w->replay)
 		open_replay(d, w->replay);
 	if (w->fanotify)
 		open_fanotify(d);
 	if (!d->enforcer && permissive_open(&d->enforcer) < 0)
 		return EXIT_UNAVAILABLE;
-	if (!d->fanotify && !d->replay) {
+	works = d->fanotify || d->replay;
+	if (!works)
 		log_error("no source works here");
-		for (unsigned i = 0; i < d->n_unavailable; i++)
-			log_error("%s: %s", d->unavailable[i].name, d->unavailable[i].why);
-		return EXIT_UNAVAILABLE;
-	}
-	return EXIT_DONE;
+	for (unsigned i = 0; i < d->n_unavailable; i++)
+		log_msg(works ? LOG_WARNING : LOG_ERROR, "%s: %s", d->unavailable[i].name,
+			d->unavailable[i].why);
+	return works ? EXIT_DONE : EXIT_UNAVAILABLE;
 }
