@@ -39,6 +39,18 @@ ok "without clang" in_tree all CLANG=clang-nowhere
 like "$(cat "$SCRATCH/out")" 'building without BPF' "it builds without BPF, and says so"
 ok "commands in full" in_tree all V=1 CFLAGS=-O1
 like "$(cat "$SCRATCH/out")" '-std=gnu17 .*-O1' "with V=1"
+if [ "$(id -u)" -eq 0 ]; then
+	printf '#!/bin/sh\n[ -x "$OKNEK_BUILD/oknek" ]\n' >"$tree/tools/demo.sh"
+	chmod +x "$tree/tools/demo.sh"
+	chown -R 65534:65534 "$tree" && chown -R 0:0 "$tree/build"
+	ok "as root, in somebody's tree, by sudo" env SUDO_UID=65534 SUDO_GID=65534 make -C "$tree" demo
+	is "$(find "$tree" -uid 0)" "" "what was built is theirs"
+	chown -R 0:0 "$tree"
+	ok "in a tree that is not the caller's" env SUDO_UID=65534 SUDO_GID=65534 make -C "$tree" demo
+	is "$(find "$tree" -uid 65534)" "" "nothing is given away"
+else
+	skip "as root" "not root"
+fi
 ok "clean" in_tree clean
 ok "removes all that was built" test ! -e "$tree/build"
 done_testing
