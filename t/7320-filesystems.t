@@ -130,6 +130,38 @@ fi
 stop_server "$MNT/dead"
 rm "$OWN_RULES/ssh.yaml"
 
+# ---- its own state directory, at the worst moment -----------------------------------------------
+
+# A thread of the daemon that is in the kernel for good keeps all of its descriptors open when it is
+# killed, and so the group for whose answers others wait: the guardian gives them.
+label="the state directory stands still, and the daemon is killed"
+if make_fs ext4 "$SCRATCH/state.ext4"; then
+	MNT=$SCRATCH/tmpfs.mnt
+	trap 'rc=$?; fsfreeze -u "$SCRATCH/state.ext4" 2>/dev/null; end_left_behind; (exit $rc); cleanup' EXIT
+	words=("${DAEMON[@]}")
+	STATE=$SCRATCH/state.ext4/oknek
+	daemon_words
+	ok "$label: the daemon starts" stuck_ready "${DAEMON[@]}"
+	ok "$label: frozen" fsfreeze -f "$SCRATCH/state.ext4"
+	goes_on "$label: before"
+	sleep 1
+	kill -KILL "$DAEMON_PID"
+	sleep 0.3
+	opens_fast "$label: after"
+	gets "$label: after: outside the tree it opens" \
+		timeout 10 "${OUTSIDE[@]}" "$(bin plain_open)" "$SECRET"
+	ok "$label: thawed" fsfreeze -u "$SCRATCH/state.ext4"
+	ok "$label: it is gone" wait_daemon
+	ok "$label: and all with it" wait_for 10 no_daemon_left
+	ok "$label: it starts again" stuck_ready "${DAEMON[@]}"
+	goes_on "$label: again"
+	ends "$label"
+	STATE=$SCRATCH/state
+	DAEMON=("${words[@]}")
+else
+	skip "$label" "no ext4"
+fi
+
 # ---- leases, as a stranger holds them, on what the daemon reads itself -------------------------
 
 label="a lease on the configuration and on a rule"
