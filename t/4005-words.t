@@ -104,8 +104,8 @@ ok "a database" timeout 60 "$(bin oknekd)" --foreground --run-dir "$SCRATCH/run2
 db=$STATE/oknek.db
 is "$(oknek verify "$db" | sed -n 1p)" "verified     1 record, none altered, removed or reordered" "verified"
 echo nonsense >"$SCRATCH/key"
-is "$(err verify --key "$SCRATCH/key" "$db")" \
-	"oknek: cannot verify $db: $SCRATCH/key holds no public key" "a key that is none"
+is "$(oknek verify --key "$SCRATCH/key" "$db" | sed -n 1p)" \
+	"BROKEN       record 1: cannot be verified, $SCRATCH/key holds no public key" "a key that is none"
 mv "$STATE/host.pub" "$STATE/gone.pub"
 is "$(err verify "$db")" \
 	"oknek: cannot verify $db: its key $STATE/host.pub: No such file or directory" "a key that is not there"

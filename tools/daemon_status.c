@@ -144,6 +144,8 @@ static json_t *warnings(const struct daemon *d, const struct snapshot *s,
 		json_array_append_new(list, json_string(d->feed_why));
 	if (!st->ok)
 		json_array_append_new(list, json_sprintf("evidence is not being stored: %s", st->why));
+	if (st->incident[0])
+		json_array_append_new(list, json_sprintf("evidence: %s", st->incident));
 	if (s->fig.feed_gap)
 		json_array_append_new(list, json_string("the process feed lost something: who is "
 							"watched is being looked up"));
