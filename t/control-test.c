@@ -66,16 +66,21 @@ static const char *run_slow(void *arg, const struct control_peer *peer, const js
 	return NULL;
 }
 
-/* Sends `count` items, or as many as are taken. */
+/* Sends `count` items, of `pad` bytes and more, or as many as are taken. */
 static const char *run_items(void *arg, const struct control_peer *peer, const json_t *req,
 			     struct control_reply *r)
 {
 	json_int_t count = json_integer_value(json_object_get(req, "count"));
+	int pad = (int)json_integer_value(json_object_get(req, "pad"));
 
 	(void)arg, (void)peer;
-	for (json_int_t i = 0; i < count; i++)
-		if (r->item(r, json_pack("{s:I}", "n", i)) < 0)
+	for (json_int_t i = 0; i < count; i++) {
+		char text[8192];
+
+		snprintf(text, sizeof(text), "{\"n\":%d,\"pad\":\"%*s\"}", (int)i, pad % 8000, "");
+		if (pad ? r->item_text(r, text) < 0 : r->item(r, json_pack("{s:I}", "n", i)) < 0)
 			return "failed";
+	}
 	if (r->item_text(r, "{\"a\":\n1}") != -EINVAL ||
 	    r->item_text(r, "{ \"verbatim\" :1.50}") < 0)
 		return "failed";
@@ -380,7 +385,7 @@ static void test_one_that_does_not_read(void **state)
 	const struct timespec pause = { .tv_sec = 2 };
 	_cleanup_free_ char *got = NULL;
 
-	assert_int_equal(send(fd, "{\"cmd\":\"items\",\"count\":300000}\n", 31, 0), 31);
+	assert_int_equal(send(fd, "{\"cmd\":\"items\",\"count\":30000,\"pad\":4000}\n", 41, 0), 41);
 	expect(f, "{\"cmd\":\"status\"}\n", "\"ok\":true");
 	nanosleep(&pause, NULL);
 	got = drain(fd);
@@ -687,7 +692,8 @@ static void test_members_hold_no_worker(void **state)
 
 	f->member = getpid();
 	fd = dial(f);
-	assert_int_equal(send(fd, "{\"cmd\":\"member-items\",\"count\":300000}\n", 38, 0), 38);
+	assert_int_equal(send(fd, "{\"cmd\":\"member-items\",\"count\":30000,\"pad\":4000}\n", 48,
+			      0), 48);
 	expect(f, "{\"cmd\":\"status\"}\n", "\"ok\":true");
 	assert_in_range(now_ms() - start, 0, 1100);
 	close(fd);
