@@ -173,7 +173,8 @@ static bool is_due(struct guardian *g, const struct permission *p, uint64_t sinc
 {
 	struct member m;
 
-	return at_once || now_ns >= since_ns + g->c.deadline_ns ||
+	/* What has been decided need not be waited for. */
+	return at_once || atomic_load(&p->answer) || now_ns >= since_ns + g->c.deadline_ns ||
 	       !guardian_tree_of(g, p->tgid, &m);
 }
 

@@ -41,7 +41,7 @@ if ! scene tmpfs || ! start_daemon --rules "$OWN_RULES"; then
 fi
 ok "there is a guardian" wait_for 5 has_guardian
 first=$(guardian)
-is "$(cat "/proc/$first/comm")" oknek-guardian "it has a name"
+ok "it has a name" wait_for 5 grep -qx oknek-guardian "/proc/$first/comm"
 is "$(status_get guardian.answered_members)" 0 "it has answered nobody"
 fds=$(find "/proc/$first/fd" "/proc/$DAEMON_PID/fd" -mindepth 1 -printf '%h\n' | sort | uniq -c | awk '{ print $1 }' | uniq | wc -l)
 is "$fds" 1 "it has the descriptors of the daemon"
@@ -98,10 +98,10 @@ ok "and that it answered meanwhile" wait_for 10 eval 'events --limit 0 | grep -q
 
 # --- born while there is no daemon: double fork, own session, parent gone
 # shellcheck disable=SC2016 # expanded by the member
-"${IN_TREE[@]}" bash -c 'until [ -e "$1/dead" ]; do sleep 0.02; done
+"${IN_TREE[@]}" bash -c 'touch "$1/up"; until [ -e "$1/dead" ]; do sleep 0.02; done
 	(setsid bash -c "$5" bash "$1" "$2" "$3" born &); (setsid bash -c "$5" bash "$1" "$2" "$3" born2 &)' \
 	bash "$WORK" "$(bin plain_open)" "$SECRET" "" "$keeps_trying" &
-ok "another tree" wait_for 10 status_is trees 2
+ok "another tree" wait_for 10 test -e "$WORK/up"
 old=$DAEMON_PID
 kill_daemon
 ok "dead again: the guardian stays" wait_for 5 alone "$old"
