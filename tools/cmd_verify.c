@@ -84,8 +84,8 @@ static int cannot_verify(const char *db, const char *key, int r)
 		beside = NULL;
 	if (!key)
 		key = beside ? beside : "host.pub";
-	if (r == -EBADMSG)
-		cli_error("cannot verify %s: %s holds no public key", db, key);
+	if (r == -EPROTO)
+		cli_error("cannot verify %s: it is of a newer oknek than this one", db);
 	else if (access(db, F_OK) == 0 && access(key, R_OK) < 0)
 		cli_error("cannot verify %s: its key %s: %s", db, key, strerror(-r));
 	else
