@@ -86,9 +86,10 @@ static void tick(struct guardian *g)
 		g->episode.since_ns = g->progress_ns;
 		atomic_fetch_add(&g->v->episodes, 1);
 	}
-	if (late)
+	/* As it was found: when it goes on, it is not stopped any more, and still late. */
+	if (late && !g->episode.why)
 		g->episode.why = why_late(g);
-	else
+	if (!late)
 		end_episode(g, now_ns);
 	if (late || g->slots_used || atomic_load(&g->v->parked))
 		guardian_look(g, now_ns, late, at_once);

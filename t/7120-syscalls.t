@@ -95,8 +95,13 @@ for type in tmpfs ext4; do
 	between "$SCRATCH/trace" "$fd" >"$SCRATCH/between"
 	diag "$(tail -n 1 "$SCRATCH/between")"
 	ok "$type: there were events" test "$(number events "$SCRATCH/between")" -ge 160
-	is "$(number answers "$SCRATCH/between")" "$(number events "$SCRATCH/between")" \
-		"$type: each was answered once"
+	# A thread that its tracer holds up for long is helped by the guardian, which reads some itself.
+	if status_is guardian.episodes 0; then
+		is "$(number answers "$SCRATCH/between")" "$(number events "$SCRATCH/between")" \
+			"$type: each was answered once"
+	else
+		skip "$type: each was answered once" "the guardian read some of them"
+	fi
 	is "$(number forbidden "$SCRATCH/between")" 0 "$type: no other call lies between"
 	[ "$(number forbidden "$SCRATCH/between")" = 0 ] || diag "$(cut -c 1-150 "$SCRATCH/between" | head -n 20)"
 	ok "$type: the daemon stops cleanly" stop_daemon
