@@ -14,7 +14,7 @@ feed=bpf
 [ -e build/sources/bpf/process.skel.h ] || feed=proc_connector
 for kernel in 6.1 6.12; do
 	rc=0
-	in_guest "$kernel" --kernel "$kernel" --env FEED=$feed t/guest/boots.sh rules/core \
+	in_guest "$kernel" --kernel "$kernel" --timeout 280 --env FEED=$feed t/guest/boots.sh rules/core \
 		"$BUILD/oknek:/payload/bin/oknek" "$BUILD/oknekd:/payload/bin/oknekd" \
 		/usr/bin/setpriv:/payload/bin/setpriv "$(bin plain_open):/payload/bin/plain_open" \
 		"$(bin double_fork):/payload/bin/double_fork" \

@@ -12,6 +12,6 @@ need_bin hammer
 need_guest kernel initramfs systemd
 
 ok "make install" installed "$SCRATCH/dest"
-in_guest systemd --root systemd --timeout 400 t/guest/systemd.sh t/guest/machine.sh \
+in_guest systemd --root systemd --timeout 500 t/guest/systemd.sh t/guest/machine.sh \
 	"$SCRATCH/dest:/" "$(bin hammer):/payload/bin/hammer" || fail "a guest with systemd"
 done_testing

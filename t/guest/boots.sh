@@ -19,7 +19,7 @@ from=$(now_ms)
 oknekd --foreground --source=fanotify --config /tmp/oknek.yaml --rules /payload/core \
 	>/tmp/log 2>&1 </dev/null &
 daemon=$!
-if wait_for 60 oknek status; then pass "the daemon answers"; else
+if wait_for 120 oknek status; then pass "the daemon answers"; else
 	fail "the daemon answers" "$(tail -n 20 /tmp/log)"
 	done_testing
 fi
