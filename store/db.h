@@ -102,7 +102,7 @@ int prune_retention_set(struct db *db, const char *rule, const char *part, uint6
 struct pruned {
 	uint64_t first, last;
 	char prev[RECORD_HASH_HEX + 1], hash[RECORD_HASH_HEX + 1];
-	int64_t time_ns;
+	int64_t time_ns; /* of retention and size: how new they were; else when it was signed */
 	char why[16]; /* retention, size; aside: in a file beside; lost: nobody knows where */
 };
 

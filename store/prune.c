@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -149,6 +150,8 @@ static int join(struct db *db, const char *where, uint64_t seq, struct pruned *p
 		p->last = other.last;
 		memcpy(p->hash, other.hash, sizeof(p->hash));
 	}
+	if (!strcmp(other.why, p->why) && other.time_ns > p->time_ns)
+		p->time_ns = other.time_ns;
 	r = db_prepare(db, "DELETE FROM pruned WHERE first=?", &del);
 	if (r)
 		return r;
@@ -205,8 +208,9 @@ static int read_prev(const char *json, size_t len, char hex[RECORD_HASH_HEX + 1]
 	return 0;
 }
 
-/* Extends the run with the record in the row, after marking the run before if it is no neighbour. */
-static int add_to_run(struct db *db, sqlite3_stmt *s, struct pruned *run)
+/* Extends the run with the record in the row (seq, json, sig), which is as new as time_ns, after
+ * marking the run before if it is no neighbour. */
+static int add_to_run(struct db *db, sqlite3_stmt *s, int64_t time_ns, struct pruned *run)
 {
 	uint64_t seq = (uint64_t)sqlite3_column_int64(s, 0);
 	const char *json = column_text(s, 1);
@@ -221,64 +225,63 @@ static int add_to_run(struct db *db, sqlite3_stmt *s, struct pruned *run)
 	}
 	if (!r && !run->first) {
 		run->first = seq;
+		run->time_ns = time_ns;
 		r = read_prev(json, len, run->prev);
 	}
+	if (time_ns > run->time_ns)
+		run->time_ns = time_ns;
 	run->last = seq;
 	record_hash(json, len, sqlite3_column_blob(s, 2), run->hash);
 	return r;
 }
 
-/* Removes the records that `sql` selects (seq, json, sig; ascending; at most PRUNE_BATCH), in the
- * caller's transaction. */
-static int remove_selected(struct db *db, const char *sql, int64_t arg, const char *why,
-			   int64_t now_ns, unsigned *ret)
+struct old {
+	uint64_t seq;
+	int64_t time_ns; /* how new it is */
+};
+
+/* Removes these, ascending, in one transaction. */
+static int remove_listed(struct db *db, const struct old *list, size_t n, struct pruned *run)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL, *del = NULL;
-	struct pruned run = {.time_ns = now_ns};
-	unsigned n = 0;
-	int r, step;
+	int r = db_prepare(db, "SELECT seq,json,sig FROM events WHERE seq=?", &s);
 
-	snprintf(run.why, sizeof(run.why), "%s", why);
-	r = db_prepare(db, sql, &s);
 	if (!r)
 		r = db_prepare(db, "DELETE FROM events WHERE seq=?", &del);
-	if (r)
-		return r;
-	sqlite3_bind_int64(s, 1, arg);
-	sqlite3_bind_int64(s, 2, PRUNE_BATCH);
-	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
-		r = add_to_run(db, s, &run);
-		if (r)
-			return r;
-		sqlite3_bind_int64(del, 1, (sqlite3_int64)run.last);
-		if (sqlite3_step(del) != SQLITE_DONE)
+	for (size_t i = 0; !r && i < n; i++) {
+		sqlite3_bind_int64(s, 1, (sqlite3_int64)list[i].seq);
+		sqlite3_bind_int64(del, 1, (sqlite3_int64)list[i].seq);
+		if (sqlite3_step(s) != SQLITE_ROW)
+			return db_error(db, DB_FILE);
+		r = add_to_run(db, s, list[i].time_ns, run);
+		sqlite3_reset(s);
+		if (!r && sqlite3_step(del) != SQLITE_DONE)
 			return db_error(db, DB_FILE);
 		sqlite3_reset(del);
 		fault(FAULT_PRUNE);
-		n++;
 	}
-	if (step != SQLITE_DONE)
-		return db_error(db, DB_FILE);
-	if (run.first)
-		r = prune_mark(db, &run);
-	*ret = n;
+	if (!r && run->first)
+		r = prune_mark(db, run);
 	return r;
 }
 
-static int remove_batch(struct db *db, const char *sql, int64_t arg, const char *why,
-			int64_t now_ns, unsigned *ret)
+static int remove_batch(struct db *db, const struct old *list, size_t n, const char *why)
 {
-	int r = db_begin(db, false);
+	struct pruned run = {0};
+	int r;
 
-	if (r)
-		return r;
-	r = remove_selected(db, sql, arg, why, now_ns, ret);
+	if (!n)
+		return 0;
+	snprintf(run.why, sizeof(run.why), "%s", why);
+	r = db_begin(db, false);
+	if (!r)
+		r = remove_listed(db, list, n, &run);
 	if (!r)
 		r = db_commit(db);
 	if (r)
 		db_rollback(db);
 	else
-		db->records -= *ret;
+		db->records -= n;
 	return r;
 }
 
@@ -301,18 +304,105 @@ static int size_bytes(struct db *db, uint64_t *ret)
 /* The newest record always stays: the chain goes on from it. */
 #define NEWEST "(SELECT max(seq) FROM events)"
 
+/* How new what was there before record seq is, as the checkpoints say; *gaps is at the first that
+ * is not before it. */
+static int64_t pass_gaps(sqlite3_stmt *gaps, bool *more, uint64_t seq)
+{
+	int64_t newest = 0;
+
+	while (*more && (uint64_t)sqlite3_column_int64(gaps, 0) < seq) {
+		if (sqlite3_column_int64(gaps, 1) > newest)
+			newest = sqlite3_column_int64(gaps, 1);
+		*more = sqlite3_step(gaps) == SQLITE_ROW;
+	}
+	return newest;
+}
+
+/*
+ * The oldest records that are older than they are to be kept, at most PRUNE_BATCH. What a record
+ * says itself is by a clock that may have been set: a time that the store has not seen yet is no
+ * time; and a record is not older than what was there before it, be it removed by now. So how new
+ * they are ascends with their numbers, and nothing needs to be read beyond what is new enough.
+ */
+static int find_old(struct db *db, int64_t now_ns, struct old *list, size_t *ret)
+{
+	_cleanup_(db_finalize) sqlite3_stmt *s = NULL, *gaps = NULL;
+	int64_t newest = 0, shortest;
+	int r, step = SQLITE_DONE;
+	size_t n = 0;
+	bool more;
+
+	r = db_number(db, "SELECT min(retain_s) FROM retention", &shortest);
+	if (!r)
+		r = db_prepare(db,
+			       "SELECT last,time_ns FROM pruned WHERE why IN ('retention','size')"
+			       " ORDER BY first",
+			       &gaps);
+	if (!r)
+		r = db_prepare(db,
+			       "SELECT e.seq,e.time_ns,r.retain_s FROM events e LEFT JOIN retention r"
+			       " ON r.rule=e.rule AND r.part=e.part WHERE e.seq<" NEWEST
+			       " ORDER BY e.seq",
+			       &s);
+	if (r)
+		return r;
+	more = sqlite3_step(gaps) == SQLITE_ROW;
+	while (n < PRUNE_BATCH && (step = sqlite3_step(s)) == SQLITE_ROW) {
+		uint64_t seq = (uint64_t)sqlite3_column_int64(s, 0);
+		int64_t t = sqlite3_column_int64(s, 1), before = pass_gaps(gaps, &more, seq);
+
+		if (before > newest && before <= now_ns)
+			newest = before;
+		if (t > newest && t <= now_ns)
+			newest = t;
+		if (newest >= now_ns - shortest * (int64_t)NSEC_PER_SEC)
+			break;
+		if (newest && sqlite3_column_type(s, 2) == SQLITE_INTEGER &&
+		    newest < now_ns - sqlite3_column_int64(s, 2) * (int64_t)NSEC_PER_SEC)
+			list[n++] = (struct old){ seq, newest };
+	}
+	if (n < PRUNE_BATCH && step != SQLITE_ROW && step != SQLITE_DONE)
+		return db_error(db, DB_FILE);
+	*ret = n;
+	return 0;
+}
+
+static int find_oldest(struct db *db, int64_t now_ns, struct old *list, size_t *ret)
+{
+	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
+	int r = db_prepare(db,
+			   "SELECT seq,min(time_ns,?1) FROM events WHERE seq<" NEWEST
+			   " ORDER BY seq LIMIT ?2",
+			   &s),
+	    step;
+	uint64_t tenth = db->records / 10 + 1;
+	size_t n = 0;
+
+	if (r)
+		return r;
+	sqlite3_bind_int64(s, 1, now_ns);
+	sqlite3_bind_int64(s, 2, tenth < PRUNE_BATCH ? (int64_t)tenth : PRUNE_BATCH);
+	while ((step = sqlite3_step(s)) == SQLITE_ROW)
+		list[n++] = (struct old){ (uint64_t)sqlite3_column_int64(s, 0),
+					  sqlite3_column_int64(s, 1) };
+	if (step != SQLITE_DONE)
+		return db_error(db, DB_FILE);
+	*ret = n;
+	return 0;
+}
+
 int prune_by_age(struct db *db, int64_t now_ns, uint64_t *removed)
 {
-	unsigned n;
+	_cleanup_free_ struct old *list = calloc(PRUNE_BATCH, sizeof(*list));
+	size_t n = 0;
 	int r;
 
+	if (!list)
+		return -ENOMEM;
 	do {
-		r = remove_batch(db,
-				 "SELECT e.seq,e.json,e.sig FROM events e JOIN retention r"
-				 " ON r.rule=e.rule AND r.part=e.part"
-				 " WHERE e.time_ns<?1-r.retain_s*1000000000 AND e.seq<" NEWEST
-				 " ORDER BY e.seq LIMIT ?2",
-				 now_ns, "retention", now_ns, &n);
+		r = find_old(db, now_ns, list, &n);
+		if (!r)
+			r = remove_batch(db, list, n, "retention");
 		if (r)
 			return r;
 		*removed += n;
@@ -331,8 +421,9 @@ static int shrink(struct db *db)
 
 int prune_by_size(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *removed)
 {
+	_cleanup_free_ struct old *list = NULL;
 	uint64_t size = 0;
-	unsigned n;
+	size_t n = 0;
 	int r;
 
 	while (max_size_bytes) {
@@ -341,10 +432,13 @@ int prune_by_size(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64
 			return r;
 		if (size <= max_size_bytes)
 			break;
-		r = remove_batch(db,
-				 "SELECT seq,json,sig FROM events WHERE seq<" NEWEST
-				 " ORDER BY seq LIMIT min(?2,?1)",
-				 (int64_t)(db->records / 10 + 1), "size", now_ns, &n);
+		if (!list)
+			list = calloc(PRUNE_BATCH, sizeof(*list));
+		if (!list)
+			return -ENOMEM;
+		r = find_oldest(db, now_ns, list, &n);
+		if (!r)
+			r = remove_batch(db, list, n, "size");
 		if (r)
 			return r;
 		if (!n)

@@ -26,7 +26,7 @@ version_1() {
 }
 version() { sql 'PRAGMA user_version'; }
 
-store_rule
+store_rule 30d
 version_1
 is "$(version)" 1 "evidence of version 1"
 ok "it is verified as it is" oknek verify --state-dir "$STATE"

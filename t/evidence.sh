@@ -38,7 +38,7 @@ store_rule() {
 # replay N: a daemon that records N denials and ends. OFFSET_S: what its clock is ahead, if set.
 replay() {
 	[ -e "$CONFIG" ] || echo 'agents: {recognise: false}' >"$CONFIG"
-	mkdir -p -m 700 "$RUN" "$STATE"
+	mkdir -p "$RUN" "$STATE" && chmod 700 "$STATE"
 	events_for "$1"
 	(
 		if [ -n "${OFFSET_S-}" ]; then
