@@ -14,12 +14,13 @@
 #include "core/objects.h"
 #include "core/permission.h"
 
-#define WATCH_FILESYSTEMS_MAX 16
+#define WATCH_FILESYSTEMS_MAX 8
 #define WATCH_NAME_MAX 256 /* NAME_MAX and its NUL */
 #define WATCH_CHANGES 2048 /* a power of two */
 
 /*
- * Groups are opened while privileged, before it is known which filesystems there will be. One pair
+ * Groups are opened while privileged, before it is known which filesystems there will be, and are
+ * few: a user may have fs.fanotify.max_user_groups of them, 128, over all daemons of a host. One pair
  * for each filesystem: the kernel takes marks of several btrfs subvolumes into one group only if
  * the group watches nothing else.
  */
