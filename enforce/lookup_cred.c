@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
@@ -134,16 +135,31 @@ int cred_groups(uid_t uid, gid_t **ret, size_t *n)
 	return 0;
 }
 
+#ifdef SYS_setgroups32
+#define SETGROUPS SYS_setgroups32
+#else
+#define SETGROUPS SYS_setgroups
+#endif
+
+/* This thread's, as user and capabilities are. The C library's would ask the same of every thread, and
+ * abort where another may not: ThreadSanitizer has one of its own in here. */
+static int set_groups(size_t n, const gid_t *groups)
+{
+	return syscall(SETGROUPS, n, groups) < 0 ? -errno : 0;
+}
+
 int cred_become(uid_t uid, const gid_t *groups, size_t n, pid_t parent)
 {
 	gid_t primary = n ? groups[0] : NO_GROUP;
+	int err;
 
 	if (uid == 0)
 		return cred_return(parent);
 	if (!can_change()) /* unprivileged: oneself is all that one can be */
 		return uid == geteuid() ? 0 : -EPERM;
-	if (setgroups(n, groups) < 0)
-		return -errno;
+	err = set_groups(n, groups);
+	if (err)
+		return err;
 	setfsgid(primary);
 	setfsuid(uid);
 	/* neither of the two says whether it worked */
@@ -157,14 +173,17 @@ int cred_become(uid_t uid, const gid_t *groups, size_t n, pid_t parent)
 
 int cred_return(pid_t parent)
 {
+	int err;
+
 	if (!can_change())
 		return 0;
 	setfsuid(0);
 	setfsgid(0);
 	if ((uid_t)setfsuid((uid_t)-1) != 0)
 		return -EPERM;
-	if (setgroups(0, NULL) < 0 && errno != EPERM)
-		return -errno;
+	err = set_groups(0, NULL);
+	if (err && err != -EPERM)
+		return err;
 	set_override(true);
 	return cred_die_with(parent);
 }
