@@ -8,20 +8,29 @@
 . t/attack/scene.sh
 need_root
 in_private_mounts "$@"
+need_command perl
 need_bin oknek oknekd plain_open str_notify atk_json
 
 scene tmpfs || { fail "the scene"; done_testing; }
 export NOTIFY_SOCKET=$SCRATCH/notify WATCHDOG_USEC=1000000
+# manager listens: what it is told is in $SCRATCH/told, line by line. manager never: takes nothing.
 manager() {
 	rm -f "$NOTIFY_SOCKET"
-	"$(bin str_notify)" "$NOTIFY_SOCKET" "$@" >"$SCRATCH/told" 2>&1 &
+	if [ "$1" = never ]; then
+		"$(bin str_notify)" "$NOTIFY_SOCKET" never >"$SCRATCH/told" 2>&1 &
+	else
+		perl -MIO::Socket::UNIX -MSocket -e '$| = 1;
+			my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die;
+			while (defined recv($s, my $m, 4096, 0)) { print "$m\n" }' "$NOTIFY_SOCKET" \
+			>"$SCRATCH/told" 2>&1 &
+	fi
 	MANAGER=$!
 	wait_for 5 test -S "$NOTIFY_SOCKET"
 }
 told() { grep -c "$1" "$SCRATCH/told"; }
 more_than() { [ "$(told "$2")" -gt "$1" ]; }
 
-ok "a manager" manager open /dev/null
+ok "a manager" manager listens
 ok "the daemon starts" start_daemon --rules "$OWN_RULES"
 ok "the manager is told so" wait_for 5 grep -q '^READY=1' "$SCRATCH/told"
 ok "and in which mode" grep -q '^STATUS=mode enforce' "$SCRATCH/told"
@@ -38,16 +47,17 @@ is "$(sed -n 's/^\(READY\|STOPPING\)=1.*/\1/p' "$SCRATCH/told" | tr '\n' ' ')" "
 kill $MANAGER
 
 # WATCHDOG_PID is somebody else: the signs of life are not ours to give.
-ok "a manager" manager open /dev/null
-ok "the daemon starts" env WATCHDOG_PID=1 true
-WATCHDOG_PID=1 start_daemon --rules "$OWN_RULES"
+ok "a manager" manager listens
+export WATCHDOG_PID=1
+ok "the daemon starts" start_daemon --rules "$OWN_RULES"
+unset WATCHDOG_PID
 sleep 2
 is "$(told WATCHDOG=1)" 0 "for another process nobody gives signs of life"
 ok "the daemon stops cleanly" stop_daemon
 kill $MANAGER
 
 # A verdict thread that goes round for ever gives none, and who asks has its answer all the same.
-ok "a manager" manager open /dev/null
+ok "a manager" manager listens
 ok "the daemon starts" start_daemon --rules "$OWN_RULES" --debug-fault decide:1:spin
 ok "signs of life" wait_for 10 more_than 1 WATCHDOG=1
 timeout 20 "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET" >/dev/null 2>&1
