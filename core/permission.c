@@ -41,6 +41,7 @@ int permission_table_new(struct permission_table **ret)
 	t->next_deadline_ns = UINT64_MAX;
 	t->bare = UINT64_MAX;
 	atomic_store(&t->shared->state.listen_fd, -1);
+	atomic_store(&t->shared->state.before_fd, -1);
 	atomic_store(&t->shared->state.wake_fd, -1);
 	*ret = t;
 	return 0;

@@ -102,6 +102,7 @@ struct verdict_state {
 	_Atomic uint32_t end;      /* the daemon wants the guardian to end */
 	_Atomic uint32_t spare;    /* the guardian is not to outlive the daemon */
 	_Atomic int32_t listen_fd; /* where the next daemon asks, -1 nowhere */
+	_Atomic int32_t before_fd; /* to the guardian of the daemon before, which is to end; -1 none */
 	_Atomic int32_t wake_fd;   /* eventfd: wakes the guardian */
 	_Atomic uint64_t ping, pong;
 	/* Figures. */

@@ -146,6 +146,11 @@ void guardian_set_spare(struct guardian *g, bool spare)
 	atomic_store(&g->v->spare, spare);
 }
 
+void guardian_set_before(struct guardian *g, const struct guardian_peer *before)
+{
+	atomic_store(&g->v->before_fd, before ? guardian_peer_fd(before) : -1);
+}
+
 void guardian_leave(struct guardian *g)
 {
 	atomic_store(&crash_state, NULL);

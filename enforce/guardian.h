@@ -58,6 +58,7 @@ struct guardian_config {
 };
 
 struct guardian;
+struct guardian_peer;
 
 /* Makes its memory; mode as it is in force. -errno. */
 int guardian_new(const struct guardian_config *c, enum mode mode, struct guardian **ret);
@@ -79,6 +80,9 @@ void guardian_set_mode(struct guardian *g, enum mode mode);
 void guardian_set_listener(struct guardian *g, int fd);
 /* While set: another guardian holds everybody; ours ends with us and does not stay. */
 void guardian_set_spare(struct guardian *g, bool spare);
+/* The one that ours relieves, from before it is spare no more until that has ended (NULL): if we die
+ * in between, ours tells it to end. */
+void guardian_set_before(struct guardian *g, const struct guardian_peer *before);
 
 /* Ends it: all that it had claimed is answered. Frees the memory. NULL is fine. */
 void guardian_stop(struct guardian *g);

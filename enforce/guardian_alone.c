@@ -119,6 +119,7 @@ void guardian_alone(struct guardian *g)
 	}
 	g->episode.why = "the daemon died";
 	answer_all(g);
+	guardian_end_before(g);
 	close_others(g);
 	if (atomic_load(&g->v->spare))
 		guardian_end(g);

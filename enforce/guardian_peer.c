@@ -112,6 +112,11 @@ int guardian_peer_members_fd(const struct guardian_peer *p)
 	return p->map_fd;
 }
 
+int guardian_peer_fd(const struct guardian_peer *p)
+{
+	return p->sock;
+}
+
 static int wait_until_alone(struct guardian_peer *p, int wait_ms)
 {
 	uint64_t until_ns = clock_boottime_ns() + (uint64_t)wait_ms * NSEC_PER_MSEC;

@@ -86,9 +86,14 @@ uint64_t guardian_note(struct guardian *g, const struct permission *p, uint32_t 
 		       const struct member *m, uint64_t dev, uint64_t ino);
 void guardian_episode_record(struct guardian *g, const char *name, uint64_t now_ns);
 
+/* guardian_peer.c */
+int guardian_peer_fd(const struct guardian_peer *p);
+
 /* guardian_serve.c: the next daemon asks. */
 bool guardian_serve_accept(struct guardian *g); /* false: nobody could be accepted */
 void guardian_serve(struct guardian *g, int *conn);
+/* Says to the guardian before us what the daemon did not come to say. */
+void guardian_end_before(struct guardian *g);
 
 /* What is said on the socket; messages are datagrams of exactly this. */
 #define GUARDIAN_MAGIC 0x6f6b6e6bu

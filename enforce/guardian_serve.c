@@ -104,3 +104,13 @@ void guardian_serve(struct guardian *g, int *conn)
 	}
 	reply(g, *conn, m.op, act(g, m.op));
 }
+
+void guardian_end_before(struct guardian *g)
+{
+	struct guardian_message m = { .magic = GUARDIAN_MAGIC, .op = GUARDIAN_END };
+	int fd = atomic_exchange(&g->v->before_fd, -1);
+
+	/* It may have ended already. */
+	if (fd >= 0 && !atomic_load(&g->v->spare))
+		send(fd, &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL);
+}

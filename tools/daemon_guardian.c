@@ -256,27 +256,37 @@ static int listen_in(const char *run_dir)
 	return TAKE_FD(fd);
 }
 
-/* Our marks stand and we answer: the one before us may go. Until then both held everybody. */
+static int end_before(struct daemon *d)
+{
+	int err = guardian_peer_end(d->old_guardian, END_WAIT_MS);
+
+	guardian_set_before(d->guardian, NULL);
+	guardian_peer_free(TAKE_PTR(d->old_guardian));
+	return err;
+}
+
+/*
+ * Our marks stand and we answer: the one before us may go. Until then both held everybody. Ours is in
+ * charge before the other is told to end: whenever we die, one of them holds.
+ */
 void daemon_guardian_take_over(struct daemon *d)
 {
-	int err, fd;
+	int err = 0, fd;
 
 	if (!d->guardian)
 		return;
-	if (d->old_guardian) {
-		err = guardian_peer_end(d->old_guardian, END_WAIT_MS);
-		if (err)
-			log_warning("the guardian of the last daemon does not end: %s",
-				    strerror(-err));
-		guardian_peer_free(TAKE_PTR(d->old_guardian));
-	}
-	guardian_set_spare(d->guardian, false);
+	guardian_set_before(d->guardian, d->old_guardian);
 	fd = listen_in(d->opt.run_dir);
+	guardian_set_spare(d->guardian, false);
 	if (fd < 0)
 		log_warning("%s/" GUARDIAN_SOCKET ": %s: the next daemon will not find our guardian",
 			    d->opt.run_dir, strerror(-fd));
 	d->guardian_listen_fd = fd;
 	guardian_set_listener(d->guardian, fd);
+	if (d->old_guardian)
+		err = end_before(d);
+	if (err)
+		log_warning("the guardian of the last daemon does not end: %s", strerror(-err));
 }
 
 void daemon_guardian_stop(struct daemon *d)
