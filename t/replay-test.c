@@ -80,7 +80,7 @@ static void on_error(void *arg, const char *text)
 static void play(struct scratch *sc, const void *text, size_t len, struct seen *s,
 		 struct source_stats *stats)
 {
-	struct recorder rec = {decided, answered};
+	struct recorder rec = {.decided = decided, .answered = answered};
 	struct bus bus = {
 		.decide = decide, .decide_arg = s, .recorder = &rec, .mode = enforce};
 	struct pollfd p = {.events = POLLIN};

@@ -9,7 +9,7 @@
 #include "core/config.h"
 #include "tools/cli_doctor.h"
 
-#define GROUPS_NEEDED 40 /* one permission group, two notification groups per filesystem */
+#define GROUPS_NEEDED 34 /* one permission group, two notification groups per filesystem */
 #define NOFILE_NEEDED 4096
 #define MEMLOCK_NEEDED (64u << 20)
 
@@ -77,7 +77,7 @@ static void check_fanotify_limits(struct doctor *d)
 	doctor_number("/proc/sys/fs/fanotify/watchdog_timeout", &watchdog);
 	few = groups >= 0 && groups < GROUPS_NEEDED;
 	doctor_add(d, "fanotify-max", few ? DOCTOR_PROBLEM : DOCTOR_OK, ABOUT_FILES,
-		   few ? "not held: the daemon needs some 40 groups for itself" :
+		   few ? "not held: the daemon needs 17 groups, and the one that replaces it as many" :
 			 "not limited by these: the daemon's marks are not counted",
 		   few ? "sysctl fs.fanotify.max_user_groups=128" : NULL,
 		   groups < 0 ? "no limits are shown (before Linux 5.13)" :
