@@ -38,6 +38,7 @@ TEST_HOME=
 DAEMON_PID=
 MNT=
 PATH=$PATH:/usr/sbin:/sbin
+export TSAN_OPTIONS="${TSAN_OPTIONS:-second_deadlock_stack=1}:suppressions=$ROOT/t/tsan.supp"
 
 # ---- TAP -------------------------------------------------------------------------------------
 
