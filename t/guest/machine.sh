@@ -16,7 +16,7 @@ a_user() {
 	chown -R 1000:1000 /home/dev
 	chmod 700 /home/dev
 	printf 'mode: enforce\nagents: {recognise: false}\n' >/etc/oknek/oknek.yaml.d/guest.yaml
-	systemd-sysusers
+	systemd-sysusers >/tmp/sysusers 2>&1
 }
 as_dev() {
 	setpriv --reuid 1000 --regid 1000 --clear-groups -- env HOME=/home/dev USER=dev LOGNAME=dev "$@"

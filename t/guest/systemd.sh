@@ -5,6 +5,9 @@
 . /payload/tap.sh
 . /payload/machine.sh
 a_user
+is "$(grep oknek.conf /tmp/sysusers)" "" "systemd takes the users of ours"
+# shellcheck disable=SC2046 # a list of names
+ok "and made them" getent passwd $(sed -n 's/^u \([^ ]*\) .*/\1/p' /usr/local/lib/sysusers.d/oknek.conf)
 
 systemctl start auditd
 from=$(now_ms)
