@@ -53,6 +53,7 @@ look() { # look WHEN
 		like "$(grep '^Max core file size' "/proc/$p/limits")" ' 0  *0 ' "$1: $names dumps no core"
 		[ "$p" -ne "$DAEMON_PID" ] || continue
 		if [ "$names" = oknek-guardian ]; then
+			is "$(beyond "$DAEMON_MAY" "/proc/$p")" "" "$1: $names has no capability too many"
 			is "$(field "/proc/$p" NoNewPrivs)" 1 "$1: $names gets no new privileges"
 			continue # it answers: it has what the daemon has open
 		fi

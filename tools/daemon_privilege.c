@@ -89,9 +89,8 @@ void daemon_settle_guardian(void *arg)
 	/* It takes no signals; which call it was is to be said. */
 	if (d->opt.seccomp == CONFINE_TRAP)
 		daemon_catch_trap();
-	/* Its capabilities stay: with the daemon's two alone it was seen not to answer once the daemon
-	 * was dead (t/7130-guardian.t). What it can do with them its list bounds. */
-	if (confine_caps(~0ULL) == 0)
+	/* It reads the same events, and looks at the same processes. */
+	if (confine_caps(d->caps) == 0)
 		confine_apply(d->guardian_calls);
 }
 
