@@ -56,11 +56,13 @@ enum permission_wrote {
 	WROTE_GONE,  /* the same; the opener had been killed */
 };
 
-#define PERMISSION_BATCH 64 /* events of one read: so many may be judged before who asks next */
+#define PERMISSION_BATCH 64 /* events of one read */
 #define PERMISSION_PARKED_MAX 1024
 #define PERMISSION_PARKED_PER_TREE 32
-/* All parked, a batch in flight, a batch reserved, a batch of the guardian's. */
-#define PERMISSION_SLOTS (PERMISSION_PARKED_MAX + 3 * PERMISSION_BATCH)
+#define PERMISSION_TURN_MAX 1024 /* read, and waiting for their turn */
+/* All parked, all in turn, a batch reserved, a batch in hand, a batch of the guardian's. */
+#define PERMISSION_SLOTS \
+	(PERMISSION_PARKED_MAX + PERMISSION_TURN_MAX + 3 * PERMISSION_BATCH)
 
 struct permission {
 	_Atomic uint32_t word;  /* its state, and how often the slot was taken */

@@ -261,7 +261,7 @@ int table_put_tree(struct proctree *t, const struct tree *init, struct tree **re
 		copy_string(tr->homes[i], init->homes[i], sizeof(tr->homes[i]));
 	copy_string(tr->cwd, init->cwd, sizeof(tr->cwd));
 	tr->members = 0;
-	tr->parked = 0;
+	tr->parked_refused = init->parked_refused;
 	tr->blocked = init->blocked;
 	tr->warned = init->warned;
 

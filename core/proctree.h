@@ -32,7 +32,7 @@ struct tree {
 	char homes[HOMES_MAX][4096 / HOMES_MAX]; /* "" when unused */
 	char cwd[1024]; /* working directory of the root process: the project; "" not known */
 	uint32_t members; /* alive now; 0: the tree has ended, its row is kept for late events */
-	uint32_t parked;
+	uint32_t parked_refused; /* opens that found no room to wait: the default at once */
 	uint64_t blocked, warned;
 };
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/fanotify.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 #include "core/loop.h"
 #include "sources/fanotify_priv.h"
 
-#define PERM_READS_MAX 16 /* of one dispatch */
+#define PERM_EVENTS_MAX 2048 /* read or judged in one dispatch */
 /* Where permissions of nobody knows whom are counted: trees of their own, so many that a gap of the
  * feed holds more than one tree may have parked, and less than all. */
 #define UNDECIDED_TREE(pid) (UINT32_MAX - (uint32_t)(pid) % 16)
@@ -105,6 +106,7 @@ static void park(struct fanotify_source *s, struct event *ev, struct bus *b, uin
 		 enum verdict on_timeout)
 {
 	struct permission *p = ev->perm;
+	struct tree *tree;
 
 	if (p->deadline_ns)
 		return; /* is parked already: it goes on waiting, for the same deadline */
@@ -115,6 +117,9 @@ static void park(struct fanotify_source *s, struct event *ev, struct bus *b, uin
 	if (permission_park(s->c.permissions, p, tree_id, p->since_ns + s->c.deadline_ns,
 			    on_timeout) < 0) {
 		s->fig.parked_refused++;
+		tree = proctree_tree(s->c.tree, tree_id);
+		if (tree)
+			tree->parked_refused++;
 		bus_expire(b, ev, on_timeout, BY_DEADLINE);
 		return;
 	}
@@ -173,13 +178,15 @@ static enum exe_trust trust_of_exe(struct fanotify_source *s, const struct permi
 	return trust;
 }
 
-/* The notification groups are drained once for all that one read gave. A change that was queued
- * before its event was read is covered by a drain that began after that read. */
-static bool changes_drained(struct fanotify_source *s)
+/* A change that was queued before its event was read is covered by a drain that began after that
+ * read; one drain does for all that was read before it. */
+static bool changes_drained(struct fanotify_source *s, uint64_t read_seq)
 {
-	if (!s->changes_fresh) {
+	bool covered = s->changes_all && s->changes_seq >= read_seq;
+
+	if (!covered && s->changes_seq != s->read_seq) {
 		s->changes_all = fanotify_drain_changes(s);
-		s->changes_fresh = true;
+		s->changes_seq = s->read_seq;
 	}
 	return s->changes_all;
 }
@@ -189,7 +196,7 @@ static bool names_settled(struct fanotify_source *s, struct parked *ctx, const s
 	if (obj && obj->verdict >= VERDICT_BLOCK)
 		return true;
 	if (!ctx->drained) {
-		ctx->drained = changes_drained(s);
+		ctx->drained = changes_drained(s, ctx->read_seq);
 		ctx->wait_seq = s->change_seq;
 	}
 	return ctx->drained && watch_queue_settled(s->c.queue, ctx->wait_seq);
@@ -296,13 +303,14 @@ static void allow_at_once(struct fanotify_source *s, struct bus *b, unsigned ent
 	bus_allow(b, &ev);
 }
 
-static void judge_slot(struct fanotify_source *s, struct bus *b, struct permission *p)
+static void judge_slot(struct fanotify_source *s, struct bus *b, struct permission *p,
+		       uint64_t read_seq)
 {
 	struct parked *ctx = &s->parked[permission_index(s->c.permissions, p)];
 	struct stat st;
 
 	s->fig.answered++;
-	*ctx = (struct parked){ 0 };
+	*ctx = (struct parked){ .read_seq = read_seq };
 	if (fstat(p->event_fd, &st) == 0) {
 		ctx->dev = st.st_dev;
 		ctx->ino = st.st_ino;
@@ -321,32 +329,71 @@ static void drop(struct fanotify_source *s, unsigned entry)
 		permission_release(s->c.permissions, p);
 }
 
-static void judge(struct fanotify_source *s, struct bus *b, unsigned entry)
+/* Takes a member's event out of the batch: its turn comes. The guardian sees it in its slot. */
+static void wait_turn(struct fanotify_source *s, unsigned entry, uint32_t tree_id)
 {
 	struct permission *p = permission_note(s->c.permissions, entry, s->groups.permission,
 					       s->read_ns);
+	struct turns *t = &s->turns;
+	struct turn_queue *q = &t->q[tree_id % TURN_QUEUES];
+	uint64_t bit = 1ULL << tree_id % TURN_QUEUES;
+	struct parked *ctx;
 
 	if (!p)
-		return;
+		return; /* the guardian has it */
 	fault(FAULT_TAKEN);
-	judge_slot(s, b, p);
+	ctx = &s->parked[permission_index(s->c.permissions, p)];
+	*ctx = (struct parked){ .read_seq = s->read_seq, .token = p->token };
+	if (t->used & bit)
+		s->parked[q->last - 1].next = (uint16_t)(ctx - s->parked + 1);
+	else
+		q->first = (uint16_t)(ctx - s->parked + 1);
+	q->last = (uint16_t)(ctx - s->parked + 1);
+	t->used |= bit;
+	t->waiting++;
+}
+
+/* Judges the next, of the queue whose turn it is. False: nobody waits. */
+static bool judge_next(struct fanotify_source *s, struct bus *b)
+{
+	struct turns *t = &s->turns;
+	uint64_t behind = t->used & ~0ULL << t->at;
+	struct turn_queue *q;
+	struct permission *p;
+	struct parked *ctx;
+	unsigned i;
+
+	if (!t->used)
+		return false;
+	i = (unsigned)__builtin_ctzll(behind ? behind : t->used);
+	q = &t->q[i];
+	ctx = &s->parked[q->first - 1];
+	p = permission_slot(s->c.permissions, q->first - 1u);
+	t->at = (i + 1) % TURN_QUEUES;
+	t->waiting--;
+	q->first = ctx->next;
+	if (!ctx->next)
+		t->used &= ~(1ULL << i);
+	/* Not when the guardian was faster. */
+	if (p->token == ctx->token && permission_state(permission_look(p)) == PERM_READ)
+		judge_slot(s, b, p, ctx->read_seq);
+	permission_progress(s->c.permissions);
+	return true;
 }
 
 /*
- * What one read gave. Strangers first: what members do, and what that costs us, must not keep
- * anybody else waiting. The feed is drained after the read: whoever asked was born before. An event
- * is noted in its slot when its turn comes, not before: until then the guardian can take it.
+ * What one read gave. Strangers at once: what members do, and what that costs us, must not keep
+ * anybody else waiting. The feed is drained after the read: whoever asked was born before.
  */
 static int handle_permissions(struct fanotify_source *s, struct bus *b, unsigned n)
 {
 	const struct fanotify_event_metadata *md = permission_batch(s->c.permissions)->md;
-	uint8_t later[PERMISSION_BATCH];
-	unsigned n_later = 0;
 
 	fanotify_drain_feed(&s->base);
 	for (unsigned i = 0; i < n; i++) {
 		const struct member *m;
 		struct member spare;
+		enum who who;
 
 		s->read++;
 		if (md[i].vers != FANOTIFY_METADATA_VERSION || md[i].event_len != sizeof(md[i]) ||
@@ -357,48 +404,64 @@ static int handle_permissions(struct fanotify_source *s, struct bus *b, unsigned
 		}
 		if (is_own(s, md[i].pid)) {
 			allow_at_once(s, b, i);
-		} else if (fanotify_who(s, md[i].pid, &spare, &m) == WHO_STRANGER) {
+		} else if ((who = fanotify_who(s, md[i].pid, &spare, &m)) == WHO_STRANGER) {
 			s->fig.strangers++;
 			allow_at_once(s, b, i);
 		} else {
-			later[n_later++] = (uint8_t)i;
+			wait_turn(s, i, who == WHO_MEMBER ? m->tree_id :
+							    UNDECIDED_TREE(md[i].pid));
 			continue;
 		}
-		permission_progress(s->c.permissions);
-	}
-	for (unsigned i = 0; i < n_later; i++) {
-		judge(s, b, later[i]);
 		permission_progress(s->c.permissions);
 	}
 	return (int)n;
 }
 
-/* One bounded batch. Returns events handled. */
-static int read_permissions(struct fanotify_source *s, struct bus *b)
+/* Reads what there is: true when there may be more. */
+static bool read_batch(struct fanotify_source *s, struct bus *b, int *handled)
 {
 	struct permission_batch *batch = permission_batch(s->c.permissions);
+	/* There are more slots than may be parked and wait, so there is room but for a guardian that
+	 * has claimed and not answered; then it has the events that we cannot take. */
+	size_t room = permission_reserve(s->c.permissions);
+	ssize_t n;
+
+	if (room > s->turns.max - s->turns.waiting)
+		room = s->turns.max - s->turns.waiting;
+	room *= sizeof(batch->md[0]);
+	n = room ? read(s->groups.permission, batch->md, room) : 0;
+	/* EMFILE and the like are the kernel's own denial of that one opener; EAGAIN with
+	 * non-blocking event descriptors may mean a lease, not an empty queue: epoll
+	 * tells whether there is more. */
+	if (n <= 0) {
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			s->lost++;
+		return false;
+	}
+	fault(FAULT_READ);
+	s->read_seq++;
+	s->read_ns = clock_boottime_ns();
+	*handled += handle_permissions(s, b, (unsigned)((size_t)n / sizeof(batch->md[0])));
+	/* A buffer that was not filled has emptied the queue; epoll tells if not. */
+	return (size_t)n == room;
+}
+
+/*
+ * A bounded number of events. Returns how many were handled. A few members are judged at a time, and
+ * then who has asked meanwhile is read: so a stranger waits for these few, however many ask.
+ */
+static int read_permissions(struct fanotify_source *s, struct bus *b)
+{
 	int handled = 0;
 
-	for (int i = 0; i < PERM_READS_MAX; i++) {
-		/* There are more slots than may be parked, so there is room but for a guardian that
-		 * has claimed and not answered; then it has the events that we cannot take. */
-		size_t room = permission_reserve(s->c.permissions) * sizeof(batch->md[0]);
-		ssize_t n = room ? read(s->groups.permission, batch->md, room) : 0;
+	while (handled < PERM_EVENTS_MAX) {
+		bool more = read_batch(s, b, &handled);
+		int judged = 0;
 
-		/* EMFILE and the like are the kernel's own denial of that one opener; EAGAIN with
-		 * non-blocking event descriptors may mean a lease, not an empty queue: epoll
-		 * tells whether there is more. */
-		if (n <= 0) {
-			if (n < 0 && errno != EAGAIN && errno != EINTR)
-				s->lost++;
-			break;
-		}
-		fault(FAULT_READ);
-		s->changes_fresh = false;
-		s->read_ns = clock_boottime_ns();
-		handled += handle_permissions(s, b, (unsigned)((size_t)n / sizeof(batch->md[0])));
-		/* A buffer that was not filled has emptied the queue; epoll tells if not. */
-		if ((size_t)n < room)
+		while (judged < TURN_BETWEEN_READS && judge_next(s, b))
+			judged++;
+		handled += judged;
+		if (!more && !judged)
 			break;
 	}
 	return handled;
@@ -461,8 +524,11 @@ unsigned fanotify_rest(struct source *base, struct bus *b, bool rest)
 	unsigned n = permission_parked(s->c.permissions);
 
 	s->resting = rest;
-	if (rest)
+	if (rest) {
+		while (judge_next(s, b))
+			;
 		fanotify_expire(base, b, UINT64_MAX);
+	}
 	return n;
 }
 
@@ -475,7 +541,7 @@ static void take_left(struct permission *p, void *arg)
 
 	r->s->read++;
 	/* Since when it waits, the guardian knows; names that changed before are all taken anew. */
-	r->s->changes_fresh = false;
+	r->s->read_seq++;
 	if (fanotify_who(r->s, p->tgid, &spare, &m) == WHO_STRANGER) {
 		struct event ev = { .perm = p };
 
@@ -483,7 +549,7 @@ static void take_left(struct permission *p, void *arg)
 		r->s->fig.strangers++;
 		bus_allow(r->b, &ev);
 	} else {
-		judge_slot(r->s, r->b, p);
+		judge_slot(r->s, r->b, p, r->s->read_seq);
 	}
 	permission_progress(r->s->c.permissions);
 }
@@ -546,21 +612,22 @@ static int fanotify_source_dispatch(struct source *base, struct bus *b)
 {
 	struct fanotify_source *s = (void *)base;
 	unsigned ready = what_is_ready(s);
+	uint64_t n, one = 1;
 	int handled = 0;
-	uint64_t n;
 
 	/* Before the first read: from here on the guardian looks after us. */
-	if (ready & (READY_PERMISSION | READY_DONE) || permission_parked(s->c.permissions))
+	if (ready & (READY_PERMISSION | READY_DONE) || permission_parked(s->c.permissions) ||
+	    s->turns.waiting)
 		permission_begin(s->c.permissions);
 	s->bus = b;
 	objects_quiescent(s->c.objects);
 	fanotify_drain_feed(base);
-	s->changes_fresh = false;
+	s->read_seq++;
 	permission_sweep(s->c.permissions, take_left, &(struct recheck){ s, b, false });
-	if (ready & READY_PERMISSION)
+	if (ready & READY_PERMISSION || s->turns.waiting)
 		handled = read_permissions(s, b);
 	if (ready & READY_CHANGE)
-		changes_drained(s);
+		changes_drained(s, s->read_seq);
 	if ((ready & READY_DONE && read(s->c.queue->done_fd, &n, sizeof(n)) > 0) ||
 	    permission_parked(s->c.permissions))
 		recheck_parked(s, b);
@@ -568,6 +635,9 @@ static int fanotify_source_dispatch(struct source *base, struct bus *b)
 		fanotify_drain_opens(s, b);
 	objects_quiescent(s->c.objects);
 	permission_end(s->c.permissions);
+	/* Not to sleep while somebody waits. */
+	if (s->turns.used && write(s->c.queue->done_fd, &one, sizeof(one)) < 0)
+		return handled; /* a full counter wakes us as well */
 	return handled ? handled : -EAGAIN;
 }
 
@@ -672,6 +742,17 @@ static int open_groups(struct fanotify_source *s)
 	return err;
 }
 
+/* Where the kernel finds no descriptor for an event it refuses the opener, whoever that is. */
+static unsigned turns_max(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur / 4 < PERMISSION_BATCH)
+		return PERMISSION_BATCH;
+	return r.rlim_cur / 4 < PERMISSION_TURN_MAX ? (unsigned)(r.rlim_cur / 4) :
+						      PERMISSION_TURN_MAX;
+}
+
 int fanotify_open(const struct fanotify_config *c, struct source **ret, struct watch_groups *groups)
 {
 	struct fanotify_source *s = calloc(1, sizeof(*s));
@@ -682,6 +763,7 @@ int fanotify_open(const struct fanotify_config *c, struct source **ret, struct w
 	s->base.ops = &fanotify_ops;
 	s->c = *c;
 	s->own_pid = getpid();
+	s->turns.max = turns_max();
 	s->groups.permission = -1;
 	for (int i = 0; i < WATCH_FILESYSTEMS_MAX; i++)
 		s->groups.notify[i] = s->groups.observe[i] = -1;

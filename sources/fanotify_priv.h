@@ -17,6 +17,29 @@ struct parked {
 	bool drained;     /* all changes that were queued before it are taken */
 	uint64_t wait_seq; /* the last of them: to be settled first */
 	uint64_t exe_seq;  /* of the question whether its exe is a trusted reader; 0: not asked */
+	uint64_t read_seq; /* of the read that gave it */
+	uint64_t token;    /* while it waits for its turn: the slot may be another's by then */
+	uint16_t next;     /* the slot behind it in its queue, plus one */
+};
+
+/*
+ * Members wait for their turn in a queue of their tree's (or of several trees': they are dealt out
+ * by id), and the queues take turns: whoever asks often waits for himself. None of them is made to
+ * wait for longer than that: an answer wakes all who wait in the kernel for one, so that those who
+ * are held back make the answers of everybody else dear.
+ */
+#define TURN_QUEUES 64 /* a bit each */
+#define TURN_BETWEEN_READS 2 /* so many are judged before who asked meanwhile is looked at */
+
+struct turn_queue {
+	uint16_t first, last; /* slot plus one, 0: empty */
+};
+
+struct turns {
+	struct turn_queue q[TURN_QUEUES];
+	uint64_t used; /* bit per queue */
+	unsigned at;   /* the queue whose turn is next */
+	unsigned waiting, max; /* each is a descriptor */
 };
 
 enum ready { READY_PERMISSION = 1, READY_CHANGE = 2, READY_OPEN = 4, READY_DONE = 8 };
@@ -43,7 +66,10 @@ struct fanotify_source {
 	struct bus *bus; /* while dispatching */
 
 	struct parked parked[PERMISSION_SLOTS];
-	bool changes_fresh, changes_all; /* drained since the last read; and nothing was left */
+	struct turns turns;
+	uint64_t read_seq; /* grows with each read of the permission group */
+	uint64_t changes_seq; /* that of the last read before changes were drained */
+	bool changes_all;     /* and then nothing was left */
 	uint64_t change_seq; /* of the last change that was queued */
 	char change_path[4096]; /* the last name that was given to something and is to be denied */
 
