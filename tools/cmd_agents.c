@@ -31,7 +31,8 @@ static int take(void *arg, json_t *item, const char *text)
 {
 	struct cli_listing *l = arg;
 	_cleanup_free_ char *members = NULL;
-	char tree[24], pid[24], count[64], when[32] = "";
+	char tree[24], pid[24], count[96], when[32] = "";
+	int n;
 	int64_t t;
 
 	if (l->cli->json)
@@ -39,8 +40,11 @@ static int take(void *arg, json_t *item, const char *text)
 	members = members_text(json_object_get(item, "members"));
 	snprintf(tree, sizeof(tree), "%lld", (long long)cli_int(item, "tree"));
 	snprintf(pid, sizeof(pid), "%lld", (long long)cli_int(item, "root_pid"));
-	snprintf(count, sizeof(count), "%lld blocked, %lld warned",
+	n = snprintf(count, sizeof(count), "%lld blocked, %lld warned",
 		 (long long)cli_int(item, "blocked"), (long long)cli_int(item, "warned"));
+	if (cli_int(item, "parked_refused") > 0)
+		snprintf(count + n, sizeof(count) - (size_t)n, ", %lld not waited for",
+			 (long long)cli_int(item, "parked_refused"));
 	if (cli_json_time(json_object_get(item, "since"), &t) == 0)
 		cli_time(t, l->cli->now, when);
 	cli_table_add(&l->table,

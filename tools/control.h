@@ -44,7 +44,8 @@
  * mode     {mode:"observe|enforce"} → result {mode, was, in_force}: a pause makes them differ
  * pause    {seconds} (0 ends a pause) → result {paused_until|null, mode}
  * agents   {} → items {tree,agent,session,root_pid,uid,how,since,
- *          members:[{pid,ppid,comm}],blocked,warned}
+ *          members:[{pid,ppid,comm}],blocked,warned,parked,parked_refused}: opens
+ *          that wait for an answer now, and that found no room to wait
  * events   {[since_seq], [since], [limit], [rule], [verdict], [pid], [agent], [follow]}
  *          → items: records, oldest first; with a limit the newest so many. since: unix time.
  * show     {seq} → result: the record

@@ -289,6 +289,7 @@ struct tree_brief {
 	uid_t uid;
 	int64_t since_unix_s;
 	uint64_t blocked, warned;
+	uint32_t parked, parked_refused;
 	char agent[32], session[40], how[16];
 };
 /* Freed by the caller; NULL: none, or no memory. */

@@ -62,6 +62,7 @@ static void take_brief(const struct tree *t, struct tree_brief *ret)
 		.since_unix_s = t->since_unix_s,
 		.blocked = t->blocked,
 		.warned = t->warned,
+		.parked_refused = t->parked_refused,
 	};
 	memcpy(ret->agent, t->agent, sizeof(ret->agent));
 	memcpy(ret->session, t->session, sizeof(ret->session));
@@ -76,9 +77,18 @@ static void take_place(const struct tree *t, struct tree_place *ret)
 	snprintf(ret->cwd, sizeof(ret->cwd), "%s", t->cwd);
 }
 
+static void count_parked(void *arg, const struct permission *p)
+{
+	struct trees_call *c = arg;
+
+	for (size_t i = 0; i < c->taken; i++)
+		c->briefs[i].parked += c->briefs[i].id == p->tree_id;
+}
+
 static void take_trees(void *arg)
 {
 	struct trees_call *c = arg;
+	const size_t before = c->taken;
 
 	for (size_t i = 0; i < c->n; i++) {
 		const struct tree *t = proctree_tree(c->d->tree, c->ids[i]);
@@ -89,6 +99,11 @@ static void take_trees(void *arg)
 			take_brief(t, &c->briefs[c->taken++]);
 		else
 			take_place(t, &c->places[c->taken++]);
+	}
+	if (c->briefs && c->d->fanotify) {
+		struct trees_call now = { .briefs = c->briefs + before, .taken = c->taken - before };
+
+		fanotify_each_parked(c->d->fanotify, count_parked, &now);
 	}
 }
 
@@ -276,12 +291,14 @@ const char *daemon_cmd_agents(void *arg, const struct control_peer *peer, const 
 
 		if (!peer->privileged && t->uid != peer->uid)
 			continue;
-		j = json_pack("{s:I, s:s, s:s, s:i, s:I, s:s, s:I, s:o, s:I, s:I}", "tree",
+		j = json_pack("{s:I, s:s, s:s, s:i, s:I, s:s, s:I, s:o, s:I, s:I, s:I, s:I}", "tree",
 			      (json_int_t)t->id, "agent", t->agent, "session", t->session, "root_pid",
 			      t->root_pid, "uid", (json_int_t)t->uid, "how", t->how, "since",
 			      (json_int_t)t->since_unix_s, "members",
 			      members_json(members, n_members, t->id), "blocked",
-			      (json_int_t)t->blocked, "warned", (json_int_t)t->warned);
+			      (json_int_t)t->blocked, "warned", (json_int_t)t->warned,
+			      "parked", (json_int_t)t->parked, "parked_refused",
+			      (json_int_t)t->parked_refused);
 		if (j && reply->item(reply, j) < 0)
 			break;
 	}
