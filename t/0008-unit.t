@@ -11,7 +11,7 @@ is "$(grep -E '^(Private(Mounts|Tmp|Devices|Users|IPC)|Protect(System|Home|Proc|
 # systemd refuses openat2() with it: it cannot see the mode in there. Nothing could be looked up.
 is "$(grep '^RestrictSUIDSGID=' $unit)" "" "no setting refuses openat2()"
 for line in Type=notify Restart=always StartLimitIntervalSec=0 WatchdogSec=30s KillMode=process \
-	OOMScoreAdjust=-1000 OOMPolicy=continue MemoryMax=infinity TasksMax=infinity LimitCORE=0 \
+	OOMScoreAdjust=-900 OOMPolicy=continue MemoryMax=infinity TasksMax=infinity LimitCORE=0 \
 	RuntimeDirectoryPreserve=yes NoNewPrivileges=yes StateDirectory=oknek; do
 	ok "$line" grep -qx "$line" $unit
 done

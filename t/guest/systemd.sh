@@ -79,8 +79,8 @@ ok "systemctl restart" systemctl restart oknekd
 diag "restarted within $(($(now_ms) - from)) ms"
 tried restarted 2
 is "$unanswered" 0 "restarted: no open was left without an answer"
-is "$last" denied \
-	"restarted: the same member is denied again"
+is "$last" denied "restarted: the same member is denied again"
+is "$opened" 0 "restarted: it read nothing meanwhile"
 holds "restarted"
 ok "systemctl reload" systemctl reload oknekd
 holds "reloaded"
