@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@
 #define THREADS_MAX 16
 #define SECRET_EACH 5 /* one in so many opens is of the secret: those become records */
 #define NSEC 1000000000ULL
+#define REPORT_WAIT_MS 3000
 #define GRACE_NS (3 * NSEC) /* for opens that are held at the end */
 
 enum target { SECRET, NEIGHBOUR };
@@ -183,14 +185,35 @@ static int by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* What is under way just now is waited for, but not for ever. */
+static void let_end(struct log *l, uint64_t from, uint64_t to)
+{
+	for (int ms = 0; ms < REPORT_WAIT_MS; ms += 5) {
+		uint64_t n = atomic_load(&l->n);
+		bool waiting = false;
+
+		for (uint64_t i = 0; i < n && i < SLOTS && !waiting; i++) {
+			uint64_t begin = atomic_load(&l->tries[i].begin_ns);
+
+			waiting = begin >= from && begin < to && !atomic_load(&l->tries[i].took_ns);
+		}
+		if (!waiting)
+			return;
+		usleep(5000);
+	}
+}
+
 static int report(const char *log, uint64_t from, uint64_t to)
 {
 	static uint64_t took[SLOTS];
 	struct log *l = map_log(log, O_RDONLY);
-	uint64_t n = atomic_load(&l->n), now = now_ns();
+	uint64_t n, now;
 	unsigned opened[2] = { 0 }, denied[2] = { 0 }, other = 0, waiting = 0;
 	size_t k = 0;
 
+	let_end(l, from, to);
+	n = atomic_load(&l->n);
+	now = now_ns();
 	for (uint64_t i = 0; i < n && i < SLOTS; i++) {
 		struct try *t = &l->tries[i];
 		uint64_t begin = atomic_load(&t->begin_ns), ns = atomic_load(&t->took_ns);
