@@ -104,7 +104,11 @@ void guardian_end(struct guardian *g)
 	}
 	if (g->alone && !atomic_load(&g->v->spare))
 		guardian_episode_record(g, "guardian ended", clock_boottime_ns());
-	/* The group goes with us, last: whoever still asks is let go. */
+	/* The group goes with us, last: whoever still asks is let go. While the daemon lives that is
+	 * its to do. By name, because who closes the daemon's descriptors may hang in one of them, and
+	 * keeps the table that the group is in. */
+	if (g->alone)
+		close(g->c.group_fd);
 	_exit(0);
 }
 

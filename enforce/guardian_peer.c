@@ -41,15 +41,24 @@ static int connect_to(const char *run_dir)
 	return TAKE_FD(fd);
 }
 
+/* The first descriptor of a message; what room for one lets in besides is not kept. */
 static int take_map(struct msghdr *mh)
 {
 	struct cmsghdr *c = CMSG_FIRSTHDR(mh);
-	int fd = -1;
+	int ret = -1;
 
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+		return -1;
+	for (size_t at = 0; CMSG_LEN(at + sizeof(int)) <= c->cmsg_len; at += sizeof(int)) {
+		int fd;
+
+		memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
+		if (ret < 0)
+			ret = fd;
+		else
+			close(fd);
+	}
+	return ret;
 }
 
 static int ask(struct guardian_peer *p, uint32_t op)
@@ -71,7 +80,7 @@ static int ask(struct guardian_peer *p, uint32_t op)
 	if (n < 0)
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
 	map = take_map(&mh);
-	if (n != sizeof(m) || m.magic != GUARDIAN_MAGIC || m.op != op || m.daemon < 0)
+	if (n != sizeof(m) || mh.msg_flags & MSG_TRUNC || m.magic != GUARDIAN_MAGIC || m.op != op || m.daemon < 0)
 		return n ? -EBADMSG : -EPIPE;
 	p->daemon = m.daemon;
 	if (map >= 0 && p->map_fd < 0)

@@ -13,7 +13,7 @@
 #include "tools/daemon.h"
 
 #define DESCRIPTORS 65536
-#define DESCRIPTORS_MIN 4096 /* 1,088 held events, marks in the making, connections */
+#define DESCRIPTORS_MIN 4096 /* a quarter may wait for their turn, 1,024 are parked, connections */
 #define VERDICT_NICE (-20)
 
 /* As high as we are let: RLIMIT_* above the hard limit takes CAP_SYS_RESOURCE, which containers

@@ -77,9 +77,9 @@ static void to_daemon(const uint8_t *data, size_t len, unsigned how, int pass)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
 		return;
 	p.sock = pair[0];
-	put(pair[1], data, len, how % 2, pass);
+	put(pair[1], data, len, how % 3, pass);
 	if (ask(&p, how & 4 ? GUARDIAN_HELLO : GUARDIAN_REPLACE) == 0)
-		assert(p.daemon >= 0 && len >= sizeof(struct guardian_message));
+		assert(p.daemon >= 0 && len == sizeof(struct guardian_message));
 	cleanup_close(&p.map_fd);
 	close(pair[0]);
 	close(pair[1]);
