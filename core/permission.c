@@ -168,7 +168,8 @@ static void prepare(struct permission *p, unsigned entry)
 	p->since_ns = 0;
 	atomic_store_explicit(&p->answer, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->ticket, 0, memory_order_relaxed);
-	atomic_store_explicit(&p->wrote, WROTE_NOT, memory_order_relaxed);
+	atomic_store_explicit(&p->wrote, permission_wrote_now(permission_look(p), WROTE_NOT),
+			      memory_order_relaxed);
 }
 
 /* A free slot, in the state TAKING, which nobody acts upon: what it holds is another's still. */

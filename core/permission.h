@@ -79,7 +79,7 @@ struct permission {
 	 * ticket (an exchange with 0) tells the journal how that ended. */
 	_Atomic uint32_t answer; /* enum verdict + 1; 0: nobody knows yet */
 	_Atomic uint64_t ticket;
-	_Atomic uint32_t wrote; /* enum permission_wrote */
+	_Atomic uint32_t wrote; /* permission_wrote_now() */
 };
 
 /*
@@ -119,6 +119,18 @@ struct verdict_state {
 static inline enum permission_state permission_state(uint32_t word)
 {
 	return (enum permission_state)(word & ((1u << PERMISSION_STATE_BITS) - 1));
+}
+
+/* What stands in `wrote` of a slot that was taken as often as this word of it says: whoever looked
+ * at an earlier event of the slot does not change that of a later one. */
+static inline uint32_t permission_wrote_now(uint32_t word, enum permission_wrote wrote)
+{
+	return (word & ~((1u << PERMISSION_STATE_BITS) - 1)) | wrote;
+}
+
+static inline enum permission_wrote permission_wrote_of(uint32_t wrote)
+{
+	return (enum permission_wrote)(wrote & ((1u << PERMISSION_STATE_BITS) - 1));
 }
 
 struct permission_table;

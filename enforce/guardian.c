@@ -17,6 +17,7 @@
 #define PING_NS (2 * NSEC_PER_SEC)
 #define HANGS_NS (6 * NSEC_PER_SEC)
 #define END_WAIT_MS 2000
+#define KILL_WAIT_MS 1000
 
 /* A handler of signals has nothing else to find it by. Set while there is one. */
 static struct verdict_state *_Atomic crash_state;
@@ -78,8 +79,9 @@ static void end_by_force(struct guardian *g)
 	if (pid <= 0)
 		return;
 	kill(pid, SIGKILL);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	/* One that hangs in the kernel ends when that lets it; nobody waits for it. */
+	for (int ms = 0; ms < KILL_WAIT_MS && waitpid(pid, NULL, WNOHANG) == 0; ms++)
+		poll(NULL, 0, 1);
 }
 
 /* It has ended, or was stopped; a tracer's stops are told to the tracer alone. */

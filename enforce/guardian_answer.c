@@ -115,14 +115,16 @@ static bool is_filled(const struct fanotify_event_metadata *md)
  * The verdict thread is between its claim and its write: the same answer, by us. It may go on at any
  * moment, so the number stays its own: see TRYING.
  */
-static void help(struct guardian *g, struct permission *p)
+static void help(struct guardian *g, struct permission *p, uint32_t seen)
 {
-	uint32_t wrote = atomic_load(&p->wrote), not = WROTE_NOT, trying = WROTE_TRYING;
-	int fd = p->event_fd, err;
+	uint32_t not = permission_wrote_now(seen, WROTE_NOT);
+	uint32_t trying = permission_wrote_now(seen, WROTE_TRYING);
+	int fd, err;
 
-	if (wrote != WROTE_NOT || fd < 0 ||
-	    !atomic_compare_exchange_strong(&p->wrote, &not, WROTE_TRYING))
+	if (!atomic_compare_exchange_strong(&p->wrote, &not, trying))
 		return;
+	/* Its owner finds that we try, and leaves slot and number to us. */
+	fd = p->event_fd;
 	err = put_answer(p->group_fd, fd, atomic_load(&p->answer) == VERDICT_BLOCK + 1);
 	if (!err) {
 		struct member m;
@@ -130,7 +132,9 @@ static void help(struct guardian *g, struct permission *p)
 		count(g, guardian_tree_of(g, p->tgid, &m),
 		      atomic_load(&p->answer) == VERDICT_BLOCK + 1);
 	}
-	if (atomic_compare_exchange_strong(&p->wrote, &trying, err ? WROTE_NOT : WROTE_GUARDIAN))
+	if (atomic_compare_exchange_strong(
+		    &p->wrote, &trying,
+		    permission_wrote_now(seen, err ? WROTE_NOT : WROTE_GUARDIAN)))
 		return;
 	/* It went on meanwhile, and has left the rest to us. */
 	permission_guarded(g->c.permissions, p);
@@ -141,7 +145,7 @@ static void help(struct guardian *g, struct permission *p)
 static void help_dead(struct guardian *g, struct permission *p)
 {
 	bool deny = atomic_load(&p->answer) == VERDICT_BLOCK + 1;
-	uint32_t wrote = atomic_load(&p->wrote);
+	enum permission_wrote wrote = permission_wrote_of(atomic_load(&p->wrote));
 	uint64_t ticket = permission_ticket(p);
 	enum outcome outcome = OUTCOME_UNKNOWN;
 	struct member m;
@@ -247,7 +251,7 @@ void guardian_look(struct guardian *g, uint64_t now_ns, bool late, bool at_once)
 			if (g->alone)
 				help_dead(g, p);
 			else if (late)
-				help(g, p);
+				help(g, p, seen);
 			break;
 		case PERM_GUARDED:
 			/* Who claimed it before us died before it could say what. */

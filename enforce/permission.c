@@ -33,20 +33,25 @@ static int permission_apply(struct enforcer *base, const struct event *ev, const
 	struct permission_enforcer *e = (struct permission_enforcer *)base;
 	struct permission *p = ev->perm;
 	int outcome = d->verdict == VERDICT_BLOCK ? OUTCOME_DENIED : OUTCOME_ALLOWED;
-	uint32_t wrote = WROTE_NOT;
+	uint32_t word, before;
+	enum permission_wrote wrote = WROTE_NOT;
 	bool gone;
 	int err;
 
 	if (!permission_claim(p, d->verdict))
 		return -EALREADY;
+	word = permission_look(p);
+	before = permission_wrote_now(word, WROTE_NOT);
 	fault(FAULT_CLAIMED);
 	err = answer(p->group_fd, p->event_fd,
 		     outcome == OUTCOME_DENIED ? FAN_DENY : FAN_ALLOW);
 	/* ENOENT, and nobody was there before us: the opener was killed meanwhile. */
 	gone = err == -ENOENT &&
-	       atomic_compare_exchange_strong(&p->wrote, &wrote, WROTE_GONE);
+	       atomic_compare_exchange_strong(&p->wrote, &before,
+					      permission_wrote_now(word, WROTE_GONE));
 	if (!gone)
-		wrote = atomic_exchange(&p->wrote, WROTE_OWNER);
+		wrote = permission_wrote_of(
+			atomic_exchange(&p->wrote, permission_wrote_now(word, WROTE_OWNER)));
 	if (gone || (err == -ENOENT && wrote == WROTE_NOT))
 		outcome = OUTCOME_GONE;
 	else if (err && err != -ENOENT)

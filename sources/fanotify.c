@@ -18,6 +18,7 @@
 #include "core/loop.h"
 #include "sources/fanotify_priv.h"
 
+#define FINISH_READS 32 /* dispatches at the end */
 #define PERM_EVENTS_MAX 2048 /* read or judged in one dispatch */
 /* Where permissions of nobody knows whom are counted: trees of their own, so many that a gap of the
  * feed holds more than one tree may have parked, and less than all. */
@@ -337,18 +338,20 @@ static void wait_turn(struct fanotify_source *s, unsigned entry, uint32_t tree_i
 	struct turns *t = &s->turns;
 	struct turn_queue *q = &t->q[tree_id % TURN_QUEUES];
 	uint64_t bit = 1ULL << tree_id % TURN_QUEUES;
-	struct parked *ctx;
+	uint16_t n = t->free;
 
 	if (!p)
 		return; /* the guardian has it */
 	fault(FAULT_TAKEN);
-	ctx = &s->parked[permission_index(s->c.permissions, p)];
-	*ctx = (struct parked){ .read_seq = s->read_seq, .token = p->token };
+	/* read_batch() takes no more than there is room for. */
+	t->free = t->turn[n].next;
+	t->turn[n] = (struct turn){ .slot = (uint16_t)permission_index(s->c.permissions, p),
+				    .token = p->token, .read_seq = s->read_seq };
 	if (t->used & bit)
-		s->parked[q->last - 1].next = (uint16_t)(ctx - s->parked + 1);
+		t->turn[q->last].next = n;
 	else
-		q->first = (uint16_t)(ctx - s->parked + 1);
-	q->last = (uint16_t)(ctx - s->parked + 1);
+		q->first = n;
+	q->last = n;
 	t->used |= bit;
 	t->waiting++;
 }
@@ -360,23 +363,25 @@ static bool judge_next(struct fanotify_source *s, struct bus *b)
 	uint64_t behind = t->used & ~0ULL << t->at;
 	struct turn_queue *q;
 	struct permission *p;
-	struct parked *ctx;
+	struct turn turn;
 	unsigned i;
 
 	if (!t->used)
 		return false;
 	i = (unsigned)__builtin_ctzll(behind ? behind : t->used);
 	q = &t->q[i];
-	ctx = &s->parked[q->first - 1];
-	p = permission_slot(s->c.permissions, q->first - 1u);
+	turn = t->turn[q->first];
+	t->turn[q->first].next = t->free;
+	t->free = q->first;
 	t->at = (i + 1) % TURN_QUEUES;
 	t->waiting--;
-	q->first = ctx->next;
-	if (!ctx->next)
+	q->first = turn.next;
+	if (!turn.next)
 		t->used &= ~(1ULL << i);
+	p = permission_slot(s->c.permissions, turn.slot);
 	/* Not when the guardian was faster. */
-	if (p->token == ctx->token && permission_state(permission_look(p)) == PERM_READ)
-		judge_slot(s, b, p, ctx->read_seq);
+	if (p->token == turn.token && permission_state(permission_look(p)) == PERM_READ)
+		judge_slot(s, b, p, turn.read_seq);
 	permission_progress(s->c.permissions);
 	return true;
 }
@@ -424,11 +429,13 @@ static bool read_batch(struct fanotify_source *s, struct bus *b, int *handled)
 	/* There are more slots than may be parked and wait, so there is room but for a guardian that
 	 * has claimed and not answered; then it has the events that we cannot take. */
 	size_t room = permission_reserve(s->c.permissions);
+	uint64_t before_ns;
 	ssize_t n;
 
 	if (room > s->turns.max - s->turns.waiting)
 		room = s->turns.max - s->turns.waiting;
 	room *= sizeof(batch->md[0]);
+	before_ns = clock_boottime_ns();
 	n = room ? read(s->groups.permission, batch->md, room) : 0;
 	/* EMFILE and the like are the kernel's own denial of that one opener; EAGAIN with
 	 * non-blocking event descriptors may mean a lease, not an empty queue: epoll
@@ -440,7 +447,7 @@ static bool read_batch(struct fanotify_source *s, struct bus *b, int *handled)
 	}
 	fault(FAULT_READ);
 	s->read_seq++;
-	s->read_ns = clock_boottime_ns();
+	s->read_ns = before_ns; /* whom our read has held up has waited since */
 	*handled += handle_permissions(s, b, (unsigned)((size_t)n / sizeof(batch->md[0])));
 	/* A buffer that was not filled has emptied the queue; epoll tells if not. */
 	return (size_t)n == room;
@@ -511,11 +518,31 @@ static void recheck_parked(struct fanotify_source *s, struct bus *b)
 	permission_each_parked(s->c.permissions, UINT64_MAX, recheck_if_ready, &r);
 }
 
+static void expire(struct fanotify_source *s, struct bus *b, uint64_t now_ns)
+{
+	struct recheck r = { s, b, true };
+
+	permission_each_parked(s->c.permissions, now_ns, recheck_one, &r);
+}
+
+/* Done with what was begun; as long as somebody waits for his turn the guardian is to look on. */
+static void end_work(struct fanotify_source *s)
+{
+	if (s->turns.used)
+		permission_progress(s->c.permissions);
+	else
+		permission_end(s->c.permissions);
+}
+
 void fanotify_expire(struct source *base, struct bus *b, uint64_t now_ns)
 {
-	struct recheck r = { (struct fanotify_source *)base, b, true };
+	struct fanotify_source *s = (struct fanotify_source *)base;
 
-	permission_each_parked(r.s->c.permissions, now_ns, recheck_one, &r);
+	if (permission_next_deadline(s->c.permissions) > now_ns)
+		return;
+	permission_begin(s->c.permissions);
+	expire(s, b, now_ns);
+	end_work(s);
 }
 
 unsigned fanotify_rest(struct source *base, struct bus *b, bool rest)
@@ -525,9 +552,11 @@ unsigned fanotify_rest(struct source *base, struct bus *b, bool rest)
 
 	s->resting = rest;
 	if (rest) {
+		permission_begin(s->c.permissions);
 		while (judge_next(s, b))
 			;
-		fanotify_expire(base, b, UINT64_MAX);
+		expire(s, b, UINT64_MAX);
+		end_work(s);
 	}
 	return n;
 }
@@ -566,10 +595,13 @@ void fanotify_finish(struct source *base, struct bus *b)
 	struct fanotify_source *s = (void *)base;
 
 	permission_begin(s->c.permissions);
-	while (read_permissions(s, b) > 0)
+	/* Who goes on asking meanwhile is let go with the group. */
+	for (int i = 0; i < FINISH_READS && read_permissions(s, b) > 0; i++)
+		;
+	while (judge_next(s, b))
 		;
 	permission_sweep(s->c.permissions, take_left, &(struct recheck){ s, b, true });
-	fanotify_expire(base, b, UINT64_MAX);
+	expire(s, b, UINT64_MAX);
 	permission_end(s->c.permissions);
 }
 
@@ -634,7 +666,7 @@ static int fanotify_source_dispatch(struct source *base, struct bus *b)
 	if (ready & READY_OPEN)
 		fanotify_drain_opens(s, b);
 	objects_quiescent(s->c.objects);
-	permission_end(s->c.permissions);
+	end_work(s);
 	/* Not to sleep while somebody waits. */
 	if (s->turns.used && write(s->c.queue->done_fd, &one, sizeof(one)) < 0)
 		return handled; /* a full counter wakes us as well */
@@ -764,6 +796,9 @@ int fanotify_open(const struct fanotify_config *c, struct source **ret, struct w
 	s->c = *c;
 	s->own_pid = getpid();
 	s->turns.max = turns_max();
+	for (unsigned i = 1; i <= PERMISSION_TURN_MAX; i++)
+		s->turns.turn[i - 1].next = (uint16_t)i;
+	s->turns.free = s->turns.turn[0].next;
 	s->groups.permission = -1;
 	for (int i = 0; i < WATCH_FILESYSTEMS_MAX; i++)
 		s->groups.notify[i] = s->groups.observe[i] = -1;

@@ -18,8 +18,6 @@ struct parked {
 	uint64_t wait_seq; /* the last of them: to be settled first */
 	uint64_t exe_seq;  /* of the question whether its exe is a trusted reader; 0: not asked */
 	uint64_t read_seq; /* of the read that gave it */
-	uint64_t token;    /* while it waits for its turn: the slot may be another's by then */
-	uint16_t next;     /* the slot behind it in its queue, plus one */
 };
 
 /*
@@ -31,11 +29,21 @@ struct parked {
 #define TURN_QUEUES 64 /* a bit each */
 #define TURN_BETWEEN_READS 2 /* so many are judged before who asked meanwhile is looked at */
 
+/* Not linked by slot: the guardian may answer what waits, and the slot be another's by its turn. */
+struct turn {
+	uint16_t next; /* 0: none */
+	uint16_t slot;
+	uint64_t token; /* of the permission that was there */
+	uint64_t read_seq;
+};
+
 struct turn_queue {
-	uint16_t first, last; /* slot plus one, 0: empty */
+	uint16_t first, last; /* turns; valid while the queue is used */
 };
 
 struct turns {
+	struct turn turn[PERMISSION_TURN_MAX + 1]; /* the first is none */
+	uint16_t free;
 	struct turn_queue q[TURN_QUEUES];
 	uint64_t used; /* bit per queue */
 	unsigned at;   /* the queue whose turn is next */

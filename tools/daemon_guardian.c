@@ -309,5 +309,8 @@ void daemon_leave(struct daemon *d)
 	daemon_threads_stop(d);
 	if (d->store)
 		store_close(TAKE_PTR(d->store), STORE_CLOSE_MS);
+	/* It may have ended since it was last looked after. */
+	if (guardian_check(d->guardian, clock_boottime_ns()) < 0)
+		log_error("the guardian has ended: nothing is held until the next daemon is ready");
 	guardian_leave(d->guardian);
 }

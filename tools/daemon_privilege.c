@@ -2,6 +2,7 @@
 /* What the daemon may do: limits, capabilities, priority, system calls. */
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <string.h>
@@ -32,6 +33,23 @@ static rlim_t raise_limit(int resource, rlim_t want)
 	return setrlimit(resource, &new) == 0 ? now.rlim_max : now.rlim_cur;
 }
 
+/*
+ * A table of descriptors that is shared, by threads or the guardian, grows only after a grace period
+ * of RCU, during which whoever needs a number waits: in the midst of an answer. It never shrinks, so
+ * it is made to grow now, while it is one thread's.
+ */
+static void grow_descriptor_table(void)
+{
+	for (int number = DESCRIPTORS_MIN - 1; number > STDERR_FILENO; number /= 2) {
+		int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, number);
+
+		if (fd < 0)
+			continue; /* more than we may have */
+		close(fd);
+		return;
+	}
+}
+
 void daemon_raise_limits(struct daemon *d)
 {
 	struct rlimit core = { 0, 0 };
@@ -44,6 +62,7 @@ void daemon_raise_limits(struct daemon *d)
 	/* Whoever dumps our core may open a file that waits for our answer. */
 	setrlimit(RLIMIT_CORE, &core);
 	prctl(PR_SET_DUMPABLE, 0);
+	grow_descriptor_table();
 }
 
 void daemon_settle_log(void)
@@ -53,7 +72,6 @@ void daemon_settle_log(void)
 	/* Not the size of files: stderr may be one. */
 	setrlimit(RLIMIT_CORE, &none);
 	setrlimit(RLIMIT_NPROC, &none);
-	confine_expendable();
 	if (confine_become(CONFINE_USER_LOG, 0) < 0)
 		_exit(1);
 	confine_calls(CONFINE_LOG, CONFINE_REFUSE);

@@ -197,7 +197,12 @@ static int serve(struct daemon *d, const sigset_t *signals)
 	for (;;) {
 		int sig = sigtimedwait(signals, NULL, &tick);
 
-		if (sig == SIGTERM || sig == SIGINT || (sig == SIGUSR2 && daemon_is_guarded(d)))
+		if (sig == SIGUSR2 && !daemon_is_guarded(d)) {
+			log_warning("there is no guardian to leave in charge: nothing is held until "
+				    "the next daemon is ready");
+			sig = SIGTERM;
+		}
+		if (sig == SIGTERM || sig == SIGINT || sig == SIGUSR2)
 			return sig;
 		if (sig == SIGHUP)
 			reload(d);
