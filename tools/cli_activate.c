@@ -69,22 +69,24 @@ static int open_rules(const char *state_dir, struct pack_error *err)
 	return fd < 0 ? pack_say(err, -errno, "%s: %s", dir, strerror(errno)) : fd;
 }
 
-/* `name` takes the place of active, and what was there that of previous. */
-static int swap_in(int fd, const char *name)
+static int say(const char *state_dir, int r, struct pack_error *err)
 {
-	int r;
+	return r ? pack_say(err, r, "%s/rules: %s", state_dir, strerror(-r)) : 0;
+}
 
-	if (renameat2(fd, name, fd, "active", RENAME_EXCHANGE) < 0) {
-		if (errno != ENOENT)
-			return -errno;
-		return renameat(fd, name, fd, "active") < 0 ? -errno : 0;
-	}
-	if (!strcmp(name, "previous"))
+static int synced(int fd, int r)
+{
+	return !r && fsync(fd) < 0 ? -errno : r;
+}
+
+/* Exchanged, or moved where there is nothing at `to`. */
+static int change_places(int fd, const char *from, const char *to)
+{
+	if (renameat2(fd, from, fd, to, RENAME_EXCHANGE) == 0)
 		return 0;
-	r = remove_tree(fd, "previous", 1);
-	if (r)
-		return r;
-	return renameat(fd, name, fd, "previous") < 0 ? -errno : 0;
+	if (errno != ENOENT)
+		return -errno;
+	return renameat(fd, from, fd, to) < 0 ? -errno : 0;
 }
 
 int activate_pack(const char *state_dir, const struct pack *p, struct pack_error *err)
@@ -105,26 +107,56 @@ int activate_pack(const char *state_dir, const struct pack *p, struct pack_error
 	r = pack_write_dir(p, incoming, err);
 	if (r)
 		return r;
-	r = swap_in(fd, INCOMING);
-	if (!r && fsync(fd) < 0)
-		r = -errno;
-	return r ? pack_say(err, r, "%s/rules: %s", state_dir, strerror(-r)) : 0;
+	/* What was active is INCOMING now, if there was one. */
+	return say(state_dir, synced(fd, change_places(fd, INCOMING, "active")), err);
 }
 
-int activate_rollback(const char *state_dir, struct pack_error *err)
+int activate_keep(const char *state_dir, struct pack_error *err)
 {
 	_cleanup_close_ int fd = open_rules(state_dir, err);
 	int r;
 
 	if (fd < 0)
 		return fd;
-	if (faccessat(fd, "previous", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		r = swap_in(fd, "previous");
-	else
-		r = renameat(fd, "active", fd, "previous") < 0 ? -errno : 0;
-	if (!r && fsync(fd) < 0)
+	r = remove_tree(fd, "previous", 1);
+	if (!r && renameat(fd, INCOMING, fd, "previous") < 0 && errno != ENOENT)
 		r = -errno;
+	return say(state_dir, synced(fd, r), err);
+}
+
+int activate_undo(const char *state_dir, struct pack_error *err)
+{
+	_cleanup_close_ int fd = open_rules(state_dir, err);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = change_places(fd, "active", INCOMING);
+	if (!r)
+		r = remove_tree(fd, INCOMING, 1);
+	return say(state_dir, synced(fd, r), err);
+}
+
+int activate_rollback(const char *state_dir, struct pack_error *err)
+{
+	_cleanup_close_ int fd = open_rules(state_dir, err);
+	_cleanup_pack_ struct pack *previous = NULL;
+	_cleanup_free_ char *dir = NULL;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (asprintf(&dir, "%s/rules/previous", state_dir) < 0)
+		return pack_say(err, -ENOMEM, "out of memory");
+	if (faccessat(fd, "previous", F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+		r = cli_pack_trusted(dir, NULL, &previous, err);
+		if (r)
+			return r;
+		r = change_places(fd, "previous", "active");
+	} else {
+		r = renameat(fd, "active", fd, "previous") < 0 ? -errno : 0;
+	}
 	if (r == -ENOENT)
 		return pack_say(err, r, "no pack was activated here");
-	return r ? pack_say(err, r, "%s/rules: %s", state_dir, strerror(-r)) : 0;
+	return say(state_dir, synced(fd, r), err);
 }

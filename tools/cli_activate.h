@@ -10,10 +10,15 @@
 
 /* The active pack, verified; *ret NULL when there is none. -errno; err says it. */
 int activate_current(const char *state_dir, struct pack **ret, struct pack_error *err);
-/* Makes p, which was verified, the active one; the one that was becomes the previous. */
+/* Makes p, which was verified, the active one. What was active is kept until one of the next two. */
 int activate_pack(const char *state_dir, const struct pack *p, struct pack_error *err);
-/* The previous one is active again, and the other way round. Without a previous one the active one
- * is put aside: what was shipped serves then. -ENOENT: there is neither. */
+/* It serves: what was active becomes the previous one, which then goes. */
+int activate_keep(const char *state_dir, struct pack_error *err);
+/* It is refused: all is as it was before activate_pack(). */
+int activate_undo(const char *state_dir, struct pack_error *err);
+/* The previous one is active again, and the other way round; undone by calling it again. Without a
+ * previous one the active one is put aside: what was shipped serves then. The previous one must
+ * verify. -ENOENT: there is neither. */
 int activate_rollback(const char *state_dir, struct pack_error *err);
 
 #endif

@@ -181,11 +181,14 @@ static int write_pack(const struct pack *p, const char *path, struct pack_error 
 {
 	_cleanup_free_ char *tmp = NULL;
 	_cleanup_close_ int fd = -1;
+	struct stat st;
 	int rc;
 
-	if (asprintf(&tmp, "%s.new", path) < 0)
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return pack_say(err, -EINVAL, "%s: is there, and no regular file", path);
+	if (asprintf(&tmp, "%s.%d.new", path, (int)getpid()) < 0)
 		return pack_say(err, -ENOMEM, "out of memory");
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return pack_say(err, -errno, "%s: %s", tmp, strerror(errno));
 	rc = archive_write_pack(p, fd, err);
@@ -202,7 +205,7 @@ static int build(struct cli *cli, int n, char **argv, struct building *b)
 	_cleanup_pack_ struct pack *p = pack_new();
 	_cleanup_free_ char *name = NULL;
 	struct pack_manifest m = { 0 };
-	struct pack_error err;
+	struct pack_error err = { "" };
 	uint8_t secret[64];
 	int rc;
 
@@ -218,8 +221,12 @@ static int build(struct cli *cli, int n, char **argv, struct building *b)
 	if (!b->out && asprintf(&name, "%s-v%u.%u.%u.tar.gz", m.name, m.version.major,
 				m.version.minor, m.version.patch) < 0)
 		return CLI_FAILED;
-	if (!p || add_rules(p, argv[2], &err) || read_secret(b->key, secret))
-		return p && err.text[0] ? failed(&err) : CLI_FAILED;
+	if (!p)
+		return CLI_FAILED;
+	if (add_rules(p, argv[2], &err))
+		return failed(&err);
+	if (read_secret(b->key, secret))
+		return CLI_FAILED; /* said */
 	rc = pack_sign(p, &m, secret, &err);
 	sodium_memzero(secret, sizeof(secret));
 	/* What does not load is not worth signing. */

@@ -117,19 +117,24 @@ static bool confirmed(const struct update *u)
 	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
-/* The daemon is to serve what is on disk now; if it will not, what was there comes back. */
-static int serve(const struct cli *cli, const struct update *u, const char *what, json_t *changes)
+/* The daemon is to serve what is on disk now; if it will not, undo() brings back what was there
+ * (NULL: nothing was changed), else keep() makes it final. */
+static int serve(const struct cli *cli, const struct update *u, const char *what, json_t *changes,
+		 int (*undo)(const char *state_dir, struct pack_error *err),
+		 int (*keep)(const char *state_dir, struct pack_error *err))
 {
 	_cleanup_json_ json_t *res = NULL;
 	struct pack_error err;
 	bool running;
 
 	if (reload(cli, &res, &running) != CLI_DONE) {
-		if (activate_rollback(u->state_dir, &err))
+		if (undo && undo(u->state_dir, &err))
 			return failed(&err);
 		cli_error("the rules that served go on");
 		return CLI_FAILED;
 	}
+	if (keep && keep(u->state_dir, &err))
+		return failed(&err);
 	if (cli->json) {
 		_cleanup_json_ json_t *j =
 			json_pack("{s:s,s:b,s:O}", "pack", what, "serving", running, "changes", changes);
@@ -170,14 +175,14 @@ static int update_from(struct cli *cli, const struct update *u, const char *path
 	if (active && check_versions(changes, &err))
 		return failed(&err);
 	if (r == 1)
-		return serve(cli, u, what, changes);
+		return serve(cli, u, what, changes, NULL, NULL);
 	if (!cli->json)
 		print_changes(cli, changes);
 	if (!confirmed(u))
 		return CLI_FAILED;
 	if (activate_pack(u->state_dir, next, &err))
 		return failed(&err);
-	return serve(cli, u, what, changes);
+	return serve(cli, u, what, changes, activate_undo, activate_keep);
 }
 
 static int roll_back(struct cli *cli, const struct update *u)
@@ -194,7 +199,7 @@ static int roll_back(struct cli *cli, const struct update *u)
 	if (m)
 		snprintf(what, sizeof(what), "%s %u.%u.%u", m->name, m->version.major,
 			 m->version.minor, m->version.patch);
-	return serve(cli, u, what, none);
+	return serve(cli, u, what, none, activate_rollback, NULL);
 }
 
 static int run(struct cli *cli, int argc, char **argv)
