@@ -168,10 +168,12 @@ static const struct list lists[CONFINE_LISTS] = {
 		{ CALLS_ANSWER CALLS_LIBC CALLS_SAY CALLS_READ CALLS_SELF CALLS_SLEEP,
 		  CALLS_SOCKET CALLS_WAKE CALLS_DAEMON "prctl tgkill " },
 		{ no_code, maps, unix_sockets, terminals, tasks },
+		.signals_self = false,
 	},
 	[CONFINE_GUARDIAN] = {
 		{ CALLS_ANSWER CALLS_LIBC CALLS_SAY CALLS_GUARDIAN },
 		{ no_code, read_only, maps, terminals, tasks, own_name }, /* a child closes what may stall */
+		.signals_self = false,
 	},
 	[CONFINE_ZYGOTE] = {
 		{ CALLS_ZYGOTE },
@@ -191,10 +193,12 @@ static const struct list lists[CONFINE_LISTS] = {
 	[CONFINE_ARCHIVE] = { /* one descriptor to read, one to write to */
 		{ "read write close fstat lseek " CALLS_LIBC },
 		{ no_code, own_fd },
+		.signals_self = false,
 	},
 	[CONFINE_LOG] = {
 		{ "read write close poll ppoll futex rt_sigreturn exit exit_group restart_syscall " },
 		{ terminals },
+		.signals_self = false,
 	},
 };
 

@@ -107,8 +107,15 @@ int verify_read_meta(struct verifier *v, int64_t *version)
 		return verify_bad(v, "damaged", 1, "record 1: the file is no database of oknek's any more");
 	if (*version > DB_SCHEMA_VERSION)
 		return -EPROTO;
-	if (*version == 1) /* no row of meta was signed then */
-		return 0;
+	if (*version == 1) { /* no row of meta was signed then */
+		sqlite3_finalize(s);
+		s = NULL;
+		r = verify_prepare(v, "SELECT 1 FROM pragma_table_info('meta') WHERE name='sig'", &s);
+		if (!r && sqlite3_step(s) == SQLITE_ROW)
+			r = verify_bad(v, "altered", 1, "record 1: the schema version was put back, "
+				       "to have what says where the chain ends not looked at");
+		return r;
+	}
 	sqlite3_finalize(s);
 	s = NULL;
 	r = verify_prepare(v, "SELECT key,value,sig FROM meta", &s);
