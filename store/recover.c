@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
@@ -157,6 +158,12 @@ int recover_key(struct writer *w, char *why, size_t size)
 	}
 	if (w->have_key)
 		return 0;
+	/* Two that number records from the same end would each take the other's for damage. */
+	if (flock(w->dir_fd, LOCK_EX | LOCK_NB) < 0) {
+		snprintf(why, size, "another oknekd keeps its evidence in %.150s", w->dir);
+		close(TAKE_FD(w->dir_fd));
+		return -EBUSY;
+	}
 	r = key_load(w->dir_fd, &w->key, &care);
 	if (r == -ENOENT || r == -EBADMSG) {
 		r = replace_key(w, r == -ENOENT ? "is missing" : "is no key");

@@ -57,6 +57,7 @@ static void count_gap(struct verifier *v, const struct pruned *p)
 	uint64_t n = p->last - p->first + 1;
 
 	v->gaps_used++;
+	v->tail_in_gap |= v->tail_seq >= p->first && v->tail_seq < p->last && strcmp(p->why, "lost");
 	if (!strcmp(p->why, "lost")) {
 		v->res->lost += n;
 		if (!v->lost.first)
@@ -264,8 +265,9 @@ static int check_records(struct verifier *v)
  * whole in itself is what a disk leaves that lost its last writes, and what an older copy is. */
 static int check_against(struct verifier *v, uint64_t last, uint64_t seq, const char *what)
 {
-	v->res->head_checked = true;
-	if (v->tail_seen || !seq)
+	/* A record that was removed since, as signed: nothing is left to compare it with. */
+	v->res->head_checked = !v->tail_in_gap;
+	if (v->tail_seen || v->tail_in_gap || !seq)
 		return 0;
 	if (seq > last)
 		return verify_bad(v, "ends-early", last + 1,

@@ -20,6 +20,7 @@ struct verifier {
 	uint64_t tail_seq;
 	const char *tail_hash;
 	bool tail_seen;
+	bool tail_in_gap;
 	/* and what the database itself says of its end */
 	bool has_end, end_seen;
 	char meta_bad[64]; /* "meta.KEY", a row of it that does not hold */

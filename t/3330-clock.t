@@ -53,5 +53,7 @@ like "$(oknek verify --state-dir "$STATE" | tr '\n' ' ')" 'not here +4 records r
 hash=$(sql "SELECT hash FROM pruned")
 ok "the head of a record that was removed still fits" \
 	oknek verify --state-dir "$STATE" --head "4:$hash"
+ok "one that was removed before it cannot be looked at any more" \
+	oknek verify --state-dir "$STATE" --head "2:$hash"
 exits 1 "another does not" oknek verify --state-dir "$STATE" --head "4:$(printf 'ab%.0s' {1..32})"
 done_testing
