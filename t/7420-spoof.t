@@ -16,9 +16,15 @@ port() {
 	awk -v list="$inodes" 'BEGIN { split(list, a); for (i in a) mine[a[i]] = 1 }
 		$2 == 11 && ($NF in mine) { print $3; exit }' /proc/net/netlink
 }
+# The member has its child, and no more come or go.
+steady() {
+	local before
+	before=$(status_get members)
+	pgrep -u "$TEST_UID" -x sleep && sleep 0.5 && [ "$before" = "$(status_get members)" ]
+}
 spoofed() {
 	local child parent
-	parent=$(pgrep -u "$TEST_UID" -f "sleep 41" | head -n 1)
+	parent=$(pgrep -u "$TEST_UID" -x sleep | head -n 1)
 	child=$1
 	timeout 20 "$(bin stv_netlink)" "$(port)" 2000 "$parent" "$child" >"$SCRATCH/out" 2>&1
 	diag "netlink: $(cat "$SCRATCH/out")"
@@ -46,16 +52,18 @@ for feed in bpf connector; do
 	fi
 
 	# A watched process, said to have forked a stranger and to be gone itself.
-	as_user rm -f "$WORK/go"
+	# They wait in a read, and fork nobody whom the count of members could show or not.
+	as_user rm -f "$WORK/member" "$WORK/stranger"
+	as_user mkfifo "$WORK/member" "$WORK/stranger"
 	# shellcheck disable=SC2016
-	timeout 60 "${IN_TREE[@]}" bash -c 'sleep 41 & until [ -e "$1/go" ]; do sleep 0.02; done; kill %1
+	timeout 60 "${IN_TREE[@]}" bash -c 'sleep 41 & read -r _ <"$1/member"; kill %1
 		"$2" "$3"' x "$WORK" "$(bin plain_open)" "$SECRET" >"$SCRATCH/member" 2>&1 &
 	member=$!
 	# shellcheck disable=SC2016
-	timeout 60 "${OUTSIDE[@]}" bash -c 'until [ -e "$1/go" ]; do sleep 0.02; done
+	timeout 60 "${OUTSIDE[@]}" bash -c 'read -r _ <"$1/stranger"
 		cat "$2"' x "$WORK" "$SECRET" >"$SCRATCH/stranger" 2>&1 &
 	stranger=$!
-	ok "$feed: there is a member" wait_for 10 pgrep -u "$TEST_UID" -f "sleep 41"
+	ok "$feed: there is a member" wait_for 10 steady
 	before=$(status_get members)
 	if [ -n "$(port)" ]; then
 		spoofed "$(pgrep -P $stranger | head -n 1)"
@@ -63,7 +71,8 @@ for feed in bpf connector; do
 		fail "the connector's port is not found"
 	fi
 	is "$(status_get members)" "$before" "$feed: nobody has become or ceased to be a member"
-	as_user touch "$WORK/go"
+	echo >"$WORK/member"
+	echo >"$WORK/stranger"
 	wait $member
 	is $? 1 "$feed: the member is denied"
 	wait $stranger

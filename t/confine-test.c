@@ -214,8 +214,6 @@ static void try_all(enum confine_list list, const struct attempt *a)
 {
 	unsigned bad = 0;
 
-	if (!confine_available())
-		skip();
 	for (; a->name; a++) {
 		if (!works_unconfined(a))
 			continue; /* this kernel does not have it */
@@ -333,10 +331,12 @@ static void users_and_limits(void **state)
 
 int main(void)
 {
+	/* What a sanitizer's runtime leaves unconfined is not there to be tested. */
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(users_and_limits),
 		cmocka_unit_test(the_verdict_thread), cmocka_unit_test(the_other_threads),
 		cmocka_unit_test(the_guardian),	      cmocka_unit_test(the_helpers),
-		cmocka_unit_test(the_helper_of_paths), cmocka_unit_test(users_and_limits),
+		cmocka_unit_test(the_helper_of_paths),
 	};
 	char dir[] = "/tmp/confine-test.XXXXXX", path[64], victim[64], made[80];
 	int r;
@@ -349,7 +349,9 @@ int main(void)
 	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	scratch_file = path;
 	victim_file = victim;
-	r = cmocka_run_group_tests_name("confine", tests, NULL, NULL);
+	r = _cmocka_run_group_tests("confine", tests,
+				    confine_available() ? sizeof(tests) / sizeof(tests[0]) : 1, NULL,
+				    NULL);
 	unlink(path);
 	unlink(victim);
 	unlink(made);
