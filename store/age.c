@@ -10,7 +10,7 @@
 void age_advance(struct age *a, int64_t wall_ns, uint64_t boot_ns, int64_t *step_s)
 {
 	int64_t elapsed = a->boot_ns ? (int64_t)(boot_ns - a->boot_ns) : 0;
-	int64_t ahead, step = a->boot_ns ? wall_ns - a->wall_ns - elapsed : 0;
+	int64_t leap, ahead, step = a->boot_ns ? wall_ns - a->wall_ns - elapsed : 0;
 
 	a->boot_ns = boot_ns;
 	a->wall_ns = wall_ns;
@@ -19,10 +19,15 @@ void age_advance(struct age *a, int64_t wall_ns, uint64_t boot_ns, int64_t *step
 	if (wall_ns < IMPOSSIBLE_NS)
 		return;
 	ahead = a->now_ns ? wall_ns - a->now_ns : 0;
-	if (!a->now_ns || (ahead > 0 && ahead - elapsed <= AGE_BELIEVED_S * SECOND_NS))
+	/* Many small leaps are a large one: time that passes makes up for them. */
+	a->leapt_ns = a->leapt_ns > elapsed ? a->leapt_ns - elapsed : 0;
+	leap = ahead > elapsed ? ahead - elapsed : 0;
+	if (!a->now_ns || (ahead > 0 && a->leapt_ns + leap <= AGE_BELIEVED_S * SECOND_NS)) {
+		a->leapt_ns += leap;
 		a->now_ns = wall_ns;
-	else if (ahead > 0)
+	} else if (ahead > 0) {
 		a->now_ns += ahead / AGE_CATCH_UP < elapsed ? ahead : elapsed * AGE_CATCH_UP;
+	}
 }
 
 bool age_doubts(const struct age *a)

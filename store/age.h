@@ -21,6 +21,7 @@ struct age {
 	int64_t now_ns;   /* what the store believes; 0: nothing yet */
 	int64_t wall_ns;  /* as last seen */
 	uint64_t boot_ns; /* CLOCK_BOOTTIME then; 0: not seen yet */
+	int64_t leapt_ns; /* how much was believed that time did not yet make up for */
 };
 
 /* The two clocks, read together. *step_s: by how much the wall clock was set since the last call,
