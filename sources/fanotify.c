@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/fanotify.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -335,49 +334,23 @@ static void wait_turn(struct fanotify_source *s, unsigned entry, uint32_t tree_i
 {
 	struct permission *p = permission_note(s->c.permissions, entry, s->groups.permission,
 					       s->read_ns);
-	struct turns *t = &s->turns;
-	struct turn_queue *q = &t->q[tree_id % TURN_QUEUES];
-	uint64_t bit = 1ULL << tree_id % TURN_QUEUES;
-	uint16_t n = t->free;
 
 	if (!p)
 		return; /* the guardian has it */
 	fault(FAULT_TAKEN);
-	/* read_batch() takes no more than there is room for. */
-	t->free = t->turn[n].next;
-	t->turn[n] = (struct turn){ .slot = (uint16_t)permission_index(s->c.permissions, p),
-				    .token = p->token, .read_seq = s->read_seq };
-	if (t->used & bit)
-		t->turn[q->last].next = n;
-	else
-		q->first = n;
-	q->last = n;
-	t->used |= bit;
-	t->waiting++;
+	turns_put(&s->turns, tree_id,
+		  &(struct turn){ .slot = (uint16_t)permission_index(s->c.permissions, p),
+				  .token = p->token, .read_seq = s->read_seq });
 }
 
 /* Judges the next, of the queue whose turn it is. False: nobody waits. */
 static bool judge_next(struct fanotify_source *s, struct bus *b)
 {
-	struct turns *t = &s->turns;
-	uint64_t behind = t->used & ~0ULL << t->at;
-	struct turn_queue *q;
 	struct permission *p;
 	struct turn turn;
-	unsigned i;
 
-	if (!t->used)
+	if (!turns_take(&s->turns, &turn))
 		return false;
-	i = (unsigned)__builtin_ctzll(behind ? behind : t->used);
-	q = &t->q[i];
-	turn = t->turn[q->first];
-	t->turn[q->first].next = t->free;
-	t->free = q->first;
-	t->at = (i + 1) % TURN_QUEUES;
-	t->waiting--;
-	q->first = turn.next;
-	if (!turn.next)
-		t->used &= ~(1ULL << i);
 	p = permission_slot(s->c.permissions, turn.slot);
 	/* Not when the guardian was faster. */
 	if (p->token == turn.token && permission_state(permission_look(p)) == PERM_READ)
@@ -774,17 +747,6 @@ static int open_groups(struct fanotify_source *s)
 	return err;
 }
 
-/* Where the kernel finds no descriptor for an event it refuses the opener, whoever that is. */
-static unsigned turns_max(void)
-{
-	struct rlimit r;
-
-	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur / 4 < PERMISSION_BATCH)
-		return PERMISSION_BATCH;
-	return r.rlim_cur / 4 < PERMISSION_TURN_MAX ? (unsigned)(r.rlim_cur / 4) :
-						      PERMISSION_TURN_MAX;
-}
-
 int fanotify_open(const struct fanotify_config *c, struct source **ret, struct watch_groups *groups)
 {
 	struct fanotify_source *s = calloc(1, sizeof(*s));
@@ -795,10 +757,7 @@ int fanotify_open(const struct fanotify_config *c, struct source **ret, struct w
 	s->base.ops = &fanotify_ops;
 	s->c = *c;
 	s->own_pid = getpid();
-	s->turns.max = turns_max();
-	for (unsigned i = 1; i <= PERMISSION_TURN_MAX; i++)
-		s->turns.turn[i - 1].next = (uint16_t)i;
-	s->turns.free = s->turns.turn[0].next;
+	turns_init(&s->turns);
 	s->groups.permission = -1;
 	for (int i = 0; i < WATCH_FILESYSTEMS_MAX; i++)
 		s->groups.notify[i] = s->groups.observe[i] = -1;

@@ -50,6 +50,13 @@ struct turns {
 	unsigned waiting, max; /* each is a descriptor */
 };
 
+/* fanotify_turns.c */
+void turns_init(struct turns *t);
+/* At the end of its tree's queue. While fewer than max wait. */
+void turns_put(struct turns *t, uint32_t tree_id, const struct turn *turn);
+/* The first of the queue whose turn it is. False: nobody waits. */
+bool turns_take(struct turns *t, struct turn *ret);
+
 enum ready { READY_PERMISSION = 1, READY_CHANGE = 2, READY_OPEN = 4, READY_DONE = 8 };
 
 #define EXES_KNOWN 64
