@@ -328,9 +328,6 @@ if [ "$FAULTS" = all ]; then
 	fault "its guardian stopped" $HOLD_S stop_guardian guardian_goes_on
 	fault "guardian killed, then stopped" $HOLD_S kill_guardian_stop go_on
 	fault "no more memory for it" $DEAD_S no_memory memory_again
-	if [ -d /sys/fs/cgroup/memory ]; then
-		fault "killed for lack of memory" $DEAD_S out_of_memory restart
-	fi
 	at read 250 spin
 	evidence
 	for action in kill stop; do
@@ -364,6 +361,11 @@ if [ "$FAULTS" = all ]; then
 	# far above what it uses: this takes root, who lowers it meanwhile.
 	openers
 	sleep 0.5
+	# Nor can it say anything of an event that it has no memory to read: until it is killed that is
+	# the kernel's denial too, and whoever is read waits for memory to be found.
+	if [ -d /sys/fs/cgroup/memory ]; then
+		fault "killed for lack of memory" $DEAD_S out_of_memory restart kernel waits
+	fi
 	fault "descriptors used up" $DEAD_S few_descriptors many_descriptors kernel
 	openers_end
 	evidence
