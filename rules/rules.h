@@ -72,6 +72,24 @@ struct pathset *ruleset_pathset(const struct ruleset *rs);
 void rules_decide(const struct ruleset *rs, const struct event *ev,
 		  const struct wall_clock *clock, struct decision *ret, const char **category);
 
+/* A rule of the same id and part as one before it, whose version should have gone up. */
+enum version_fault_type {
+	VERSION_OTHER_CONTENT, /* the same version, another YAML text */
+	VERSION_LOWER,
+};
+struct version_fault {
+	enum version_fault_type type;
+	const struct rule *was, *now; /* borrowed from their sets */
+};
+
+/* Pure. Tells fn (may be NULL) of each such rule, in the order of the sets, and returns how many
+ * there are. Content is the rule's YAML text but for blank space around it: overrides and
+ * exceptions of a host do not count. */
+size_t ruleset_compare_versions(const struct ruleset *was, const struct ruleset *now,
+				void (*fn)(void *arg, const struct version_fault *fault), void *arg);
+/* `file:line: rule R3/aws has version 2 as before, but other content: give it version 3` */
+void version_fault_text(const struct version_fault *f, char *buf, size_t size);
+
 /* The YAML source of rule i as it was read, for `oknek rules show`; owned by the set. */
 const char *ruleset_source(const struct ruleset *rs, size_t i);
 
