@@ -38,7 +38,7 @@ enum op {
 struct regex;
 
 struct value {
-	const char *text; /* as written; without the `~` when at_home */
+	const char *text; /* as written, also of a regular expression; without the `~` when at_home */
 	size_t len_bytes;
 	bool at_home;
 	int64_t number;
@@ -56,6 +56,10 @@ struct node {
 	enum field_id field;
 	enum op op;
 	struct value *values;
+	/* For people: where it is written, as which child of its group, and by which word. */
+	unsigned line;
+	uint16_t nth;
+	uint8_t word;
 };
 
 struct compiled {
@@ -108,6 +112,8 @@ int rule_parse(struct loader *l, const struct yaml_node *root, struct compiled *
 /* match_parse.c: the value of `match:`. */
 int match_parse(struct loader *l, enum event_kind kind, const struct yaml_node *n,
 		struct node **ret);
+/* The comparison as it is written: "in" or "eq", "match" … */
+const char *match_word(const struct node *n);
 
 /* regex.c */
 enum regex_result { REGEX_NO, REGEX_YES, REGEX_GAVE_UP };

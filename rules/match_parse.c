@@ -7,6 +7,7 @@
 #include "core/cleanup.h"
 #include "rules/compiled.h"
 
+#define OP_WORD_MATCH 9 /* of ops[] */
 #define TYPE(t) (1u << FIELD_TYPE_##t)
 #define TEXT (TYPE(STRING) | TYPE(PATH))
 
@@ -32,6 +33,11 @@ static const struct op_info {
 	{ "cidr", OP_CIDR, TYPE(ADDRESS), 2 },
 	{ "port", OP_PORT, TYPE(ADDRESS), 1 },
 };
+
+const char *match_word(const struct node *n)
+{
+	return ops[n->word].name;
+}
 
 static const struct group_info {
 	const char *name;
@@ -64,19 +70,22 @@ static struct node *group_finish(struct node *g)
 {
 	if (g->n == 1 && g->type != NODE_NONE)
 		return g->kids[0];
-	for (size_t i = 0; i < g->n; i++)
+	for (size_t i = 0; i < g->n; i++) {
 		g->cost += g->kids[i]->cost;
+		g->kids[i]->nth = i < UINT16_MAX ? (uint16_t)i : UINT16_MAX;
+	}
 	qsort(g->kids, g->n, sizeof(*g->kids), by_cost);
 	return g;
 }
 
-static struct node *group_new(struct loader *l, enum node_type type, size_t n)
+static struct node *group_new(struct loader *l, enum node_type type, unsigned line, size_t n)
 {
 	struct node *g = pool_alloc(l->pool, sizeof(*g));
 
 	if (!g)
 		return NULL;
 	g->type = type;
+	g->line = line;
 	g->kids = pool_array(l->pool, n, sizeof(struct node *));
 	return g->kids ? g : NULL;
 }
@@ -125,9 +134,7 @@ static int parse_text(struct loader *l, const struct yaml_node *n, enum op op, b
 				 "an empty string: leave the comparison out");
 	if (op == OP_GLOB)
 		return parse_glob(l, n, v);
-	if (op == OP_MATCH)
-		return regex_compile(l, n->line, s, &v->regex);
-	if (is_path && op != OP_SUFFIX && op != OP_CONTAINS) {
+	if (is_path && op != OP_SUFFIX && op != OP_CONTAINS && op != OP_MATCH) {
 		v->at_home = s[0] == '~' && (s[1] == '/' || !s[1]);
 		if (!v->at_home && s[0] != '/')
 			return yaml_fail(l->err, l->file, n->line,
@@ -137,7 +144,9 @@ static int parse_text(struct loader *l, const struct yaml_node *n, enum op op, b
 	}
 	v->len_bytes = strlen(s);
 	v->text = pool_strdup(l->pool, s);
-	return v->text ? 0 : no_memory(l);
+	if (!v->text)
+		return no_memory(l);
+	return op == OP_MATCH ? regex_compile(l, n->line, s, &v->regex) : 0;
 }
 
 static int parse_address(struct loader *l, const struct yaml_node *n, enum op op, struct value *v)
@@ -317,6 +326,8 @@ static int parse_op(struct loader *l, enum field_id field, const struct yaml_nod
 	c->type = NODE_COMPARE;
 	c->field = field;
 	c->op = op->op;
+	c->line = key->line;
+	c->word = (uint8_t)(op - ops);
 	c->values = pool_array(l->pool, count, sizeof(*c->values));
 	if (!c->values)
 		return no_memory(l);
@@ -373,7 +384,7 @@ static int parse_comparison(struct loader *l, enum event_kind kind, const struct
 		return yaml_fail(l->err, l->file, n->line,
 				 "field \"%s\" wants a comparison, as in %s: { eq: value }",
 				 key->scalar, key->scalar);
-	all = group_new(l, NODE_ALL, n->n);
+	all = group_new(l, NODE_ALL, n->line, n->n);
 	if (!all)
 		return no_memory(l);
 	for (size_t i = 0; i < n->n; i++) {
@@ -387,6 +398,8 @@ static int parse_comparison(struct loader *l, enum event_kind kind, const struct
 			       &all->kids[i]);
 		if (err)
 			return err;
+		if (plain)
+			all->kids[i]->word = OP_WORD_MATCH;
 	}
 	all->n = n->n;
 	*ret = group_finish(all);
@@ -420,7 +433,7 @@ static int parse_group(struct loader *l, enum event_kind kind, const struct yaml
 	if (n->type != YAML_LIST || n->n == 0)
 		return yaml_fail(l->err, l->file, n->line,
 				 "%s must be a list of at least one comparison", info->name);
-	g = group_new(l, info->type, n->n);
+	g = group_new(l, info->type, n->line, n->n);
 	if (!g)
 		return no_memory(l);
 	for (size_t i = 0; i < n->n; i++) {
@@ -446,7 +459,7 @@ int match_parse(struct loader *l, enum event_kind kind, const struct yaml_node *
 	if (n->n == 0)
 		return yaml_fail(l->err, l->file, n->line,
 				 "match is empty: it needs any_of, all_of or none_of");
-	all = group_new(l, NODE_ALL, n->n);
+	all = group_new(l, NODE_ALL, n->line, n->n);
 	if (!all)
 		return no_memory(l);
 	for (size_t i = 0; i < n->n; i++) {
