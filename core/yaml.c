@@ -154,6 +154,17 @@ static size_t line_offset(const char *s, size_t len, size_t line)
 	return i;
 }
 
+static unsigned lines_before(const char *s, size_t len, size_t at)
+{
+	unsigned lines = 0;
+
+	for (size_t i = 0, n; i < at && i < len; i += n ? n : 1) {
+		n = break_len(s + i, len - i);
+		lines += n > 0;
+	}
+	return lines;
+}
+
 static int refuse(struct reader *r, const yaml_mark_t *at, const char *what)
 {
 	return yaml_fail(r->err, r->doc->file, (unsigned)at->line + 1, "%s", what);
@@ -382,8 +393,9 @@ static int syntax_error(struct reader *r, const yaml_parser_t *p, size_t len)
 
 	if (p->error == YAML_MEMORY_ERROR)
 		return no_memory(r->err, r->doc->file);
-	if (p->error == YAML_READER_ERROR)
-		return yaml_fail(r->err, r->doc->file, 1 + (unsigned)p->mark.line,
+	if (p->error == YAML_READER_ERROR) /* it reads ahead of what has a mark */
+		return yaml_fail(r->err, r->doc->file,
+				 1 + lines_before(r->doc->text, len, p->problem_offset),
 				 "not YAML: %s", problem);
 	/* s ends with a NUL at the latest */
 	if (s[strspn(s, " ")] == '\t' || strstr(problem, "cannot start any token"))

@@ -86,6 +86,9 @@ int yaml_int(const struct yaml_node *n, int64_t *ret)
 	s = n->scalar;
 	minus = *s == '-';
 	s += minus;
+	/* 010 is eight to some readers of YAML and ten to others */
+	if (s[0] == '0' && s[1])
+		return -EINVAL;
 	if (digits(&s, &v) || *s || v > INT64_MAX)
 		return -EINVAL;
 	*ret = minus ? -(int64_t)v : (int64_t)v;
