@@ -11,6 +11,7 @@
 #include "rules/rules.h"
 
 #define RULES_MAX 16384
+#define MATCH_DEPTH_MAX 12              /* groups within groups */
 #define RULE_VALUES_MAX 1024            /* of one comparison */
 #define RULES_SOURCE_MAX (16u << 20)    /* bytes of all files of a set */
 #define RULES_PATTERNS_MAX (16u << 20)  /* bytes of all globs, braces expanded */
@@ -62,6 +63,13 @@ struct node {
 	uint8_t word;
 };
 
+/* Of a host, to one rule. */
+struct exception {
+	const struct rule_exception *told; /* for people, and until when */
+	const struct node *none; /* none_of what it matches: holds where it does not apply */
+	uint64_t must_know; /* bit per field without whose value it does not apply */
+};
+
 struct compiled {
 	struct rule rule;
 	const char *source;
@@ -74,6 +82,8 @@ struct compiled {
 	size_t n_paths;
 	const char **excludes;
 	size_t n_excludes;
+	struct exception *exceptions;
+	size_t n_exceptions;
 };
 
 /* Room that the rules of a set share, so that small files cannot become large sets. */
@@ -109,11 +119,28 @@ const struct named_list *lists_find(const struct lists *lists, const char *name)
 /* parse.c: one document. Sets all but rule.pack, mechanism and what bind.c makes. */
 int rule_parse(struct loader *l, const struct yaml_node *root, struct compiled *ret);
 
+/* The value of `match:` is not nested deeper than it may be; what is malformed is not judged. */
+int match_check_depth(struct loader *l, const struct yaml_node *n);
+
+/* override.c: what a host says about rules, which are complete but for their paths and bindings. */
+int override_rules(struct loader *l, const struct config *site, struct compiled *const *rules,
+		   size_t n);
+/* Is it named by "R3" or "R3/aws"; *part: by the latter. */
+bool rule_is_named(const struct rule *r, const char *name, bool *part);
+
+/* exceptions.c: *ret has site->n_exceptions entries. */
+int except_rules(struct loader *l, const struct config *site, struct compiled *const *rules,
+		 size_t n, const struct rule_exception **ret);
+
 /* match_parse.c: the value of `match:`. */
 int match_parse(struct loader *l, enum event_kind kind, const struct yaml_node *n,
 		struct node **ret);
 /* The comparison as it is written: "in" or "eq", "match" … */
 const char *match_word(const struct node *n);
+
+/* explain.c: a value as it is written; a group's kids as they are written. NULL: no memory. */
+const char *value_text(struct pool *p, const struct node *n, const struct value *v);
+struct node **kids_as_written(struct pool *p, const struct node *n);
 
 /* regex.c */
 enum regex_result { REGEX_NO, REGEX_YES, REGEX_GAVE_UP };
@@ -122,7 +149,7 @@ enum regex_result regex_match(const struct regex *re, const char *s, size_t len_
 
 /* bind.c */
 int bind_paths(struct loader *l, struct compiled *c);
-int bind_mechanism(struct loader *l, struct compiled *c, const unsigned mechanisms[KIND_COUNT]);
+int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_config *config);
 int bind_pathset(struct compiled *const *rules, size_t n, struct pathset **ret, char err[512]);
 
 /* match.c: what one event gives to compare with. */
@@ -144,6 +171,9 @@ bool match_event(struct match_context *ctx, const struct node *n);
 /* The process's names to compare with; 0 when it has none. */
 unsigned match_process_names(struct match_context *ctx, const char *const **ret);
 
+/* exceptions.c: for a rule that matches under the name of ctx. */
+bool rule_is_excepted(struct match_context *ctx, const struct compiled *c);
+
 /* index.c */
 struct index;
 int index_build(struct pool *pool, struct compiled *const *rules, size_t n, enum event_kind kind,
@@ -161,6 +191,8 @@ struct ruleset {
 	const char *origin;
 	size_t n;
 	struct compiled **rules; /* in id, part order */
+	const struct rule_exception *exceptions;
+	size_t n_exceptions;
 	struct index *index[KIND_COUNT]; /* NULL: no rules of the kind */
 	struct pathset *paths;
 };
