@@ -4,7 +4,7 @@
  * keys, tags) is refused at its event, before anything is built from it, and the size, depth and
  * node limits stop the rest, so that time and memory are bounded by the limits alone.
  */
-#include "core/yaml.h"
+#include "core/yaml_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,20 +15,6 @@
 #include <yaml.h>
 
 #include "core/cleanup.h"
-#include "core/pool.h"
-
-struct document {
-	struct yaml_node *root;
-	size_t from, to; /* bytes of text */
-};
-
-struct yaml_doc {
-	struct pool *pool;
-	const char *file;
-	const char *text;
-	struct document *docs;
-	size_t n_docs, cap_docs;
-};
 
 /* A collection that is being read. */
 struct frame {
@@ -107,20 +93,42 @@ static size_t utf8_len(const unsigned char *s, size_t left)
 	return n;
 }
 
-static int check_bytes(const char *file, const unsigned char *s, size_t len, char err[512])
+/* How many bytes from s are ASCII and no NUL, eight at a time. */
+static size_t plain_run(const unsigned char *s, size_t len)
+{
+	const uint64_t low = UINT64_C(0x0101010101010101), high = low << 7;
+	size_t i = 0;
+	uint64_t w;
+
+	for (; i + sizeof(w) <= len; i += sizeof(w)) {
+		memcpy(&w, s + i, sizeof(w));
+		if ((w | (w - low)) & high)
+			break;
+	}
+	return i;
+}
+
+static unsigned line_of(const unsigned char *s, size_t at)
 {
 	unsigned line = 1;
+
+	for (size_t i = 0; i < at; i++)
+		line += s[i] == '\n';
+	return line;
+}
+
+static int check_bytes(const char *file, const unsigned char *s, size_t len, char err[512])
+{
 	size_t n;
 
-	for (size_t i = 0; i < len; i += n) {
+	for (size_t i = plain_run(s, len); i < len; i += plain_run(s + i, len - i)) {
 		if (s[i] == '\0')
-			return yaml_fail(err, file, line, "a NUL byte: not a text file");
+			return yaml_fail(err, file, line_of(s, i), "a NUL byte: not a text file");
 		n = utf8_len(s + i, len - i);
 		if (n == 0)
-			return yaml_fail(err, file, line,
+			return yaml_fail(err, file, line_of(s, i),
 					 "byte 0x%02x is not UTF-8: save the file as UTF-8", s[i]);
-		if (s[i] == '\n')
-			line++;
+		i += n;
 	}
 	return 0;
 }
@@ -315,34 +323,37 @@ static size_t next_line_offset(struct reader *r, size_t len, size_t line)
 	return r->line_at;
 }
 
-static int doc_add(struct reader *r, const yaml_event_t *start, const yaml_event_t *end,
-		   size_t len)
+int yaml_doc_add(struct yaml_doc *d, struct document add)
 {
-	struct yaml_doc *d = r->doc;
-	struct document *added;
-
-	if (!r->root || (r->root->type == YAML_SCALAR && !r->root->quoted && !*r->root->scalar))
-		return 0;
 	if (d->n_docs == d->cap_docs) {
 		size_t cap = d->cap_docs ? d->cap_docs * 2 : 4;
 		struct document *grown = pool_array(d->pool, cap, sizeof(*grown));
 
 		if (!grown)
-			return no_memory(r->err, d->file);
+			return -ENOMEM;
 		if (d->n_docs)
 			memcpy(grown, d->docs, d->n_docs * sizeof(*grown));
 		d->docs = grown;
 		d->cap_docs = cap;
 	}
-	added = &d->docs[d->n_docs++];
-	added->root = r->root;
-	/* Whole lines from where the document starts; an explicit `---` is not part of it. */
-	added->from = next_line_offset(r, len, start->start_mark.line +
-					       !start->data.document_start.implicit);
-	added->to = next_line_offset(r, len, end->start_mark.line);
-	if (end->start_mark.column > 0 || added->to < added->from)
-		added->to = len;
+	d->docs[d->n_docs++] = add;
 	return 0;
+}
+
+static int doc_add(struct reader *r, const yaml_event_t *start, const yaml_event_t *end,
+		   size_t len)
+{
+	struct document add = { .root = r->root };
+
+	if (!r->root || (r->root->type == YAML_SCALAR && !r->root->quoted && !*r->root->scalar))
+		return 0;
+	/* Whole lines from where the document starts; an explicit `---` is not part of it. */
+	add.from = next_line_offset(r, len, start->start_mark.line +
+					    !start->data.document_start.implicit);
+	add.to = next_line_offset(r, len, end->start_mark.line);
+	if (end->start_mark.column > 0 || add.to < add.from)
+		add.to = len;
+	return yaml_doc_add(r->doc, add) ? no_memory(r->err, r->doc->file) : 0;
 }
 
 static int read_event(struct reader *r, const yaml_event_t *ev, yaml_event_t *start, size_t len)
@@ -471,8 +482,12 @@ int yaml_load_buffer(const char *file, const void *data, size_t len, struct yaml
 		return no_memory(err, file);
 	r->doc = d;
 	r->err = err;
-	rc = parse(r, len);
-	if (rc)
+	rc = yaml_read_plain(d, len);
+	if (rc < 0)
+		return no_memory(err, file);
+	if (rc == 0)
+		rc = parse(r, len);
+	if (rc < 0)
 		return rc;
 	*ret = TAKE_PTR(d);
 	return 0;
