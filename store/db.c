@@ -244,6 +244,18 @@ static int pass_last_gaps(struct db *db)
 	}
 }
 
+static int64_t time_of(const char *json, size_t len)
+{
+	json_t *rec = json_loadb(json, len, 0, NULL);
+	const char *text = json_string_value(json_object_get(rec, "time"));
+	int64_t ns = 0;
+
+	if (text && rfc3339_parse(text, &ns))
+		ns = 0;
+	json_decref(rec);
+	return ns;
+}
+
 int db_find_end(struct db *db)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
@@ -258,7 +270,7 @@ int db_find_end(struct db *db)
 	memset(db->last_hash, '0', RECORD_HASH_HEX);
 	db->last_hash[RECORD_HASH_HEX] = '\0';
 
-	r = db_prepare(db, "SELECT seq,json,sig,time_ns FROM events ORDER BY seq DESC LIMIT 1", &s);
+	r = db_prepare(db, "SELECT seq,json,sig FROM events ORDER BY seq DESC LIMIT 1", &s);
 	if (r)
 		return r;
 	step = sqlite3_step(s);
@@ -278,19 +290,26 @@ int db_find_end(struct db *db)
 						      (const uint8_t *)json, len,
 						      db->key->public);
 	db->last_seq = db->last_record = (uint64_t)last;
-	db->last_time_ns = sqlite3_column_int64(s, 3);
+	/* Of what is signed: a column could make us believe any time. */
+	if (db->last_holds)
+		db->last_time_ns = time_of(json, len);
 
 	/* Counted by what is not there: count(*) would read the whole database. */
 	r = db_number(db, "SELECT min(seq) FROM events", &first);
 	if (!r)
 		r = db_number(db,
-			      "SELECT sum(last-first+1) FROM pruned"
+			      "SELECT total(last-first+1) FROM pruned"
 			      " WHERE first>(SELECT min(seq) FROM events)"
 			      " AND first<(SELECT max(seq) FROM events)",
 			      &gone);
 	if (r)
 		return r;
 	db->records = (uint64_t)(last - first + 1 - gone);
+	r = db_number(db, "SELECT total(last-first+1) FROM pruned WHERE why IN ('retention','size')",
+		      &gone);
+	if (r)
+		return r;
+	db->pruned = (uint64_t)gone;
 	return pass_last_gaps(db);
 }
 

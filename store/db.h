@@ -16,6 +16,17 @@
 #define DB_SCHEMA_VERSION 2
 #define DB_FILE "oknek.db"
 
+#define REFUSED_MAX 64
+
+/* What is not removed because it does not hold, as long as this database is open. */
+struct refused {
+	struct {
+		uint64_t first, last;
+	} at[REFUSED_MAX]; /* ascending; beyond the last place, what lies between is kept, too */
+	unsigned n;
+	char what[160]; /* the first of them, or a retention: "record 7: signature"; "" none */
+};
+
 struct db {
 	sqlite3 *sql;
 	sqlite3_stmt *insert, *meta;
@@ -34,6 +45,9 @@ struct db {
 	const char *altered; /* what was not as we left it */
 	bool foreign;        /* it was another's, or others could open it */
 	unsigned foreign_uid, foreign_mode;
+	/* removal */
+	uint64_t pruned; /* records that are not here for age or size */
+	struct refused refused;
 };
 
 /*
@@ -94,7 +108,18 @@ int meta_end_get(struct db *db, struct meta_end *ret);
 /* From its value. */
 int meta_end_parse(const char *value, struct meta_end *ret);
 
-/* --- removal (store/prune.c) -------------------------------------------------------------- */
+/* --- rows of records (store/row.c) ----------------------------------------------------------- */
+
+#define ROW_COLUMNS "seq,json,sig,time_ns,rule,part,verdict,agent,uid,pid"
+
+/* Of a row of these: the first column that does not say what the signed bytes do; NULL none. */
+const char *row_differing_column(sqlite3_stmt *s, const json_t *rec);
+/* The same of a row that may be anything: what of it does not hold, or NULL and the hash that it
+ * names of the record before. */
+const char *row_problem(sqlite3_stmt *s, const uint8_t public[32],
+			char prev[RECORD_HASH_HEX + 1]);
+
+/* --- what is signed beside them (store/checkpoint.c) ----------------------------------------- */
 
 /* Remembers, inside a transaction, how long records of a rule are kept. */
 int prune_retention_set(struct db *db, const char *rule, const char *part, uint64_t retain_s);
@@ -108,16 +133,26 @@ struct pruned {
 
 /* Inside a transaction: says that first..last are not here; joins neighbours. */
 int prune_mark(struct db *db, const struct pruned *p);
-/* Both remove in transactions of their own and count in *removed; the newest record stays. */
-/* What is older than its retention at now_ns. */
-int prune_by_age(struct db *db, int64_t now_ns, uint64_t *removed);
-/* The oldest tenths, while the database is larger than this (0: any size). */
-int prune_by_size(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *removed);
 
 /* Do the signatures hold? s: a row of the query below. */
 #define PRUNED_COLUMNS "first,last,prev,hash,time_ns,why,sig"
 #define RETENTION_COLUMNS "rule,part,retain_s,sig"
 bool pruned_read(sqlite3_stmt *s, const uint8_t public[32], struct pruned *ret);
 bool retention_is_signed(sqlite3_stmt *s, const uint8_t public[32]);
+
+/* --- removal (store/prune.c) ----------------------------------------------------------------- */
+
+#define PRUNE_BATCH 1000 /* records that one call looks at closely */
+
+/*
+ * Both remove in transactions of their own and count in *removed; the newest record stays. Only
+ * what holds is removed: its signature, its columns, its link to what is before it, and the
+ * retention of its rule, so that no checkpoint is signed over what somebody altered. The rest is
+ * left for verify to name, and noted in db->refused. 1: there may be more to do, 0, -errno.
+ */
+/* What is older than its retention at now_ns. */
+int prune_by_age(struct db *db, int64_t now_ns, uint64_t *removed);
+/* The oldest tenths, while the database is larger than this (0: any size). */
+int prune_by_size(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *removed);
 
 #endif

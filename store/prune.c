@@ -11,278 +11,208 @@
 #include "core/fault.h"
 #include "store/db.h"
 
-#define PRUNE_BATCH 5000 /* records removed in one transaction */
 #define FREE_PAGES_MAX 64 /* that are kept for what comes */
+#define RULES_SEEN 64	  /* whose retention was looked at in one call */
 
-/* The signed bytes of each kind of row: canonical objects whose keys differ from one another and
- * from those of a record and of the head, so that no signature can stand in for another. */
-static void retention_text(struct text *t, const char *rule, const char *part,
-			   uint64_t retain_s)
+/* ---- what is not removed -------------------------------------------------------------------- */
+
+/* The last number of the stretch that seq lies in, 0 when it may be removed. */
+static uint64_t refused_until(const struct refused *f, uint64_t seq)
 {
-	text_puts(t, "{\"part\":");
-	text_json(t, part, strlen(part));
-	text_puts(t, ",\"retain_s\":");
-	text_int(t, (int64_t)retain_s);
-	text_puts(t, ",\"rule\":");
-	text_json(t, rule, strlen(rule));
-	text_puts(t, ",\"v\":1}");
-}
-
-static void pruned_text(struct text *t, const struct pruned *p)
-{
-	char buf[400];
-
-	snprintf(buf, sizeof(buf),
-		 "{\"first\":%" PRIu64 ",\"hash\":\"%s\",\"last\":%" PRIu64 ",\"prev\":\"%s\","
-		 "\"time_ns\":%" PRId64 ",\"v\":1,\"why\":\"%s\"}",
-		 p->first, p->hash, p->last, p->prev, p->time_ns, p->why);
-	text_puts(t, buf);
-}
-
-static bool is_signed(const struct text *t, sqlite3_stmt *s, int column,
-		      const uint8_t public[32])
-{
-	return !t->failed && sqlite3_column_type(s, column) == SQLITE_BLOB &&
-	       sqlite3_column_bytes(s, column) == RECORD_SIG_SIZE &&
-	       !crypto_sign_verify_detached(sqlite3_column_blob(s, column),
-					    (const uint8_t *)t->p, t->n, public);
-}
-
-static const char *column_text(sqlite3_stmt *s, int i)
-{
-	const char *p = (const char *)sqlite3_column_text(s, i);
-
-	return p ? p : "";
-}
-
-bool retention_is_signed(sqlite3_stmt *s, const uint8_t public[32])
-{
-	_cleanup_(text_free) struct text t = {0};
-
-	if (sqlite3_column_type(s, 0) != SQLITE_TEXT || sqlite3_column_type(s, 1) != SQLITE_TEXT ||
-	    sqlite3_column_type(s, 2) != SQLITE_INTEGER)
-		return false;
-	retention_text(&t, column_text(s, 0), column_text(s, 1),
-		       (uint64_t)sqlite3_column_int64(s, 2));
-	return is_signed(&t, s, 3, public);
-}
-
-bool pruned_read(sqlite3_stmt *s, const uint8_t public[32], struct pruned *ret)
-{
-	_cleanup_(text_free) struct text t = {0};
-	bool sound = sqlite3_column_type(s, 1) == SQLITE_INTEGER;
-	struct pruned p = {
-		.first = (uint64_t)sqlite3_column_int64(s, 0),
-		.last = (uint64_t)sqlite3_column_int64(s, 1),
-		.time_ns = sqlite3_column_int64(s, 4),
-	};
-
-	for (int i = 2; i < 6; i++)
-		sound = sound && sqlite3_column_type(s, i) ==
-					 (i == 4 ? SQLITE_INTEGER : SQLITE_TEXT);
-	/* Not what is left of something longer. */
-	sound = sound && sqlite3_column_bytes(s, 2) < (int)sizeof(p.prev) &&
-		sqlite3_column_bytes(s, 3) < (int)sizeof(p.hash) &&
-		sqlite3_column_bytes(s, 5) < (int)sizeof(p.why);
-	snprintf(p.prev, sizeof(p.prev), "%s", column_text(s, 2));
-	snprintf(p.hash, sizeof(p.hash), "%s", column_text(s, 3));
-	snprintf(p.why, sizeof(p.why), "%s", column_text(s, 5));
-	pruned_text(&t, &p);
-	*ret = p;
-	return sound && is_signed(&t, s, 6, public);
-}
-
-int prune_retention_set(struct db *db, const char *rule, const char *part, uint64_t retain_s)
-{
-	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
-	_cleanup_(text_free) struct text t = {0};
-	uint8_t sig[RECORD_SIG_SIZE];
-	int r;
-
-	if (retain_s > INT64_MAX / NSEC_PER_SEC)
-		retain_s = INT64_MAX / NSEC_PER_SEC; /* three centuries */
-	retention_text(&t, rule, part, retain_s);
-	if (t.failed)
-		return -ENOMEM;
-	crypto_sign_detached(sig, NULL, (const uint8_t *)t.p, t.n, db->key->secret);
-	r = db_prepare(db,
-		       "INSERT OR REPLACE INTO retention(" RETENTION_COLUMNS ")"
-		       " VALUES(?,?,?,?)",
-		       &s);
-	if (r)
-		return r;
-	sqlite3_bind_text(s, 1, rule, -1, SQLITE_STATIC);
-	sqlite3_bind_text(s, 2, part, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(s, 3, (sqlite3_int64)retain_s);
-	sqlite3_bind_blob(s, 4, sig, sizeof(sig), SQLITE_STATIC);
-	return sqlite3_step(s) == SQLITE_DONE ? 0 : db_error(db, DB_FILE);
-}
-
-/* Takes a neighbour of p into it, if it is there and its signature holds: joining must not make a
- * forged one good. Nor must what is lost pass for what was removed as it should be: it stays by
- * itself until the record that tells of it, which comes next, has grown old too. */
-static int join(struct db *db, const char *where, uint64_t seq, struct pruned *p)
-{
-	_cleanup_(db_finalize) sqlite3_stmt *s = NULL, *del = NULL;
-	struct pruned other;
-	char sql[128];
-	int r, step;
-
-	snprintf(sql, sizeof(sql), "SELECT " PRUNED_COLUMNS " FROM pruned WHERE %s=?", where);
-	r = db_prepare(db, sql, &s);
-	if (r)
-		return r;
-	sqlite3_bind_int64(s, 1, (sqlite3_int64)seq);
-	step = sqlite3_step(s);
-	if (step == SQLITE_DONE)
-		return 0;
-	if (step != SQLITE_ROW)
-		return db_error(db, DB_FILE);
-	if (!pruned_read(s, db->key->public, &other))
-		return 0;
-	if (strcmp(other.why, p->why) && (!strcmp(p->why, "lost") ||
-					  (!strcmp(other.why, "lost") && other.first > p->last)))
-		return 0;
-	if (other.last + 1 == p->first) {
-		p->first = other.first;
-		memcpy(p->prev, other.prev, sizeof(p->prev));
-	} else {
-		p->last = other.last;
-		memcpy(p->hash, other.hash, sizeof(p->hash));
-	}
-	if (!strcmp(other.why, p->why) && other.time_ns > p->time_ns)
-		p->time_ns = other.time_ns;
-	r = db_prepare(db, "DELETE FROM pruned WHERE first=?", &del);
-	if (r)
-		return r;
-	sqlite3_bind_int64(del, 1, (sqlite3_int64)other.first);
-	return sqlite3_step(del) == SQLITE_DONE ? 0 : db_error(db, DB_FILE);
-}
-
-int prune_mark(struct db *db, const struct pruned *given)
-{
-	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
-	_cleanup_(text_free) struct text t = {0};
-	uint8_t sig[RECORD_SIG_SIZE];
-	struct pruned p = *given;
-	uint64_t first;
-	int r;
-
-	do {
-		first = p.first;
-		r = join(db, "last", p.first - 1, &p);
-	} while (!r && p.first != first);
-	if (!r)
-		r = join(db, "first", p.last + 1, &p);
-	if (r)
-		return r;
-	pruned_text(&t, &p);
-	if (t.failed)
-		return -ENOMEM;
-	crypto_sign_detached(sig, NULL, (const uint8_t *)t.p, t.n, db->key->secret);
-	r = db_prepare(db, "INSERT INTO pruned(" PRUNED_COLUMNS ") VALUES(?,?,?,?,?,?,?)", &s);
-	if (r)
-		return r;
-	sqlite3_bind_int64(s, 1, (sqlite3_int64)p.first);
-	sqlite3_bind_int64(s, 2, (sqlite3_int64)p.last);
-	sqlite3_bind_text(s, 3, p.prev, -1, SQLITE_STATIC);
-	sqlite3_bind_text(s, 4, p.hash, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(s, 5, p.time_ns);
-	sqlite3_bind_text(s, 6, p.why, -1, SQLITE_STATIC);
-	sqlite3_bind_blob(s, 7, sig, sizeof(sig), SQLITE_STATIC);
-	return sqlite3_step(s) == SQLITE_DONE ? 0 : db_error(db, DB_FILE);
-}
-
-/* The hash before a record, as its own bytes tell; at the top level `,"prev":"` comes last. */
-static int read_prev(const char *json, size_t len, char hex[RECORD_HASH_HEX + 1])
-{
-	static const char key[] = ",\"prev\":\"";
-	size_t n = sizeof(key) - 1, at = len;
-
-	while (at && (len - at < n + RECORD_HASH_HEX || memcmp(json + at, key, n)))
-		at--;
-	if (!at)
-		return -EBADMSG;
-	memcpy(hex, json + at + n, RECORD_HASH_HEX);
-	hex[RECORD_HASH_HEX] = '\0';
+	for (unsigned i = 0; i < f->n; i++)
+		if (seq >= f->at[i].first && seq <= f->at[i].last)
+			return f->at[i].last;
 	return 0;
 }
 
-/* Extends the run with the record in the row (seq, json, sig), which is as new as time_ns, after
- * marking the run before if it is no neighbour. */
-static int add_to_run(struct db *db, sqlite3_stmt *s, int64_t time_ns, struct pruned *run)
+static void refuse(struct refused *f, uint64_t seq, const char *what)
 {
-	uint64_t seq = (uint64_t)sqlite3_column_int64(s, 0);
-	const char *json = column_text(s, 1);
-	size_t len = (size_t)sqlite3_column_bytes(s, 1);
-	int r = 0;
+	unsigned i = 0;
 
-	if (sqlite3_column_bytes(s, 2) != RECORD_SIG_SIZE)
-		return -EBADMSG;
-	if (run->first && run->last + 1 != seq) {
-		r = prune_mark(db, run);
-		run->first = 0;
+	if (!*f->what)
+		snprintf(f->what, sizeof(f->what), "record %" PRIu64 ": %s", seq, what);
+	while (i < f->n && f->at[i].last + 1 < seq)
+		i++;
+	if (i < f->n && f->at[i].first <= seq + 1) {
+		f->at[i].first = seq < f->at[i].first ? seq : f->at[i].first;
+		f->at[i].last = seq > f->at[i].last ? seq : f->at[i].last;
+	} else if (f->n == REFUSED_MAX) {
+		i = i < f->n ? i : f->n - 1;
+		f->at[i].first = seq < f->at[i].first ? seq : f->at[i].first;
+		f->at[i].last = seq > f->at[i].last ? seq : f->at[i].last;
+	} else {
+		memmove(f->at + i + 1, f->at + i, (f->n - i) * sizeof(*f->at));
+		f->at[i].first = f->at[i].last = seq;
+		f->n++;
 	}
-	if (!r && !run->first) {
-		run->first = seq;
-		run->time_ns = time_ns;
-		r = read_prev(json, len, run->prev);
-	}
-	if (time_ns > run->time_ns)
-		run->time_ns = time_ns;
-	run->last = seq;
-	record_hash(json, len, sqlite3_column_blob(s, 2), run->hash);
-	return r;
 }
+
+static uint64_t refused_count(const struct refused *f)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < f->n; i++)
+		n += f->at[i].last - f->at[i].first + 1;
+	return n;
+}
+
+/* ---- removing ------------------------------------------------------------------------------- */
 
 struct old {
 	uint64_t seq;
 	int64_t time_ns; /* how new it is */
 };
 
-/* Removes these, ascending, in one transaction. */
-static int remove_listed(struct db *db, const struct old *list, size_t n, struct pruned *run)
-{
-	_cleanup_(db_finalize) sqlite3_stmt *s = NULL, *del = NULL;
-	int r = db_prepare(db, "SELECT seq,json,sig FROM events WHERE seq=?", &s);
+struct removal {
+	struct db *db;
+	sqlite3_stmt *row, *before, *gap, *del;
+	struct pruned run; /* neighbours that were removed and have no checkpoint yet; first 0: none */
+	uint64_t removed;
+};
 
-	if (!r)
-		r = db_prepare(db, "DELETE FROM events WHERE seq=?", &del);
-	for (size_t i = 0; !r && i < n; i++) {
-		sqlite3_bind_int64(s, 1, (sqlite3_int64)list[i].seq);
-		sqlite3_bind_int64(del, 1, (sqlite3_int64)list[i].seq);
-		if (sqlite3_step(s) != SQLITE_ROW)
-			return db_error(db, DB_FILE);
-		r = add_to_run(db, s, list[i].time_ns, run);
-		sqlite3_reset(s);
-		if (!r && sqlite3_step(del) != SQLITE_DONE)
-			return db_error(db, DB_FILE);
-		sqlite3_reset(del);
-		fault(FAULT_PRUNE);
+static void end_removal(struct removal *m)
+{
+	sqlite3_finalize(m->row);
+	sqlite3_finalize(m->before);
+	sqlite3_finalize(m->gap);
+	sqlite3_finalize(m->del);
+}
+
+/* The hash that the chain has come to before this record; "" when what was there is not known. */
+static int hash_before(struct removal *m, uint64_t seq, char hash[RECORD_HASH_HEX + 1])
+{
+	struct pruned p;
+	int step;
+
+	*hash = '\0';
+	if (m->run.first && m->run.last + 1 == seq) {
+		memcpy(hash, m->run.hash, RECORD_HASH_HEX + 1);
+		return 0;
 	}
-	if (!r && run->first)
-		r = prune_mark(db, run);
+	sqlite3_reset(m->before);
+	sqlite3_bind_int64(m->before, 1, (sqlite3_int64)seq - 1);
+	step = sqlite3_step(m->before);
+	if (step == SQLITE_ROW) {
+		const char *json = (const char *)sqlite3_column_text(m->before, 0);
+
+		if (json && sqlite3_column_bytes(m->before, 1) == RECORD_SIG_SIZE)
+			record_hash(json, (size_t)sqlite3_column_bytes(m->before, 0),
+				    sqlite3_column_blob(m->before, 1), hash);
+		return 0;
+	}
+	if (step != SQLITE_DONE)
+		return db_error(m->db, DB_FILE);
+	if (seq == 1) {
+		memset(hash, '0', RECORD_HASH_HEX);
+		hash[RECORD_HASH_HEX] = '\0';
+		return 0;
+	}
+	sqlite3_reset(m->gap);
+	sqlite3_bind_int64(m->gap, 1, (sqlite3_int64)seq);
+	step = sqlite3_step(m->gap);
+	if (step != SQLITE_ROW)
+		return step == SQLITE_DONE ? 0 : db_error(m->db, DB_FILE);
+	if (pruned_read(m->gap, m->db->key->public, &p) && p.last + 1 == seq)
+		memcpy(hash, p.hash, sizeof(p.hash));
+	return 0;
+}
+
+/* Ends the run with a checkpoint. */
+static int mark_run(struct removal *m)
+{
+	int r = m->run.first ? prune_mark(m->db, &m->run) : 0;
+
+	m->run.first = 0;
 	return r;
 }
 
-static int remove_batch(struct db *db, const struct old *list, size_t n, const char *why)
+static int remove_one(struct removal *m, const struct old *o)
 {
-	struct pruned run = {0};
+	char prev[RECORD_HASH_HEX + 1], before[RECORD_HASH_HEX + 1];
+	const char *problem;
+	int r = hash_before(m, o->seq, before);
+
+	sqlite3_reset(m->row);
+	sqlite3_bind_int64(m->row, 1, (sqlite3_int64)o->seq);
+	if (r || sqlite3_step(m->row) != SQLITE_ROW)
+		return r ? r : db_error(m->db, DB_FILE);
+	problem = row_problem(m->row, m->db->key->public, prev);
+	if (!problem && strcmp(prev, before))
+		problem = "it does not follow what is before it";
+	if (problem) {
+		refuse(&m->db->refused, o->seq, problem);
+		return 0;
+	}
+	if (m->run.first && m->run.last + 1 != o->seq)
+		r = mark_run(m);
+	if (r)
+		return r;
+	if (!m->run.first) {
+		m->run.first = o->seq;
+		m->run.time_ns = o->time_ns;
+		memcpy(m->run.prev, prev, sizeof(prev));
+	}
+	if (o->time_ns > m->run.time_ns)
+		m->run.time_ns = o->time_ns;
+	m->run.last = o->seq;
+	record_hash((const char *)sqlite3_column_text(m->row, 1),
+		    (size_t)sqlite3_column_bytes(m->row, 1), sqlite3_column_blob(m->row, 2),
+		    m->run.hash);
+	sqlite3_reset(m->row);
+	sqlite3_reset(m->before);
+	sqlite3_reset(m->del);
+	sqlite3_bind_int64(m->del, 1, (sqlite3_int64)o->seq);
+	if (sqlite3_step(m->del) != SQLITE_DONE)
+		return db_error(m->db, DB_FILE);
+	m->removed++;
+	return 0;
+}
+
+/* These, ascending, in the transaction that is open. */
+static int remove_listed(struct removal *m, const struct old *list, size_t n)
+{
+	int r = db_prepare(m->db, "SELECT " ROW_COLUMNS " FROM events WHERE seq=?", &m->row);
+
+	if (!r)
+		r = db_prepare(m->db, "SELECT json,sig FROM events WHERE seq=?", &m->before);
+	if (!r)
+		r = db_prepare(m->db,
+			       "SELECT " PRUNED_COLUMNS " FROM pruned WHERE first<?"
+			       " ORDER BY first DESC LIMIT 1",
+			       &m->gap);
+	if (!r)
+		r = db_prepare(m->db, "DELETE FROM events WHERE seq=?", &m->del);
+	for (size_t i = 0; !r && i < n; i++) {
+		r = remove_one(m, &list[i]);
+		fault(FAULT_PRUNE);
+	}
+	return r ? r : mark_run(m);
+}
+
+static int remove_batch(struct db *db, const struct old *list, size_t n, const char *why,
+			uint64_t *removed)
+{
+	_cleanup_(end_removal) struct removal m = {.db = db};
 	int r;
 
 	if (!n)
 		return 0;
-	snprintf(run.why, sizeof(run.why), "%s", why);
+	snprintf(m.run.why, sizeof(m.run.why), "%s", why);
 	r = db_begin(db, false);
 	if (!r)
-		r = remove_listed(db, list, n, &run);
+		r = remove_listed(&m, list, n);
 	if (!r)
 		r = db_commit(db);
-	if (r)
+	if (r) {
+		end_removal(&m);
+		m = (struct removal){0};
 		db_rollback(db);
-	else
-		db->records -= n;
-	return r;
+		return r;
+	}
+	db->records -= m.removed;
+	db->pruned += m.removed;
+	*removed += m.removed;
+	return 0;
 }
 
 static int size_bytes(struct db *db, uint64_t *ret)
@@ -304,18 +234,109 @@ static int size_bytes(struct db *db, uint64_t *ret)
 /* The newest record always stays: the chain goes on from it. */
 #define NEWEST "(SELECT max(seq) FROM events)"
 
-/* How new what was there before record seq is, as the checkpoints say; *gaps is at the first that
- * is not before it. */
-static int64_t pass_gaps(sqlite3_stmt *gaps, bool *more, uint64_t seq)
+/* A walk over the records, from the oldest, that leaves out what was refused. */
+struct walk {
+	struct db *db;
+	sqlite3_stmt *s; /* seq first; its parameter 1: numbers after this one */
+};
+
+static int walk_next(struct walk *w, uint64_t *seq)
+{
+	int step;
+
+	while ((step = sqlite3_step(w->s)) == SQLITE_ROW) {
+		uint64_t until;
+
+		*seq = (uint64_t)sqlite3_column_int64(w->s, 0);
+		until = refused_until(&w->db->refused, *seq);
+		if (!until)
+			return 1;
+		sqlite3_reset(w->s);
+		sqlite3_bind_int64(w->s, 1, (sqlite3_int64)until);
+	}
+	return step == SQLITE_DONE ? 0 : db_error(w->db, DB_FILE);
+}
+
+/* How long records of a rule are kept, as signed; looked at once in a call. */
+struct rules_seen {
+	struct {
+		char name[160]; /* RULE/PART */
+		bool signed_;
+	} at[RULES_SEEN];
+	unsigned n;
+};
+
+/* Of the row of find_old(): its retention is signed. */
+static bool retention_holds(struct db *db, struct rules_seen *seen, sqlite3_stmt *s)
+{
+	const char *rule = (const char *)sqlite3_column_text(s, 3);
+	const char *part = (const char *)sqlite3_column_text(s, 4);
+	_cleanup_(db_finalize) sqlite3_stmt *q = NULL;
+	char name[160];
+	bool holds;
+
+	if (!rule || !part ||
+	    (size_t)snprintf(name, sizeof(name), "%s/%s", rule, part) >= sizeof(name))
+		return false;
+	for (unsigned i = 0; i < seen->n; i++)
+		if (!strcmp(seen->at[i].name, name))
+			return seen->at[i].signed_;
+	if (db_prepare(db, "SELECT " RETENTION_COLUMNS " FROM retention WHERE rule=? AND part=?", &q))
+		return false;
+	sqlite3_bind_text(q, 1, rule, -1, SQLITE_STATIC);
+	sqlite3_bind_text(q, 2, part, -1, SQLITE_STATIC);
+	holds = sqlite3_step(q) == SQLITE_ROW && retention_is_signed(q, db->key->public);
+	if (!holds && !*db->refused.what)
+		snprintf(db->refused.what, sizeof(db->refused.what),
+			 "retention of rule %.80s: signature", name);
+	if (seen->n < RULES_SEEN) {
+		memcpy(seen->at[seen->n].name, name, sizeof(name));
+		seen->at[seen->n++].signed_ = holds;
+	}
+	return holds;
+}
+
+/* How new what was there before record seq is, as the checkpoints say; *more: gaps is at the first
+ * that is not before it. One that would end the search has to be signed. */
+static int64_t pass_gaps(struct db *db, sqlite3_stmt *gaps, bool *more, uint64_t seq,
+			 int64_t limit_ns)
 {
 	int64_t newest = 0;
+	struct pruned p;
 
-	while (*more && (uint64_t)sqlite3_column_int64(gaps, 0) < seq) {
-		if (sqlite3_column_int64(gaps, 1) > newest)
-			newest = sqlite3_column_int64(gaps, 1);
+	while (*more && (uint64_t)sqlite3_column_int64(gaps, 1) < seq) {
+		int64_t t = sqlite3_column_int64(gaps, 4);
+
+		if (t > newest && (t < limit_ns || pruned_read(gaps, db->key->public, &p)))
+			newest = t;
 		*more = sqlite3_step(gaps) == SQLITE_ROW;
 	}
 	return newest;
+}
+
+static int64_t kept_ns(int64_t retain_s)
+{
+	int64_t most = INT64_MAX / (int64_t)NSEC_PER_SEC;
+
+	return (retain_s < 0 ? 0 : retain_s > most ? most : retain_s) * (int64_t)NSEC_PER_SEC;
+}
+
+static int prepare_find(struct db *db, struct walk *w, sqlite3_stmt **gaps, int64_t *shortest_s)
+{
+	int r = db_number(db, "SELECT min(retain_s) FROM retention", shortest_s);
+
+	if (!r)
+		r = db_prepare(db,
+			       "SELECT " PRUNED_COLUMNS " FROM pruned"
+			       " WHERE why IN ('retention','size') ORDER BY first",
+			       gaps);
+	if (!r)
+		r = db_prepare(db,
+			       "SELECT e.seq,e.time_ns,r.retain_s,e.rule,e.part"
+			       " FROM events e LEFT JOIN retention r ON r.rule=e.rule AND"
+			       " r.part=e.part WHERE e.seq>?1 AND e.seq<" NEWEST " ORDER BY e.seq",
+			       &w->s);
+	return r;
 }
 
 /*
@@ -323,70 +344,66 @@ static int64_t pass_gaps(sqlite3_stmt *gaps, bool *more, uint64_t seq)
  * says itself is by a clock that may have been set: a time that the store has not seen yet is no
  * time; and a record is not older than what was there before it, be it removed by now. So how new
  * they are ascends with their numbers, and nothing needs to be read beyond what is new enough.
+ * Nothing of that is believed: what is listed is looked at closely before it is removed.
  */
 static int find_old(struct db *db, int64_t now_ns, struct old *list, size_t *ret)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL, *gaps = NULL;
-	int64_t newest = 0, shortest;
-	int r, step = SQLITE_DONE;
+	struct walk w = {.db = db};
+	struct rules_seen seen = {.n = 0};
+	int64_t newest = 0, shortest_s, limit_ns;
+	uint64_t seq;
 	size_t n = 0;
 	bool more;
+	int r = prepare_find(db, &w, &gaps, &shortest_s);
 
-	r = db_number(db, "SELECT min(retain_s) FROM retention", &shortest);
-	if (!r)
-		r = db_prepare(db,
-			       "SELECT last,time_ns FROM pruned WHERE why IN ('retention','size')"
-			       " ORDER BY first",
-			       &gaps);
-	if (!r)
-		r = db_prepare(db,
-			       "SELECT e.seq,e.time_ns,r.retain_s FROM events e LEFT JOIN retention r"
-			       " ON r.rule=e.rule AND r.part=e.part WHERE e.seq<" NEWEST
-			       " ORDER BY e.seq",
-			       &s);
+	s = w.s;
 	if (r)
 		return r;
+	sqlite3_bind_int64(s, 1, 0);
+	limit_ns = now_ns - kept_ns(shortest_s);
 	more = sqlite3_step(gaps) == SQLITE_ROW;
-	while (n < PRUNE_BATCH && (step = sqlite3_step(s)) == SQLITE_ROW) {
-		uint64_t seq = (uint64_t)sqlite3_column_int64(s, 0);
-		int64_t t = sqlite3_column_int64(s, 1), before = pass_gaps(gaps, &more, seq);
+	while (n < PRUNE_BATCH && (r = walk_next(&w, &seq)) > 0) {
+		int64_t t = sqlite3_column_int64(s, 1);
+		int64_t before = pass_gaps(db, gaps, &more, seq, limit_ns);
 
 		if (before > newest && before <= now_ns)
 			newest = before;
 		if (t > newest && t <= now_ns)
 			newest = t;
-		if (newest >= now_ns - shortest * (int64_t)NSEC_PER_SEC)
+		if (newest >= limit_ns)
 			break;
 		if (newest && sqlite3_column_type(s, 2) == SQLITE_INTEGER &&
-		    newest < now_ns - sqlite3_column_int64(s, 2) * (int64_t)NSEC_PER_SEC)
+		    newest < now_ns - kept_ns(sqlite3_column_int64(s, 2)) &&
+		    retention_holds(db, &seen, s))
 			list[n++] = (struct old){ seq, newest };
 	}
-	if (n < PRUNE_BATCH && step != SQLITE_ROW && step != SQLITE_DONE)
-		return db_error(db, DB_FILE);
+	if (r < 0)
+		return r;
 	*ret = n;
 	return 0;
 }
 
-static int find_oldest(struct db *db, int64_t now_ns, struct old *list, size_t *ret)
+static int find_oldest(struct db *db, int64_t now_ns, size_t max, struct old *list, size_t *ret)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
+	struct walk w = {.db = db};
 	int r = db_prepare(db,
-			   "SELECT seq,min(time_ns,?1) FROM events WHERE seq<" NEWEST
-			   " ORDER BY seq LIMIT ?2",
-			   &s),
-	    step;
-	uint64_t tenth = db->records / 10 + 1;
+			   "SELECT seq,min(time_ns,?2) FROM events WHERE seq>?1 AND seq<" NEWEST
+			   " ORDER BY seq",
+			   &w.s);
+	uint64_t seq;
 	size_t n = 0;
 
+	s = w.s;
 	if (r)
 		return r;
-	sqlite3_bind_int64(s, 1, now_ns);
-	sqlite3_bind_int64(s, 2, tenth < PRUNE_BATCH ? (int64_t)tenth : PRUNE_BATCH);
-	while ((step = sqlite3_step(s)) == SQLITE_ROW)
-		list[n++] = (struct old){ (uint64_t)sqlite3_column_int64(s, 0),
-					  sqlite3_column_int64(s, 1) };
-	if (step != SQLITE_DONE)
-		return db_error(db, DB_FILE);
+	sqlite3_bind_int64(s, 2, now_ns);
+	sqlite3_bind_int64(s, 1, 0);
+	while (n < max && (r = walk_next(&w, &seq)) > 0)
+		list[n++] = (struct old){ seq, sqlite3_column_int64(s, 1) };
+	if (r < 0)
+		return r;
 	*ret = n;
 	return 0;
 }
@@ -399,15 +416,10 @@ int prune_by_age(struct db *db, int64_t now_ns, uint64_t *removed)
 
 	if (!list)
 		return -ENOMEM;
-	do {
-		r = find_old(db, now_ns, list, &n);
-		if (!r)
-			r = remove_batch(db, list, n, "retention");
-		if (r)
-			return r;
-		*removed += n;
-	} while (n == PRUNE_BATCH);
-	return 0;
+	r = find_old(db, now_ns, list, &n);
+	if (!r)
+		r = remove_batch(db, list, n, "retention", removed);
+	return r ? r : n == PRUNE_BATCH;
 }
 
 /* Gives pages that are free back to the disk, some at a time. */
@@ -419,31 +431,44 @@ static int shrink(struct db *db)
 	return r || unused < FREE_PAGES_MAX ? r : db_exec(db, "PRAGMA incremental_vacuum(2000)");
 }
 
+/* What has to stay because it was altered does not crowd out what has not. */
+static bool is_too_large(const struct db *db, uint64_t size, uint64_t max_size_bytes)
+{
+	uint64_t stay = refused_count(&db->refused);
+	double share = db->records ? (double)stay / (double)db->records : 0;
+
+	return (double)size > (double)max_size_bytes * (1 + (share < 1 ? share : 1));
+}
+
 int prune_by_size(struct db *db, int64_t now_ns, uint64_t max_size_bytes, uint64_t *removed)
 {
 	_cleanup_free_ struct old *list = NULL;
 	uint64_t size = 0;
-	size_t n = 0;
+	size_t n = 0, looked = 0;
 	int r;
 
-	while (max_size_bytes) {
+	while (max_size_bytes && looked < PRUNE_BATCH) {
+		uint64_t tenth = db->records / 10 + 1;
+		size_t most = PRUNE_BATCH - looked;
+
 		r = size_bytes(db, &size);
 		if (r)
 			return r;
-		if (size <= max_size_bytes)
+		if (!is_too_large(db, size, max_size_bytes))
 			break;
 		if (!list)
 			list = calloc(PRUNE_BATCH, sizeof(*list));
 		if (!list)
 			return -ENOMEM;
-		r = find_oldest(db, now_ns, list, &n);
+		r = find_oldest(db, now_ns, tenth < most ? (size_t)tenth : most, list, &n);
 		if (!r)
-			r = remove_batch(db, list, n, "size");
+			r = remove_batch(db, list, n, "size", removed);
 		if (r)
 			return r;
 		if (!n)
 			break;
-		*removed += n;
+		looked += n;
 	}
-	return shrink(db);
+	r = shrink(db);
+	return r ? r : looked == PRUNE_BATCH;
 }

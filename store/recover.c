@@ -306,6 +306,19 @@ static void compare_clock(struct writer *w, const struct meta_end *end)
 			    (w->age.wall_ns - w->age.now_ns) / (int64_t)NSEC_PER_SEC);
 }
 
+/* Told here, because the next record of the rule writes it anew. */
+static bool retentions_hold(struct writer *w)
+{
+	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
+	bool hold = true;
+
+	if (db_prepare(&w->db, "SELECT " RETENTION_COLUMNS " FROM retention LIMIT 10000", &s))
+		return true; /* what is wrong with it comes up elsewhere */
+	while (hold && sqlite3_step(s) == SQLITE_ROW)
+		hold = retention_is_signed(s, w->key.public);
+	return hold;
+}
+
 static int find_end(struct writer *w, bool aside)
 {
 	struct meta_end end = {0};
@@ -325,6 +338,8 @@ static int find_end(struct writer *w, bool aside)
 		memset(&end, 0, sizeof(end));
 		end.age_ns = w->db.last_time_ns;
 	}
+	if (!retentions_hold(w))
+		altered(w, "how long records are kept");
 	compare_clock(w, &end);
 	if (!r)
 		cut = compare_end(w, &end);
@@ -372,6 +387,7 @@ int recover_database(struct writer *w, char *why, size_t size)
 	}
 	w->have_db = true;
 	w->n_retention = 0;
+	w->refused_told = false;
 	w->head_seq = UINT64_MAX; /* it says how the last daemon ended: written anew */
 	r = find_end(w, w->aside);
 	if (r) {

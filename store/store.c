@@ -41,10 +41,13 @@ static void on_published(void *arg)
 	if (w->have_db) {
 		s->pub.records = w->db.records;
 		s->pub.last_seq = w->db.last_seq;
+		s->pub.pruned = w->db.pruned;
 		memcpy(s->pub.last_hash, w->db.last_hash, sizeof(s->pub.last_hash));
 	}
 	if (w->have_key)
 		memcpy(s->pub.key_fingerprint, w->key.fingerprint, sizeof(w->key.fingerprint));
+	s->pub.db_bytes = w->db_bytes;
+	s->pub.wal_bytes = w->wal_bytes;
 	snprintf(s->pub.incident, sizeof(s->pub.incident), "%s", w->incident);
 	pthread_cond_broadcast(&s->done);
 	pthread_mutex_unlock(&s->lock);

@@ -45,6 +45,8 @@ struct store_status {
 	char key_fingerprint[65];
 	uint64_t lost;    /* verdicts that are counted but have no record of their own */
 	uint64_t pending; /* in the ring, not committed */
+	uint64_t db_bytes, wal_bytes; /* files, when looked at last: within a second of a change */
+	uint64_t pruned; /* removed by age or size, and signed as such */
 };
 void store_status(struct store *s, struct store_status *ret); /* any thread but verdict */
 

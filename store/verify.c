@@ -129,51 +129,6 @@ static int cross_last_gaps(struct verifier *v)
 	return r;
 }
 
-static bool same_text(sqlite3_stmt *s, int column, const json_t *value)
-{
-	int type = sqlite3_column_type(s, column);
-	const char *text = (const char *)sqlite3_column_text(s, column);
-
-	if (!json_is_string(value))
-		return type == SQLITE_NULL;
-	return text && type == SQLITE_TEXT && !strcmp(text, json_string_value(value));
-}
-
-static bool same_number(sqlite3_stmt *s, int column, const json_t *value)
-{
-	if (!json_is_integer(value))
-		return sqlite3_column_type(s, column) == SQLITE_NULL;
-	return sqlite3_column_type(s, column) == SQLITE_INTEGER &&
-	       sqlite3_column_int64(s, column) == json_integer_value(value);
-}
-
-/* The columns beside the signed bytes say what these say. Names the first that does not. */
-static const char *differing_column(sqlite3_stmt *s, const json_t *rec)
-{
-	const json_t *rule = json_object_get(rec, "rule");
-	const json_t *process = json_object_get(rec, "process");
-	const char *time = json_string_value(json_object_get(rec, "time"));
-	int64_t time_ns;
-
-	if (!time || rfc3339_parse(time, &time_ns) ||
-	    sqlite3_column_type(s, 3) != SQLITE_INTEGER ||
-	    sqlite3_column_int64(s, 3) != time_ns)
-		return "time_ns";
-	if (!same_text(s, 4, json_object_get(rule, "id")))
-		return "rule";
-	if (!same_text(s, 5, json_object_get(rule, "part")))
-		return "part";
-	if (!same_text(s, 6, json_object_get(rec, "verdict")))
-		return "verdict";
-	if (!same_text(s, 7, json_object_get(json_object_get(rec, "agent"), "id")))
-		return "agent";
-	if (!same_number(s, 8, json_object_get(process, "uid")))
-		return "uid";
-	if (!same_number(s, 9, json_object_get(process, "pid")))
-		return "pid";
-	return NULL;
-}
-
 static int check_content(struct verifier *v, sqlite3_stmt *s, uint64_t seq, const char *json,
 			 size_t len)
 {
@@ -193,7 +148,7 @@ static int check_content(struct verifier *v, sqlite3_stmt *s, uint64_t seq, cons
 	else if (!prev || strcmp(prev, v->prev))
 		r = verify_bad(v, "altered", seq, "record %" PRIu64 ": does not follow the record before it",
 			seq);
-	else if ((column = differing_column(s, rec)))
+	else if ((column = row_differing_column(s, rec)))
 		r = verify_bad(v, "altered", seq, "record %" PRIu64 ": column %s differs from what was signed",
 			seq, column);
 	json_decref(rec);
@@ -246,8 +201,7 @@ static int check_records(struct verifier *v)
 {
 	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
 	int r = verify_prepare(v,
-		    "SELECT seq,json,sig,time_ns,rule,part,verdict,agent,uid,pid FROM events"
-		    " ORDER BY seq",
+		    "SELECT " ROW_COLUMNS " FROM events ORDER BY seq",
 		    &s),
 	    step;
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "core/cleanup.h"
@@ -22,6 +23,7 @@
 #define PRUNE_EVERY_MAX_NS (3600 * NSEC_PER_SEC)
 #define PRUNE_PER_RETENTION 12 /* an hour is an hour and five minutes at most */
 #define SIZE_EVERY_NS NSEC_PER_SEC
+#define MEASURE_EVERY_NS NSEC_PER_SEC
 
 uint64_t writer_now_ns(void)
 {
@@ -71,6 +73,29 @@ void writer_close_db(struct writer *w)
 		return;
 	db_close(&w->db);
 	w->have_db = false;
+}
+
+static uint64_t size_of(const struct writer *w, const char *name)
+{
+	struct stat st;
+
+	return fstatat(w->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? 0 : (uint64_t)st.st_size;
+}
+
+static void measure(struct writer *w, uint64_t now)
+{
+	uint64_t db, wal;
+
+	if (w->dir_fd < 0 || (w->measured_ns && now - w->measured_ns < MEASURE_EVERY_NS))
+		return;
+	w->measured_ns = now;
+	db = size_of(w, DB_FILE);
+	wal = size_of(w, DB_FILE "-wal");
+	if (db == w->db_bytes && wal == w->wal_bytes)
+		return;
+	w->db_bytes = db;
+	w->wal_bytes = wal;
+	w->published(w->arg);
 }
 
 static int get_ready(struct writer *w)
@@ -126,25 +151,49 @@ static bool is_time_to_prune(const struct writer *w, uint64_t now)
 	return !w->pruned_ns || now - w->pruned_ns >= every;
 }
 
-static void prune(struct writer *w, uint64_t now)
+/* Once for each time that the database is opened: what else there is, verify says. */
+static void tell_refused(struct writer *w)
 {
-	uint64_t removed = 0;
+	if (!*w->db.refused.what || w->refused_told)
+		return;
+	w->refused_told = true;
+	writer_incident(w, "old records are not removed, because something was altered: %s; see "
+			   "oknek verify", w->db.refused.what);
+	writer_note(w, "altered records kept", "{\"first\":\"%s\"}", w->db.refused.what);
+	w->published(w->arg);
+}
+
+/* True when there is more to do. So much at a time, that verdicts do not wait for it. */
+static bool prune(struct writer *w, uint64_t now)
+{
+	bool more = false;
+	uint64_t before = w->db.pruned;
 	int r = 0;
 
 	if (!w->have_db)
-		return;
+		return false;
 	if (w->age.now_ns && is_time_to_prune(w, now)) {
-		w->pruned_ns = now;
-		r = prune_by_age(&w->db, w->age.now_ns, &removed);
+		r = prune_by_age(&w->db, w->age.now_ns, &w->removed);
+		more = r > 0;
+		if (!more)
+			w->pruned_ns = now;
 	}
-	if (!r && now - w->sized_ns >= SIZE_EVERY_NS) {
-		w->sized_ns = now;
-		r = prune_by_size(&w->db, w->age.now_ns, w->max_size_bytes, &removed);
+	if (r >= 0 && now - w->sized_ns >= SIZE_EVERY_NS) {
+		r = prune_by_size(&w->db, w->age.now_ns, w->max_size_bytes, &w->removed);
+		more |= r > 0;
+		if (r <= 0)
+			w->sized_ns = now;
 	}
-	if (removed)
-		writer_note(w, "records pruned", "{\"removed\":%" PRIu64 "}", removed);
-	if (r)
+	if (w->removed && !more) {
+		writer_note(w, "records pruned", "{\"removed\":%" PRIu64 "}", w->removed);
+		w->removed = 0;
+	}
+	tell_refused(w);
+	if (w->db.pruned != before)
+		w->published(w->arg);
+	if (r < 0)
 		writer_give_up(w, r);
+	return r >= 0 && more;
 }
 
 /* Both clocks at one moment: between two looks at the one we may have been stopped. */
@@ -166,6 +215,7 @@ static void look_at_clocks(struct writer *w)
 bool writer_turn(struct writer *w, bool leisure)
 {
 	uint64_t now = writer_now_ns();
+	bool more = false;
 	int n;
 
 	if (w->retry_ns && now < w->retry_ns)
@@ -193,11 +243,12 @@ bool writer_turn(struct writer *w, bool leisure)
 		w->retry_ns = writer_now_ns() + RETRY_NS;
 		return false;
 	}
+	measure(w, now);
 	if (leisure) {
-		prune(w, now);
+		more = prune(w, now);
 		announce(w, now);
 	}
-	return n > 0;
+	return n > 0 || more;
 }
 
 void writer_finish(struct writer *w)

@@ -53,6 +53,10 @@ struct writer {
 	struct store_head carried; /* end of a chain of another key, which goes on; seq 0: none */
 	char incident[256];        /* what the operator should know; the last one */
 	uint64_t head_seq, head_ns, announced_seq, announced_ns, pruned_ns, sized_ns, retry_ns;
+	uint64_t db_bytes, wal_bytes; /* of the files */
+	uint64_t measured_ns;
+	uint64_t removed; /* and no record tells of it yet */
+	bool refused_told;
 	bool healthy, health_told, head_bad, closing;
 };
 
