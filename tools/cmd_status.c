@@ -134,6 +134,31 @@ static void print_guardian(const struct cli *cli, const json_t *st)
 		  (long long)cli_int(g, "answered_strangers"));
 }
 
+/* "12.3 MiB" */
+static const char *in_units(int64_t bytes, char buf[32])
+{
+	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
+	double n = (double)bytes / 1024;
+	size_t i = 0;
+
+	for (; n >= 1024 && i + 1 < ARRAY_SIZE(units); i++)
+		n /= 1024;
+	snprintf(buf, 32, "%.1f %s", n, units[i]);
+	return buf;
+}
+
+static void print_store(const struct cli *cli, const json_t *st)
+{
+	const json_t *s = json_object_get(st, "store");
+	char db[32], wal[32];
+
+	if (s)
+		cli_field(cli, "", "database %s, its log %s, %lld %s removed by age or size",
+			  in_units(cli_int(s, "db_bytes"), db),
+			  in_units(cli_int(s, "wal_bytes"), wal), (long long)cli_int(s, "pruned"),
+			  cli_plural(cli_int(s, "pruned"), "record", "records"));
+}
+
 static void print_evidence(const struct cli *cli, const json_t *st)
 {
 	const json_t *e = json_object_get(st, "evidence");
@@ -150,6 +175,7 @@ static void print_evidence(const struct cli *cli, const json_t *st)
 		cli_field(cli, "", "head %lld:%s", (long long)cli_int(e, "last_seq"),
 			  cli_str(e, "last_hash"));
 	cli_field(cli, "", "key %s", cli_str(e, "key"));
+	print_store(cli, st);
 }
 
 static int run(struct cli *cli, int argc, char **argv)

@@ -239,6 +239,10 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 			  "records", (json_int_t)st.records, "last_seq", (json_int_t)st.last_seq,
 			  "last_hash", st.last_hash, "lost", (json_int_t)st.lost, "pending",
 			  (json_int_t)st.pending, "key", st.key_fingerprint));
+	json_object_set_new(r, "store",
+			    json_pack("{s:I, s:I, s:I}", "db_bytes", (json_int_t)st.db_bytes,
+				      "wal_bytes", (json_int_t)st.wal_bytes, "pruned",
+				      (json_int_t)st.pruned));
 	json_object_set_new(r, "guardian", daemon_guardian_json(d));
 	json_object_set_new(r, "privilege", daemon_privilege_json(d));
 	json_object_set_new(r, "warnings", warnings(d, &s, &st));
