@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sources/replay.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <jansson.h>
-#include <limits.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,10 +10,10 @@
 #include "core/bus.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/event_text.h"
 #include "core/proctree.h"
 
 #define BATCH_MAX 64
-#define LINE_MAX_BYTES (256u << 10)
 #define TREES_MAX 64
 
 struct replay {
@@ -38,288 +33,50 @@ struct replay {
 	struct tree trees
 		[TREES_MAX]; /* one for each agent, session and root; the last is reused */
 	unsigned n_trees;
-	char path_buf[PATH_MAX];
-	char argv[16384];
+	bool has_utc_offset; /* of the event that is being published */
+	int32_t utc_offset_s;
+	struct event_reader *reader;
 	char why[160];
 };
 
-static int fail(struct replay *r, const char *key, const char *what)
+/* The tree an event belongs to, as long as others may look at it. */
+static const struct tree *find_tree(struct replay *r, const struct tree *t)
 {
-	snprintf(r->why, sizeof(r->why), "%s: %s", key, what);
-	return -EINVAL;
-}
-
-/* Each key and what it must be; kinds as a bit per enum event_kind. */
-#define ALL ((1u << KIND_COUNT) - 1)
-#define PATHS                                                                                 \
-	(1u << KIND_FILE_OPENED | 1u << KIND_FILE_CHANGED | 1u << KIND_FILE_SCANNED |         \
-	 1u << KIND_EXEC_OBSERVED)
-#define NET (1u << KIND_SOCKET_CONNECT)
-static const struct key {
-	const char *name;
-	json_type type;
-	unsigned kinds;
-	int64_t max; /* of an integer */
-} keys[] = {
-	{"kind", JSON_STRING, ALL, 0},
-	{"time", JSON_STRING, ALL, 0},
-	{"agent", JSON_STRING, ALL, 0},
-	{"session", JSON_STRING, ALL, 0},
-	{"root_pid", JSON_INTEGER, ALL, INT_MAX},
-	{"pid", JSON_INTEGER, ALL, INT_MAX},
-	{"ppid", JSON_INTEGER, ALL, INT_MAX},
-	{"uid", JSON_INTEGER, ALL, UINT32_MAX},
-	{"auid", JSON_INTEGER, ALL, UINT32_MAX},
-	{"comm", JSON_STRING, ALL, 0},
-	{"exe", JSON_STRING, ALL, 0},
-	{"cgroup", JSON_STRING, ALL, 0},
-	{"lineage", JSON_STRING, ALL, 0},
-	{"home", JSON_STRING, ALL, 0},
-	{"path", JSON_STRING, PATHS, 0},
-	{"path_b64", JSON_STRING, PATHS, 0},
-	{"mode", JSON_STRING, 1u << KIND_FILE_OPENED, 0},
-	{"argv", JSON_ARRAY, 1u << KIND_EXEC_OBSERVED, 0},
-	{"dest_ip", JSON_STRING, NET, 0},
-	{"dest_port", JSON_INTEGER, NET, UINT16_MAX},
-	{"dest_host", JSON_STRING, NET, 0},
-	{"protocol", JSON_STRING, NET, 0},
-};
-
-static const struct key *find_key(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (!strcmp(keys[i].name, name))
-			return &keys[i];
-	return NULL;
-}
-
-static int check_keys(struct replay *r, const json_t *o, enum event_kind kind)
-{
-	const char *name;
-	json_t *v;
-
-	json_object_foreach((json_t *)o, name, v) {
-		const struct key *k = find_key(name);
-
-		if (!k)
-			return fail(r, name, "no such key");
-		if (!(k->kinds & 1u << kind))
-			return fail(r, name, "this kind has no such key");
-		if (json_typeof(v) != k->type)
-			return fail(r, name,
-				    k->type == JSON_STRING  ? "must be a string"
-				    : k->type == JSON_ARRAY ? "must be a list"
-							    : "must be an integer");
-		if (json_is_integer(v) &&
-		    (json_integer_value(v) < 0 || json_integer_value(v) > k->max))
-			return fail(r, name, "out of range");
-	}
-	return 0;
-}
-
-static const char *get(const json_t *o, const char *key, const char *otherwise)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : otherwise;
-}
-
-static int64_t get_int(const json_t *o, const char *key, int64_t otherwise)
-{
-	const json_t *v = json_object_get(o, key);
-
-	return v ? json_integer_value(v) : otherwise;
-}
-
-/* The tree an event belongs to; the session is derived from agent and root when it is not told. */
-static const struct tree *find_tree(struct replay *r, const json_t *o)
-{
-	const char *agent = get(o, "agent", NULL);
-	struct tree t = {0};
 	unsigned i;
 
-	if (!agent)
+	if (!t)
 		return NULL;
-	t.root_pid = (pid_t)get_int(o, "root_pid", get_int(o, "ppid", get_int(o, "pid", 0)));
-	t.uid = (uid_t)get_int(o, "uid", 0);
-	t.auid = (uid_t)get_int(o, "auid", (uid_t)-1);
-	snprintf(t.agent, sizeof(t.agent), "%s", agent);
-	if (json_object_get(o, "session"))
-		snprintf(t.session, sizeof(t.session), "%s", get(o, "session", ""));
-	else
-		snprintf(t.session, sizeof(t.session), "replay-%.20s-%d", t.agent, t.root_pid);
-	snprintf(t.how, sizeof(t.how), "replay");
 	for (i = 0; i < r->n_trees; i++)
-		if (r->trees[i].root_pid == t.root_pid &&
-		    !strcmp(r->trees[i].agent, t.agent) &&
-		    !strcmp(r->trees[i].session, t.session))
+		if (r->trees[i].root_pid == t->root_pid &&
+		    !strcmp(r->trees[i].agent, t->agent) &&
+		    !strcmp(r->trees[i].session, t->session))
 			return &r->trees[i];
 	if (i == TREES_MAX)
 		i = TREES_MAX - 1;
 	else
 		r->n_trees++;
-	t.id = i + 1;
-	r->trees[i] = t;
+	r->trees[i] = *t;
+	r->trees[i].id = i + 1;
+	snprintf(r->trees[i].how, sizeof(r->trees[i].how), "replay");
 	return &r->trees[i];
 }
 
-static int get_path(struct replay *r, const json_t *o, const char **ret)
+static void take_time(struct replay *r, const struct event_line *l, struct event *ev)
 {
-	const char *b64 = get(o, "path_b64", NULL);
-	size_t n;
-
-	*ret = get(o, "path", NULL);
-	if (!b64)
-		return 0;
-	if (sodium_base642bin((unsigned char *)r->path_buf, sizeof(r->path_buf) - 1, b64,
-			      strlen(b64), NULL, &n, NULL, sodium_base64_VARIANT_ORIGINAL))
-		return fail(r, "path_b64", "is no base64, or too long");
-	r->path_buf[n] = '\0';
-	if (strlen(r->path_buf) != n)
-		return fail(r, "path_b64", "holds a NUL");
-	*ret = r->path_buf;
-	return 0;
-}
-
-static int get_mode(struct replay *r, const json_t *o, enum open_mode *ret)
-{
-	static const char *const names[] = {"unknown", "read", "write", "exec"};
-	const char *mode = get(o, "mode", "unknown");
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (!strcmp(names[i], mode)) {
-			*ret = (enum open_mode)i;
-			return 0;
-		}
-	}
-	return fail(r, "mode", "must be read, write, exec or unknown");
-}
-
-static int get_argv(struct replay *r, const json_t *o, struct exec_object *x)
-{
-	const json_t *list = json_object_get(o, "argv");
-	size_t n = 0;
-
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *arg = json_array_get(list, i);
-		size_t len = json_string_length(arg) + 1;
-
-		if (!json_is_string(arg))
-			return fail(r, "argv", "must be a list of strings");
-		if (len > sizeof(r->argv) - n)
-			return fail(r, "argv", "too long");
-		memcpy(r->argv + n, json_string_value(arg), len);
-		n += len;
-	}
-	x->argv = r->argv;
-	x->argv_len_bytes = n;
-	return 0;
-}
-
-static int get_dest(struct replay *r, const json_t *o, struct dest_object *d)
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	const char *ip = get(o, "dest_ip", NULL);
-
-	if (ip && inet_pton(AF_INET6, ip, d->addr) != 1) {
-		memcpy(d->addr, mapped, sizeof(mapped));
-		if (inet_pton(AF_INET, ip, d->addr + 12) != 1)
-			return fail(r, "dest_ip", "is no address");
-	}
-	d->port = (uint16_t)get_int(o, "dest_port", 0);
-	d->host = get(o, "dest_host", "");
-	d->protocol = get(o, "protocol", "");
-	return 0;
-}
-
-static int get_time(struct replay *r, const json_t *o, struct event *ev)
-{
-	const char *text = get(o, "time", NULL);
 	struct timespec real, boot;
 	int64_t now_ns, t;
 
 	clock_gettime(CLOCK_REALTIME, &real);
 	clock_gettime(CLOCK_BOOTTIME, &boot);
 	now_ns = real.tv_sec * (int64_t)NSEC_PER_SEC + real.tv_nsec;
-	t = now_ns;
-	if (text && rfc3339_parse(text, &t))
-		return fail(r, "time", "must be as 2026-03-02T14:00:00Z");
+	t = l->has_time ? l->time_unix_ns : now_ns;
 	r->clock_unix_ns = t;
+	r->has_utc_offset = l->has_utc_offset;
+	r->utc_offset_s = l->utc_offset_s;
 	/* On the boot clock, where it may lie before zero and wraps; who subtracts it from now gets
 	 * the right distance all the same. */
 	ev->time_ns = (uint64_t)boot.tv_sec * NSEC_PER_SEC + (uint64_t)boot.tv_nsec -
 		      ((uint64_t)now_ns - (uint64_t)t);
-	return 0;
-}
-
-static int get_object(struct replay *r, const json_t *o, struct event *ev)
-{
-	const char *path;
-	int e = get_path(r, o, &path);
-
-	if (e)
-		return e;
-	switch (ev->kind) {
-	case KIND_EXEC_OBSERVED:
-		ev->exec.path = path ? path : ev->subj.exe;
-		return get_argv(r, o, &ev->exec);
-	case KIND_FILE_OPENED:
-		e = get_mode(r, o, &ev->file.mode);
-		/* fallthrough */
-	case KIND_FILE_CHANGED:
-	case KIND_FILE_SCANNED:
-		ev->file.n_names = path != NULL;
-		ev->file.names[0].path = path;
-		return e;
-	case KIND_SOCKET_CONNECT:
-		return get_dest(r, o, &ev->dest);
-	default:
-		return 0;
-	}
-}
-
-static int parse(struct replay *r, const json_t *o, struct event *ev)
-{
-	const char *kind_name = get(o, "kind", NULL), *home = get(o, "home", NULL);
-	int kind, e;
-
-	if (!json_is_object(o))
-		return fail(r, "line", "must be an object");
-	if (!kind_name)
-		return fail(r, "kind", "is missing");
-	kind = event_kind_parse(kind_name);
-	if (kind < 0)
-		return fail(r, "kind", "no such kind of event");
-	e = check_keys(r, o, (enum event_kind)kind);
-	if (e)
-		return e;
-	if (home && (*home != '/' || home[strlen(home) - 1] == '/'))
-		return fail(r, "home", "must be an absolute path without a slash at the end");
-
-	*ev = (struct event){
-		.seq = ++r->seq,
-		.kind = (enum event_kind)kind,
-		.source = &r->source,
-		.source_name = "replay",
-		.subj =
-			{
-				.tgid = (pid_t)get_int(o, "pid", 0),
-				.ppid = (pid_t)get_int(o, "ppid", 0),
-				.uid = (uid_t)get_int(o, "uid", 0),
-				.auid = (uid_t)get_int(o, "auid", (uid_t)-1),
-				.comm = get(o, "comm", ""),
-				.exe = get(o, "exe", ""),
-				.cgroup = get(o, "cgroup", ""),
-				.lineage = get(o, "lineage", ""),
-				.tree = find_tree(r, o),
-			},
-	};
-	if (home) {
-		ev->subj.homes.n = 1;
-		ev->subj.homes.path[0] = home;
-	}
-	e = get_time(r, o, ev);
-	return e ? e : get_object(r, o, ev);
 }
 
 static void complain(struct replay *r)
@@ -334,24 +91,21 @@ static void complain(struct replay *r)
 
 static void take_line(struct replay *r, size_t len, struct bus *b)
 {
-	json_error_t e;
+	const struct event_line *l;
 	struct event ev;
-	json_t *o;
 
 	r->stats.read++;
-	if (len > LINE_MAX_BYTES) {
-		fail(r, "line", "too long");
+	if (event_text_read(r->reader, r->line, len, &l, r->why)) {
 		complain(r);
 		return;
 	}
-	o = json_loadb(r->line, len, JSON_REJECT_DUPLICATES, &e);
-	if (!o)
-		snprintf(r->why, sizeof(r->why), "%.150s", e.text);
-	if (!o || parse(r, o, &ev))
-		complain(r);
-	else
-		bus_publish(b, &ev);
-	json_decref(o);
+	ev = l->ev;
+	ev.seq = ++r->seq;
+	ev.source = &r->source;
+	ev.source_name = "replay";
+	ev.subj.tree = find_tree(r, l->ev.subj.tree);
+	take_time(r, l, &ev);
+	bus_publish(b, &ev);
 }
 
 static int replay_dispatch(struct source *s, struct bus *b)
@@ -408,6 +162,7 @@ static void replay_close(struct source *s)
 		fclose(r->file);
 	if (r->event_fd >= 0)
 		close(r->event_fd);
+	event_reader_free(r->reader);
 	free(r->line);
 	free(r->path);
 	free(r);
@@ -438,7 +193,8 @@ int replay_open(const char *path, void (*error)(void *arg, const char *text), vo
 	if (r->event_fd < 0)
 		e = -errno;
 	r->path = strdup(path);
-	if (!e && !r->path)
+	r->reader = event_reader_new();
+	if (!e && (!r->path || !r->reader))
 		e = -ENOMEM;
 	if (!e && !(r->file = fopen(path, "re")))
 		e = -errno;
@@ -453,6 +209,24 @@ int replay_open(const char *path, void (*error)(void *arg, const char *text), vo
 int64_t replay_clock_unix_ns(const struct source *s)
 {
 	return ((const struct replay *)s)->clock_unix_ns;
+}
+
+/* The second that a time lies in, before 1970 too. */
+static int64_t unix_second(int64_t ns)
+{
+	return ns / (int64_t)NSEC_PER_SEC - (ns % (int64_t)NSEC_PER_SEC < 0);
+}
+
+bool replay_wall_clock(const struct source *s, struct wall_clock *ret)
+{
+	const struct replay *r = (const struct replay *)s;
+	struct zone zone = { .n = 1 };
+
+	if (!r->has_utc_offset)
+		return false;
+	zone.at[0].offset_s = r->utc_offset_s;
+	zone_wall_clock(&zone, unix_second(r->clock_unix_ns), ret);
+	return true;
 }
 
 bool replay_is_done(const struct source *s)
