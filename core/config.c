@@ -8,18 +8,12 @@
 #include <sys/stat.h>
 
 #include "core/cleanup.h"
+#include "core/config_priv.h"
 #include "core/yaml.h"
 
 #define RETAIN_DEFAULT_S (90 * UINT64_C(86400))
 #define MAX_SIZE_DEFAULT (UINT64_C(1) << 30)
 #define MAX_SIZE_LEAST (UINT64_C(1) << 20)
-#define LIST_MAX 1024
-
-struct loading {
-	struct config *c;
-	const char *file;
-	char *err; /* 512 bytes */
-};
 
 static int no_memory(struct loading *l)
 {
@@ -39,24 +33,23 @@ static void free_strings(char **v)
 	free(v);
 }
 
-static void strings_cleanup(char ***v)
+void config_strings_cleanup(char ***v)
 {
 	free_strings(*v);
 }
 
-/* A list of texts, or one, into a NULL-ended array. check (may be NULL) is asked about each. */
-static int read_strings(struct loading *l, const struct yaml_node *n, const char *key,
+int config_read_strings(struct loading *l, const struct yaml_node *n, const char *key,
 			const char *form,
 			int (*check)(struct loading *l, const struct yaml_node *n, const char *key),
 			char ***ret)
 {
-	_cleanup_(strings_cleanup) char **v = NULL;
+	_cleanup_(config_strings_cleanup) char **v = NULL;
 	struct yaml_node *one = (struct yaml_node *)(uintptr_t)n;
 	struct yaml_node *const *items = n->type == YAML_LIST ? n->items : &one;
 	size_t count = n->type == YAML_LIST ? n->n : 1;
 	int err;
 
-	if (n->type == YAML_MAP || count > LIST_MAX)
+	if (n->type == YAML_MAP || count > CONFIG_LIST_MAX)
 		return wants(l, n, key, form);
 	v = calloc(count + 1, sizeof(*v));
 	if (!v)
@@ -107,7 +100,7 @@ static int check_source(struct loading *l, const struct yaml_node *n, const char
 static int read_source(struct loading *l, const struct yaml_node *n)
 {
 	char **v;
-	int err = read_strings(l, n, "source", "a list of source names, as in [fanotify]",
+	int err = config_read_strings(l, n, "source", "a list of source names, as in [fanotify]",
 			       check_source, &v);
 
 	if (err)
@@ -182,7 +175,8 @@ static int read_fanotify(struct loading *l, const struct yaml_node *n)
 	if (v->type == YAML_LIST && v->n == 0)
 		return wants(l, v, "fanotify.only", "a list of directories, or left out: then what the "
 			     "rules name is marked wherever it is");
-	err = read_strings(l, v, "fanotify.only", "a list of directories", check_dir, &roots);
+	err = config_read_strings(l, v, "fanotify.only", "a list of directories", check_dir,
+				  &roots);
 	if (err)
 		return err;
 	free_strings(l->c->mark_roots);
@@ -259,151 +253,6 @@ static int read_evidence(struct loading *l, const struct yaml_node *n)
 	return 0;
 }
 
-/* "R3" or "R3/dotenv" */
-static int check_rule_key(struct loading *l, const struct yaml_node *n, const char *what)
-{
-	const char *s = n->scalar;
-	size_t digits = *s && strchr("RBX", *s) ? strspn(s + 1, "0123456789") : 0;
-	const char *part = s + 1 + digits;
-
-	if (digits && (!*part || (*part == '/' && part[1] &&
-				  !part[1 + strspn(part + 1, "abcdefghijklmnopqrstuvwxyz"
-							     "0123456789_-")])))
-		return 0;
-	return yaml_fail(l->err, l->file, n->line,
-			 "\"%.60s\" in %s is not a rule: write R3 or R3/dotenv", s, what);
-}
-
-static void override_free(struct config_override *o)
-{
-	free(o->rule);
-	free(o->at.file);
-}
-
-static void reader_free(struct config_reader *r)
-{
-	free(r->rule);
-	free(r->exe);
-	free(r->at.file);
-}
-
-static int add_override(struct loading *l, const struct yaml_node *key, enum verdict action)
-{
-	struct config_override o = { strdup(key->scalar), action, { strdup(l->file), key->line } };
-	struct config *c = l->c;
-	struct config_override *grown;
-
-	if (!o.rule || !o.at.file) {
-		override_free(&o);
-		return no_memory(l);
-	}
-	for (size_t i = 0; i < c->n_overrides; i++)
-		if (!strcmp(c->overrides[i].rule, o.rule)) {
-			override_free(&c->overrides[i]);
-			c->overrides[i] = o;
-			return 0;
-		}
-	grown = reallocarray(c->overrides, c->n_overrides + 1, sizeof(*grown));
-	if (!grown) {
-		override_free(&o);
-		return no_memory(l);
-	}
-	c->overrides = grown;
-	grown[c->n_overrides++] = o;
-	return 0;
-}
-
-static int read_rules(struct loading *l, const struct yaml_node *n)
-{
-	static const char *const allowed[] = { "action", NULL };
-	const struct yaml_node *v;
-	int action, err;
-
-	if (n->type != YAML_MAP || n->n > LIST_MAX)
-		return wants(l, n, "rules", "a map like R3/dotenv: { action: warn }");
-	for (size_t i = 0; i < n->n; i++) {
-		err = check_rule_key(l, n->keys[i], "rules");
-		if (!err)
-			err = yaml_check_keys(n->items[i], l->file, n->keys[i]->scalar, allowed,
-					      l->err);
-		if (err)
-			return err;
-		v = yaml_get(n->items[i], "action");
-		action = v && v->type == YAML_SCALAR ? verdict_parse(v->scalar) : -EINVAL;
-		if (action < 0)
-			return wants(l, v ? v : n->items[i], "action", "block, warn or allow");
-		err = add_override(l, n->keys[i], (enum verdict)action);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-static int check_exe(struct loading *l, const struct yaml_node *n, const char *key)
-{
-	if (n->scalar[0] != '/')
-		return wants(l, n, key, "absolute paths of executables, as /usr/bin/aws");
-	return 0;
-}
-
-/* What an earlier file said about the readers of a rule. */
-static void drop_readers(struct config *c, const char *rule)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < c->n_readers; i++) {
-		if (strcmp(c->readers[i].rule, rule)) {
-			c->readers[kept++] = c->readers[i];
-			continue;
-		}
-		reader_free(&c->readers[i]);
-	}
-	c->n_readers = kept;
-}
-
-static int add_reader(struct loading *l, const struct yaml_node *key, const char *exe)
-{
-	struct config_reader r = { strdup(key->scalar), strdup(exe),
-				   { strdup(l->file), key->line } };
-	struct config *c = l->c;
-	struct config_reader *grown = reallocarray(c->readers, c->n_readers + 1, sizeof(*grown));
-
-	if (grown)
-		c->readers = grown;
-	if (!grown || !r.rule || !r.exe || !r.at.file) {
-		reader_free(&r);
-		return no_memory(l);
-	}
-	grown[c->n_readers++] = r;
-	return 0;
-}
-
-static int read_readers(struct loading *l, const struct yaml_node *n)
-{
-	int err;
-
-	if (n->type != YAML_MAP || n->n > LIST_MAX)
-		return wants(l, n, "readers", "a map like R3/aws: [/usr/bin/aws]");
-	for (size_t i = 0; i < n->n; i++) {
-		_cleanup_(strings_cleanup) char **exes = NULL;
-
-		err = check_rule_key(l, n->keys[i], "readers");
-		if (!err)
-			err = read_strings(l, n->items[i], n->keys[i]->scalar,
-					   "a list of absolute paths of executables, as "
-					   "[/usr/bin/aws]", check_exe, &exes);
-		if (err)
-			return err;
-		drop_readers(l->c, n->keys[i]->scalar);
-		for (size_t k = 0; exes && exes[k]; k++) {
-			err = add_reader(l, n->keys[i], exes[k]);
-			if (err)
-				return err;
-		}
-	}
-	return 0;
-}
-
 static const struct key {
 	const char *name;
 	int (*read)(struct loading *l, const struct yaml_node *n);
@@ -416,8 +265,9 @@ static const struct key {
 	{ "fanotify", read_fanotify },
 	{ "control", read_control },
 	{ "evidence", read_evidence },
-	{ "rules", read_rules },
-	{ "readers", read_readers },
+	{ "rules", config_read_rules },
+	{ "readers", config_read_readers },
+	{ "exceptions", config_read_exceptions },
 };
 
 /* ---- files --------------------------------------------------------------------------------- */
@@ -463,7 +313,9 @@ static int read_file(struct config *c, const char *path, bool must_exist, char e
 
 	if (rc == -ENOENT && !must_exist)
 		return 0;
-	return rc ? rc : read_doc(c, doc, err);
+	if (!rc)
+		rc = read_doc(c, doc, err);
+	return rc ? rc : config_keep(c, &doc, err);
 }
 
 static int is_config_file(const struct dirent *e)
@@ -566,6 +418,8 @@ int config_load_buffer(const char *file, const void *data, size_t len, struct co
 	if (!rc)
 		rc = read_doc(c, doc, err);
 	if (!rc)
+		rc = config_keep(c, &doc, err);
+	if (!rc)
 		*ret = TAKE_PTR(c);
 	return rc;
 }
@@ -577,11 +431,6 @@ void config_free(struct config *c)
 	free_strings(c->sources);
 	free_strings(c->mark_roots);
 	free(c->group);
-	for (size_t i = 0; i < c->n_overrides; i++)
-		override_free(&c->overrides[i]);
-	for (size_t i = 0; i < c->n_readers; i++)
-		reader_free(&c->readers[i]);
-	free(c->overrides);
-	free(c->readers);
+	config_free_rules(c);
 	free(c);
 }

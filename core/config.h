@@ -5,6 +5,9 @@
 
 #include "core/event.h"
 
+struct yaml_doc;
+struct yaml_node;
+
 #define DEADLINE_DEFAULT_NS 1000000000ULL
 #define DEADLINE_MAX_NS 10000000000ULL
 
@@ -14,9 +17,12 @@ struct config_place {
 	unsigned line;
 };
 
+/* One key under a rule: there is an entry for its action, and another for its threshold. */
 struct config_override {
 	char *rule; /* "R3" or "R3/dotenv" */
+	enum config_override_key { OVERRIDE_ACTION, OVERRIDE_THRESHOLD } key;
 	enum verdict action;
+	int64_t threshold;
 	struct config_place at;
 };
 
@@ -25,6 +31,17 @@ struct config_reader {
 	char *rule; /* "R3/aws" */
 	char *exe;  /* absolute path; counts only if owned by root and not group- or world-writable */
 	struct config_place at;
+};
+
+/* An entry of `exceptions:`; all of it is the document's. */
+struct config_exception {
+	const char *rule; /* "R3" or "R3/dotenv" */
+	const struct yaml_node *match; /* what the rule language makes of it is its own matter */
+	const char *reason, *author;
+	const char *expires;    /* as written; NULL never */
+	int64_t expires_unix_s; /* from here on it has no effect; INT64_MAX never */
+	const char *file;
+	unsigned line;
 };
 
 struct config {
@@ -42,6 +59,10 @@ struct config {
 	size_t n_overrides;
 	struct config_reader *readers;
 	size_t n_readers;
+	struct config_exception *exceptions; /* those of later files are added */
+	size_t n_exceptions;
+	struct yaml_doc **docs; /* that the exceptions stand in */
+	size_t n_docs;
 };
 
 /*
@@ -54,5 +75,8 @@ int config_load(const char *path, bool must_exist, struct config **ret, char err
 int config_load_buffer(const char *file, const void *data, size_t len_bytes, struct config **ret,
 		       char err[512]);
 void config_free(struct config *c);
+
+/* What both say about single rules changes places: overrides, readers, exceptions. */
+void config_swap_rules(struct config *a, struct config *b);
 
 #endif

@@ -16,6 +16,13 @@ struct rule {
 	const char *pack; /* pack name and version, or "local" */
 	enum event_kind kind;
 	enum verdict action;       /* after overrides */
+	enum verdict action_default;
+	const char *action_from;   /* "FILE:LINE" of the override; NULL: it is the default */
+	bool has_threshold, threshold_configurable;
+	int64_t threshold;         /* after overrides */
+	int64_t threshold_default;
+	const char *threshold_from;
+	bool observed;             /* a running source reports this kind */
 	enum mechanism mechanism;  /* what it is bound to on this host */
 	const char *bound_why;     /* why not stronger; "" when nothing to say */
 	enum verdict on_timeout;   /* ALLOW or BLOCK */

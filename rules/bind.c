@@ -257,17 +257,24 @@ static size_t count_pseudo(const struct compiled *c)
 	return n;
 }
 
-int bind_mechanism(struct loader *l, struct compiled *c, const unsigned mechanisms[KIND_COUNT])
+int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_config *config)
 {
 	static const enum mechanism strongest_first[] = { MECH_LSM, MECH_FANOTIFY, MECH_CGROUP,
 							  MECH_PRELOAD, MECH_SIGNAL };
 	const unsigned marking = 1u << MECH_LSM | 1u << MECH_FANOTIFY;
-	unsigned have = mechanisms[c->rule.kind];
+	unsigned have = config->mechanisms[c->rule.kind];
 	const char *why = "";
 	char text[128];
 
 	c->rule.mechanism = MECH_DETECT;
 	c->rule.bound_why = "";
+	c->rule.observed = !(config->unobserved_kinds >> c->rule.kind & 1);
+	if (!c->rule.observed) {
+		snprintf(text, sizeof(text), "not observed: no running source reports %s",
+			 event_kind_name(c->rule.kind));
+		c->rule.bound_why = pool_strdup(l->pool, text);
+		return c->rule.bound_why ? 0 : no_memory(l);
+	}
 	if (c->rule.action == VERDICT_ALLOW)
 		return 0;
 	if (!(have & ~(1u << MECH_DETECT)) && c->rule.action == VERDICT_BLOCK) {

@@ -83,7 +83,7 @@ static void try_rules(void *arg, const uint32_t *rules, size_t n)
 		if (c->rule.action == VERDICT_ALLOW || test_and_set(g->tried, rules[i]) ||
 		    g->fired[rules[i] / BITS] >> (rules[i] % BITS) & 1)
 			continue;
-		if (!match_event(g->ctx, c->match))
+		if (!match_event(g->ctx, c->match) || rule_is_excepted(g->ctx, c))
 			continue;
 		test_and_set(g->fired, rules[i]);
 		fire(g->d, &c->rule, g->ctx->name_index);

@@ -227,6 +227,7 @@ static int parse_action(struct loader *l, const struct yaml_node *n, struct comp
 		err = parse_choice(l, v, "action.on_timeout", "deny", "allow", &deny);
 	if (err)
 		return err;
+	c->rule.action_default = c->rule.action;
 	c->rule.on_timeout = deny ? VERDICT_BLOCK : VERDICT_ALLOW;
 	v = yaml_get(n, "deadline");
 	if (v && (yaml_duration_ns(v, &c->rule.deadline_ns) || c->rule.deadline_ns == 0 ||
@@ -248,19 +249,19 @@ static bool has_ordering(const struct node *n, int64_t literal)
 	return false;
 }
 
-static int parse_threshold(struct loader *l, const struct yaml_node *n, const struct node *match)
+static int parse_threshold(struct loader *l, const struct yaml_node *n, const struct node *match,
+			   struct rule *r)
 {
 	static const char *const allowed[] = { "default", "configurable", NULL };
 	const struct yaml_node *v;
 	int64_t number;
-	bool flag;
 	int err;
 
 	err = yaml_check_keys(n, l->file, "threshold", allowed, l->err);
 	if (err)
 		return err;
 	v = yaml_get(n, "configurable");
-	if (v && yaml_bool(v, &flag))
+	if (v && yaml_bool(v, &r->threshold_configurable))
 		return wants(l, v, "threshold.configurable", "true or false");
 	v = yaml_get(n, "default");
 	if (!v || yaml_int(v, &number))
@@ -269,7 +270,35 @@ static int parse_threshold(struct loader *l, const struct yaml_node *n, const st
 		return yaml_fail(l->err, l->file, v->line,
 				 "threshold.default %lld is in no gt, gte, lt or lte of match: "
 				 "the two must agree", (long long)number);
+	r->has_threshold = true;
+	r->threshold = r->threshold_default = number;
 	return 0;
+}
+
+/* groups: how many there are around n. */
+static int check_depth(struct loader *l, const struct yaml_node *n, unsigned groups)
+{
+	int err = 0;
+
+	for (size_t i = 0; n->type == YAML_MAP && i < n->n && !err; i++) {
+		const struct yaml_node *list = n->items[i];
+		const char *key = n->keys[i]->scalar;
+
+		if (strcmp(key, "any_of") && strcmp(key, "all_of") && strcmp(key, "none_of"))
+			continue;
+		if (groups == MATCH_DEPTH_MAX)
+			return yaml_fail(l->err, l->file, n->keys[i]->line,
+					 "any_of, all_of and none_of are nested deeper than %d",
+					 MATCH_DEPTH_MAX);
+		for (size_t k = 0; list->type == YAML_LIST && k < list->n && !err; k++)
+			err = check_depth(l, list->items[k], groups + 1);
+	}
+	return err;
+}
+
+int match_check_depth(struct loader *l, const struct yaml_node *n)
+{
+	return check_depth(l, n, 0);
 }
 
 static int parse_capture(struct loader *l, const struct yaml_node *n, struct rule *r)
@@ -348,11 +377,13 @@ int rule_parse(struct loader *l, const struct yaml_node *root, struct compiled *
 		return no_memory(l);
 	err = parse_head(l, root, &c.rule);
 	if (!err)
+		err = match_check_depth(l, yaml_get(root, "match"));
+	if (!err)
 		err = match_parse(l, c.rule.kind, yaml_get(root, "match"), &c.match);
 	if (!err)
 		err = parse_action(l, yaml_get(root, "action"), &c);
 	if (!err && (n = yaml_get(root, "threshold")))
-		err = parse_threshold(l, n, c.match);
+		err = parse_threshold(l, n, c.match, &c.rule);
 	if (!err && (n = yaml_get(root, "evidence")))
 		err = parse_evidence(l, n, &c.rule);
 	if (!err && (n = yaml_get(root, "authors")))

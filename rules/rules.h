@@ -9,18 +9,12 @@
 #include "core/pathset.h"
 #include "core/rule.h"
 
+struct config;
 struct ruleset;
 
 /* One clear line for the operator: `file:line: message`. */
 struct rules_error {
 	char text[512];
-};
-
-struct rules_override {
-	const char *rule; /* "R3" or "R3/dotenv" */
-	enum verdict action;
-	const char *file; /* where it is said, for messages; NULL not known */
-	unsigned line;
 };
 
 /* A file of rules in memory, of a pack. */
@@ -38,8 +32,9 @@ struct rules_config {
 	const char *pack;        /* name for struct rule.pack */
 	const char *origin;      /* where they are from, for people; NULL: "" */
 	unsigned mechanisms[KIND_COUNT]; /* bit per enum mechanism that works here, per kind */
-	const struct rules_override *overrides;
-	size_t n_overrides;
+	unsigned unobserved_kinds; /* bit per kind that no running source reports */
+	const struct config *site; /* overrides and exceptions of this host; NULL: none. It may go
+				    * once the set is loaded */
 	uint64_t retain_default_s; /* for rules that do not say; 0: 90 days */
 };
 
@@ -66,11 +61,27 @@ struct pathset *ruleset_pathset(const struct ruleset *rs);
 /*
  * Pure: event + rule set + clock in, decision out. Allocates nothing, makes no system call.
  * file_opened is judged once per name and the strongest verdict wins: an added name can add a
- * denial, never an exemption. category (may be NULL) gets the part of the R3 rule whose paths
+ * denial, never an exemption; an exception counts for the name under which it matches, and until
+ * the clock says that it has expired. category (may be NULL) gets the part of the R3 rule whose paths
  * match, or NULL.
  */
 void rules_decide(const struct ruleset *rs, const struct event *ev,
 		  const struct wall_clock *clock, struct decision *ret, const char **category);
+
+/* An exception of this host, as `oknek rules show` tells it; owned by the set. */
+struct rule_exception {
+	const char *rule;    /* "R3" or "R3/aws" */
+	const char *reason, *author;
+	const char *expires; /* as written, "" never */
+	int64_t expires_unix_s; /* from then on it has no effect; INT64_MAX never */
+	const char *file;
+	unsigned line;
+};
+
+size_t ruleset_exceptions(const struct ruleset *rs); /* how many there are, to all rules */
+const struct rule_exception *ruleset_exception(const struct ruleset *rs, size_t k);
+/* Number k of those to rule i, NULL beyond the last. */
+const struct rule_exception *ruleset_rule_exception(const struct ruleset *rs, size_t i, size_t k);
 
 /* A rule of the same id and part as one before it, whose version should have gone up. */
 enum version_fault_type {

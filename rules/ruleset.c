@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/cleanup.h"
+#include "core/config.h"
 #include "rules/compiled.h"
 
 #define FILES_MAX 16384
@@ -244,52 +245,26 @@ static int check_unique(struct building *b)
 	return 0;
 }
 
-static int override_refused(struct building *b, const struct rules_override *o,
-			    const struct compiled *c, const char *why)
+/* What the host says about the rules, and how each is held here. */
+static int adapt(struct building *b, struct ruleset *rs)
 {
-	return yaml_fail(b->err->text, o->file ? o->file : "rules", o->line,
-			 "%.80s: action %s is refused, rule %s%s%s %s (%.160s:%u)", o->rule,
-			 verdict_name(o->action), c->rule.id, *c->rule.part ? "/" : "", c->rule.part,
-			 why, c->rule.file, c->rule.line);
-}
-
-/* Applies o to the rules it names: all parts of an id, or one. */
-static int apply_override(struct building *b, const struct rules_override *o, bool parts)
-{
-	const char *slash = strchr(o->rule, '/');
-	size_t len = slash ? (size_t)(slash - o->rule) : strlen(o->rule);
-	bool found = false;
-
-	if (!slash == parts)
-		return 0;
-	for (size_t i = 0; i < b->n; i++) {
-		struct compiled *c = b->rules[i];
-
-		if (strlen(c->rule.id) != len || memcmp(c->rule.id, o->rule, len) ||
-		    (slash && strcmp(c->rule.part, slash + 1)))
-			continue;
-		found = true;
-		if (!c->configurable)
-			return override_refused(b, o, c, "is not configurable");
-		if (c->options && !(c->options >> o->action & 1))
-			return override_refused(b, o, c, "does not have it in its options");
-		c->rule.action = o->action;
-	}
-	if (!found)
-		return yaml_fail(b->err->text, o->file ? o->file : "rules", o->line,
-				 "%.80s: there is no such rule; `oknek rules list` shows them",
-				 o->rule);
-	return 0;
-}
-
-static int apply_overrides(struct building *b)
-{
+	const struct config *site = b->config->site;
+	struct loader l = { .pool = b->pool, .file = "rules", .err = b->err->text,
+			    .budget = &b->budget };
 	int err = 0;
 
-	/* first those of a whole id, then those of a part, which know better */
-	for (int parts = 0; parts < 2; parts++)
-		for (size_t i = 0; i < b->config->n_overrides && !err; i++)
-			err = apply_override(b, &b->config->overrides[i], parts);
+	if (site)
+		err = override_rules(&l, site, b->rules, b->n);
+	if (!err && site)
+		err = except_rules(&l, site, b->rules, b->n, &rs->exceptions);
+	if (!err && site)
+		rs->n_exceptions = site->n_exceptions;
+	for (size_t i = 0; i < b->n && !err; i++) {
+		l.file = b->rules[i]->rule.file;
+		err = bind_paths(&l, b->rules[i]);
+		if (!err)
+			err = bind_mechanism(&l, b->rules[i], b->config);
+	}
 	return err;
 }
 
@@ -308,15 +283,7 @@ static int finish(struct building *b, struct ruleset **ret)
 		qsort(b->rules, b->n, sizeof(*b->rules), rule_order);
 	err = check_unique(b);
 	if (!err)
-		err = apply_overrides(b);
-	for (size_t i = 0; i < b->n && !err; i++) {
-		struct loader l = { .pool = b->pool, .file = b->rules[i]->rule.file,
-				    .err = b->err->text, .budget = &b->budget };
-
-		err = bind_paths(&l, b->rules[i]);
-		if (!err)
-			err = bind_mechanism(&l, b->rules[i], b->config->mechanisms);
-	}
+		err = adapt(b, rs);
 	if (err)
 		return err;
 	rs->rules = pool_array(b->pool, b->n + 1, sizeof(*rs->rules));
@@ -414,4 +381,19 @@ struct pathset *ruleset_pathset(const struct ruleset *rs)
 const char *ruleset_source(const struct ruleset *rs, size_t i)
 {
 	return rs->rules[i]->source;
+}
+
+size_t ruleset_exceptions(const struct ruleset *rs)
+{
+	return rs->n_exceptions;
+}
+
+const struct rule_exception *ruleset_exception(const struct ruleset *rs, size_t k)
+{
+	return &rs->exceptions[k];
+}
+
+const struct rule_exception *ruleset_rule_exception(const struct ruleset *rs, size_t i, size_t k)
+{
+	return k < rs->rules[i]->n_exceptions ? rs->rules[i]->exceptions[k].told : NULL;
 }

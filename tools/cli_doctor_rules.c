@@ -108,7 +108,6 @@ static bool rules_of_daemon(struct doctor *d)
 
 static bool rules_of_files(struct doctor *d, const struct config *config, struct rules_error *err)
 {
-	_cleanup_free_ struct rules_override *ov = NULL;
 	_cleanup_free_ char *site = NULL;
 	const char *slash = strrchr(d->config, '/');
 	const char *dirs[3] = { d->rules_dir ? d->rules_dir : OKNEK_RULES_DIR };
@@ -129,16 +128,7 @@ static bool rules_of_files(struct doctor *d, const struct config *config, struct
 	}
 	if (d->permission_events)
 		c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY;
-	ov = calloc(config ? config->n_overrides + 1 : 1, sizeof(*ov));
-	if (!ov)
-		return false;
-	for (size_t i = 0; config && i < config->n_overrides; i++)
-		ov[i] = (struct rules_override){ config->overrides[i].rule,
-						 config->overrides[i].action,
-						 config->overrides[i].at.file,
-						 config->overrides[i].at.line };
-	c.overrides = ov;
-	c.n_overrides = config ? config->n_overrides : 0;
+	c.site = config;
 	r = ruleset_load(&c, &rs, err);
 	if (r < 0) {
 		if (!err->text[0])

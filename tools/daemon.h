@@ -213,14 +213,22 @@ void daemon_leave(struct daemon *d);
 
 /* daemon_rules.c */
 int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err);
-/* Reads the rules again; nothing changes on failure. */
-int daemon_reload(struct daemon *d, struct rules_error *err);
-/* daemon_pack.c: the active pack of the state directory, verified by the built-in key; its rules
- * are put into *c. -ENOENT: there is none. -errno: err says what is wrong with it. */
-struct active_pack;
-int daemon_active_pack(const char *state_dir, struct rules_config *c, struct active_pack **ret,
-		       struct rules_error *err);
-void daemon_active_pack_free(struct active_pack *p); /* NULL is fine */
+/* Reads the rules again, and what oknek.yaml says about them; nothing changes on failure. notices:
+ * an array of texts for whoever asked; they are logged as well. */
+int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices);
+/* Warns of exceptions that have no effect any more; list as above, or NULL. */
+void daemon_notice_expired(const struct ruleset *rs, int64_t now_s, json_t *list);
+/* daemon_pack.c: puts into *c and dirs where rules come from: --rules DIR, else the active pack of the
+ * state directory, else the shipped one; both verified by the built-in key. *ret owns the pack's
+ * files, NULL without one. -errno: err says what is wrong. */
+struct daemon_pack;
+int daemon_choose_pack(struct daemon *d, struct rules_config *c, const char *dirs[],
+		       struct daemon_pack **ret, struct rules_error *err);
+/* What a signature does not say: these rules may be in a pack. NULL: there is none. */
+int daemon_pack_check(const struct daemon_pack *p, const struct ruleset *rs,
+		      struct rules_error *err);
+void daemon_pack_free(struct daemon_pack *p); /* NULL is fine */
+json_t *daemon_pack_json(const struct daemon *d, const struct ruleset *rs); /* for status */
 /* The bus's decide hook. */
 void daemon_decide(void *arg, const struct event *ev, struct decision *ret, const char **category);
 bool daemon_reader_candidate(void *arg, const char *exe);

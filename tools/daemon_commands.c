@@ -420,21 +420,23 @@ static const char *cmd_reload(void *arg, const struct control_peer *peer, const 
 {
 	struct daemon *d = arg;
 	struct rules_error err = { "" };
+	json_t *notices = json_array();
 	struct ruleset *rs;
 	int r;
 
 	(void)req;
 	pthread_mutex_lock(&d->admin_lock);
-	r = daemon_reload(d, &err);
+	r = daemon_reload(d, &err, notices);
 	pthread_mutex_unlock(&d->admin_lock);
 	operator_act(d, peer, "reload", json_pack("{s:b}", "ok", r == 0));
-	if (r < 0)
-		return say(reply, "failed", "%s", err.text[0] ? err.text : strerror(-r));
-	rs = daemon_rules_ref(d);
-	if (!rs)
-		return say(reply, "failed", "the daemon is stopping");
-	reply->result = json_pack("{s:i, s:s}", "rules", (int)ruleset_count(rs), "origin",
-				  ruleset_origin(rs));
+	rs = r < 0 ? NULL : daemon_rules_ref(d);
+	if (!rs) {
+		json_decref(notices);
+		return say(reply, "failed", "%s", r == 0 ? "the daemon is stopping" :
+						  err.text[0] ? err.text : strerror(-r));
+	}
+	reply->result = json_pack("{s:i, s:s, s:o}", "rules", (int)ruleset_count(rs), "origin",
+				  ruleset_origin(rs), "notice", notices);
 	ruleset_unref(rs);
 	return NULL;
 }

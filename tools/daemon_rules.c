@@ -22,10 +22,10 @@ static bool names_rule(const char *name, const struct rule *r)
 }
 
 /* A line that lets nobody through is a mistake somebody should hear of. */
-static int check_readers(const struct daemon *d, const struct ruleset *rs, struct rules_error *err)
+static int check_readers(const struct config *c, const struct ruleset *rs, struct rules_error *err)
 {
-	for (size_t i = 0; i < d->config->n_readers; i++) {
-		const char *name = d->config->readers[i].rule;
+	for (size_t i = 0; i < c->n_readers; i++) {
+		const char *name = c->readers[i].rule;
 		bool found = false;
 
 		for (size_t k = 0; k < ruleset_count(rs) && !found; k++)
@@ -34,7 +34,7 @@ static int check_readers(const struct daemon *d, const struct ruleset *rs, struc
 			continue;
 		snprintf(err->text, sizeof(err->text),
 			 "%s:%u: readers: there is no rule %s; oknek rules lists them",
-			 d->config->readers[i].at.file, d->config->readers[i].at.line, name);
+			 c->readers[i].at.file, c->readers[i].at.line, name);
 		return -EINVAL;
 	}
 	return 0;
@@ -50,82 +50,53 @@ static char *site_rules(const struct daemon *d)
 			slash ? d->opt.config : ".") < 0 ? NULL : path;
 }
 
-static void free_active_pack(struct active_pack **p)
+static void free_pack(struct daemon_pack **p)
 {
-	daemon_active_pack_free(*p);
+	daemon_pack_free(*p);
 }
 
-/* --rules DIR, else the active pack, else what was shipped. */
-static int choose_pack(struct daemon *d, struct rules_config *c, const char *dirs[],
-		       struct active_pack **active, struct rules_error *err)
+/* Bit per kind. Without a daemon that runs it is not known, and nothing is said about it. */
+static unsigned unobserved_kinds(const struct daemon *d)
 {
-	int r;
-
-	if (d->opt.rules_dir) {
-		dirs[0] = d->opt.rules_dir;
-		c->pack = "local";
-		c->origin = d->opt.rules_dir;
+	if (d->replay || d->opt.check)
 		return 0;
-	}
-	r = daemon_active_pack(d->opt.state_dir, c, active, err);
-	/* A daemon that starts must not be without rules because somebody damaged a pack; one that
-	 * has rules keeps them. */
-	if (r < 0 && r != -ENOENT && (d->rules || d->opt.check))
-		return r;
-	if (r < 0 && r != -ENOENT) {
-		log_error("%s; the shipped rules serve instead", err->text);
-		if (d->journal)
-			daemon_own_record(d, "O1", "active pack refused",
-					  json_pack("{s:s}", "why", err->text));
-	}
-	if (r < 0) {
-		dirs[0] = OKNEK_RULES_DIR;
-		c->pack = "shipped " OKNEK_VERSION;
-		c->origin = OKNEK_RULES_DIR;
-	}
-	return 0;
+	return ~(d->fanotify ? 1u << KIND_FILE_OPENED : 0u);
 }
 
-int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err)
+static int load_rules(struct daemon *d, const struct config *site, struct ruleset **ret,
+		      struct rules_error *err)
 {
-	_cleanup_(free_active_pack) struct active_pack *active = NULL;
-	_cleanup_free_ struct rules_override *ov = NULL;
-	_cleanup_free_ char *site = NULL;
+	_cleanup_(free_pack) struct daemon_pack *pack = NULL;
+	_cleanup_free_ char *site_dir = NULL;
 	struct ruleset *rs = NULL;
 	const char *dirs[3] = { NULL };
 	struct rules_config c = {
 		.dirs = dirs,
-		.retain_default_s = d->config->retain_default_s,
+		.retain_default_s = site->retain_default_s,
+		.unobserved_kinds = unobserved_kinds(d),
+		.site = site,
 	};
-	int r = choose_pack(d, &c, dirs, &active, err);
+	int r = daemon_choose_pack(d, &c, dirs, &pack, err);
 
 	if (r < 0)
 		return r;
 	if (!d->opt.rules_dir) {
-		site = site_rules(d);
-		if (!site)
+		site_dir = site_rules(d);
+		if (!site_dir)
 			return -ENOMEM;
-		if (access(site, F_OK) == 0) {
-			dirs[dirs[0] ? 1 : 0] = site;
+		if (access(site_dir, F_OK) == 0) {
+			dirs[dirs[0] ? 1 : 0] = site_dir;
 			c.site_only_x = true;
 		}
 	}
 	/* What this daemon can stop before the fact, whatever else it sees. */
 	if (d->fanotify || d->opt.check)
 		c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY;
-	ov = calloc(d->config->n_overrides + 1, sizeof(*ov));
-	if (!ov)
-		return -ENOMEM;
-	for (size_t i = 0; i < d->config->n_overrides; i++)
-		ov[i] = (struct rules_override){ d->config->overrides[i].rule,
-						 d->config->overrides[i].action,
-						 d->config->overrides[i].at.file,
-						 d->config->overrides[i].at.line };
-	c.overrides = ov;
-	c.n_overrides = d->config->n_overrides;
 	r = ruleset_load(&c, &rs, err);
 	if (!r)
-		r = check_readers(d, rs, err);
+		r = daemon_pack_check(pack, rs, err);
+	if (!r)
+		r = check_readers(site, rs, err);
 	if (r < 0) {
 		ruleset_unref(rs);
 		return r;
@@ -134,9 +105,89 @@ int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error
 	return 0;
 }
 
+int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err)
+{
+	return load_rules(d, d->config, ret, err);
+}
+
+/* ---- notices: what is no error, and somebody should hear of -------------------------------- */
+
+static void notice(json_t *list, const char *text)
+{
+	log_notice("%s", text);
+	json_array_append_new(list, json_string(text));
+}
+
+/* Those of signed packs are refused before it comes to this. */
+static void notice_version(void *arg, const struct version_fault *f)
+{
+	char text[1024];
+
+	if (strcmp(f->now->pack, "local"))
+		return;
+	version_fault_text(f, text, sizeof(text));
+	notice(arg, text);
+}
+
+void daemon_notice_expired(const struct ruleset *rs, int64_t now_s, json_t *list)
+{
+	for (size_t k = 0; k < ruleset_exceptions(rs); k++) {
+		const struct rule_exception *e = ruleset_exception(rs, k);
+		char text[1024];
+
+		if (e->expires_unix_s > now_s)
+			continue;
+		snprintf(text, sizeof(text), "%s:%u: the exception to %s expired (%s) and has no effect",
+			 e->file, e->line, e->rule, e->expires);
+		log_warning("%s", text);
+		if (list)
+			json_array_append_new(list, json_string(text));
+	}
+}
+
+static bool same_strings(char *const *a, char *const *b)
+{
+	while (*a && *b && !strcmp(*a, *b))
+		a++, b++;
+	return !*a && !*b;
+}
+
+/* What is read at the start only. */
+static void notice_restart(const struct daemon *d, const struct config *new, json_t *list)
+{
+	const struct config *old = d->config;
+	const struct {
+		const char *key;
+		bool same;
+	} keys[] = {
+		{ "mode", old->mode == new->mode },
+		{ "source", same_strings(old->sources, new->sources) },
+		{ "agents", old->recognise == new->recognise },
+		{ "deadline", old->deadline_ns == new->deadline_ns },
+		{ "on_timeout", old->on_timeout == new->on_timeout },
+		{ "fanotify", same_strings(old->mark_roots, new->mark_roots) &&
+			      old->system_directories == new->system_directories },
+		{ "control", !strcmp(old->group, new->group) },
+		{ "evidence.max_size", old->max_size_bytes == new->max_size_bytes },
+	};
+	char text[4400];
+	size_t n = (size_t)snprintf(text, sizeof(text), "%s: changed since the start, and read then "
+				    "only: ", d->opt.config), before = n;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys) && n < sizeof(text) - 64; i++)
+		if (!keys[i].same)
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s",
+					      n > before ? ", " : "", keys[i].key);
+	if (n > before && n < sizeof(text))
+		notice(list, text);
+}
+
+/* ---- reload -------------------------------------------------------------------------------- */
+
 struct swap {
 	struct daemon *d;
 	struct ruleset *rules;
+	struct config *config;
 };
 
 static void swap_rules(void *arg)
@@ -146,15 +197,25 @@ static void swap_rules(void *arg)
 
 	s->d->rules = s->rules;
 	s->rules = old;
+	config_swap_rules(s->d->config, s->config);
 }
 
-int daemon_reload(struct daemon *d, struct rules_error *err)
+static void config_cleanup(struct config **c)
 {
-	struct swap s = { d, NULL };
-	int r = daemon_load_rules(d, &s.rules, err);
+	config_free(*c);
+}
 
+int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
+{
+	_cleanup_(config_cleanup) struct config *config = NULL;
+	struct swap s = { d, NULL, NULL };
+	int r = config_load(d->opt.config, d->opt.config_given, &config, err->text);
+
+	if (!r)
+		r = load_rules(d, config, &s.rules, err);
 	if (r < 0)
 		return r;
+	s.config = config;
 	/* What the new rules guard is marked before they serve. */
 	if (d->marks)
 		r = marks_set(d->marks, atomic_load(&d->mode_now), ruleset_pathset(s.rules),
@@ -167,6 +228,16 @@ int daemon_reload(struct daemon *d, struct rules_error *err)
 		r = loop_call(d->loop, swap_rules, &s);
 		if (r < 0)
 			snprintf(err->text, sizeof(err->text), "the daemon is stopping");
+	}
+	if (r >= 0) {
+		struct ruleset *now = daemon_rules_ref(d);
+
+		if (now) {
+			ruleset_compare_versions(s.rules, now, notice_version, notices);
+			daemon_notice_expired(now, time(NULL), notices);
+		}
+		ruleset_unref(now);
+		notice_restart(d, config, notices);
 	}
 	ruleset_unref(s.rules);
 	return r < 0 ? r : 0;

@@ -165,16 +165,18 @@ static int check(struct daemon *d)
 static void reload(struct daemon *d)
 {
 	struct rules_error err = { "" };
+	json_t *notices = json_array();
 	int r;
 
 	daemon_notify_reloading();
 	pthread_mutex_lock(&d->admin_lock);
-	r = daemon_reload(d, &err);
+	r = daemon_reload(d, &err, notices);
 	pthread_mutex_unlock(&d->admin_lock);
 	if (r < 0)
 		log_error("rules are unchanged: %s", err.text[0] ? err.text : strerror(-r));
 	else
 		log_notice("rules were read again");
+	json_decref(notices);
 	daemon_notify_ready(d);
 }
 

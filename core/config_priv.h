@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files that read oknek.yaml share. */
+#ifndef OKNEK_CORE_CONFIG_PRIV_H
+#define OKNEK_CORE_CONFIG_PRIV_H
+
+#include "core/config.h"
+#include "core/yaml.h"
+
+#define CONFIG_LIST_MAX 1024
+
+struct loading {
+	struct config *c;
+	const char *file;
+	char *err; /* 512 bytes */
+};
+
+/* A list of texts, or one, into a NULL-ended array. check (may be NULL) is asked about each. */
+int config_read_strings(struct loading *l, const struct yaml_node *n, const char *key,
+			const char *form,
+			int (*check)(struct loading *l, const struct yaml_node *n, const char *key),
+			char ***ret);
+void config_strings_cleanup(char ***v);
+
+/* The key is "R3" or "R3/dotenv"; what: for the message. */
+int config_check_rule_key(struct loading *l, const struct yaml_node *n, const char *what);
+
+/* config_rules.c: what is said about single rules. */
+int config_read_rules(struct loading *l, const struct yaml_node *n);
+int config_read_readers(struct loading *l, const struct yaml_node *n);
+void config_free_rules(struct config *c);
+/* config_exceptions.c */
+int config_read_exceptions(struct loading *l, const struct yaml_node *n);
+/* Exceptions borrow from the document they stand in: takes it if it has any. */
+int config_keep(struct config *c, struct yaml_doc **doc, char err[512]);
+
+#endif
