@@ -19,6 +19,8 @@ struct walk {
 	const struct compiled *c;
 	struct match_context ctx;
 	struct explanation *e;
+	const char *file; /* of what is being explained */
+	unsigned line;
 };
 
 /* ---- asking the evaluator ------------------------------------------------------------------- */
@@ -151,8 +153,8 @@ static struct reason *reason_new(struct walk *w)
 		e->v = pool_array(e->pool, REASONS_MAX, sizeof(*e->v));
 	if (!e->v || e->n == REASONS_MAX)
 		return NULL;
-	e->v[e->n].file = w->c->rule.file;
-	e->v[e->n].line = w->c->rule.line;
+	e->v[e->n].file = w->file;
+	e->v[e->n].line = w->line;
 	return &e->v[e->n];
 }
 
@@ -277,6 +279,54 @@ static const char *category_of(struct match_context *ctx, unsigned name_index)
 	return ctx->categories[0];
 }
 
+/* The exception that lets the event go under the name in hand; NULL: none does. */
+static const struct exception *exception_for(struct walk *w)
+{
+	struct compiled one = *w->c;
+
+	one.n_exceptions = 1;
+	for (size_t k = 0; k < w->c->n_exceptions; k++) {
+		one.exceptions = &w->c->exceptions[k];
+		if (rule_is_excepted(&w->ctx, &one))
+			return one.exceptions;
+	}
+	return NULL;
+}
+
+static int explain_exception(struct walk *w, const struct exception *x)
+{
+	int err;
+
+	w->file = x->told->file;
+	w->line = x->told->line;
+	err = add_plain(w, "exception", x->told->reason, x->told->author, NULL);
+	for (size_t i = 0; i < x->none->n && !err; i++)
+		if (holds(w, x->none->kids[i], false))
+			return explain(w, x->none->kids[i], false, true);
+	return err;
+}
+
+static int explain_name(struct walk *w)
+{
+	const struct exception *x = NULL;
+	bool matches = match_event(&w->ctx, w->c->match);
+
+	if (matches)
+		x = exception_for(w);
+	w->e->fired = matches && !x;
+	w->e->excepted |= x != NULL;
+	/* what kept the other names from it is of interest only if no name fires */
+	if (w->e->fired) {
+		w->e->n = w->e->n_more = 0;
+		w->e->excepted = false;
+	}
+	if (x)
+		return explain_exception(w, x);
+	w->file = w->c->rule.file;
+	w->line = w->c->rule.line;
+	return explain(w, w->c->match, true, matches);
+}
+
 static int explain_rule(struct walk *w)
 {
 	const struct event *ev = w->ctx.ev;
@@ -300,11 +350,7 @@ static int explain_rule(struct walk *w)
 		w->ctx = (struct match_context){ .ev = &one, .clock = w->ctx.clock,
 						 .category = category_of,
 						 .category_arg = w->rs };
-		w->e->fired = match_event(&w->ctx, w->c->match);
-		/* what kept the other names from it is of interest only if no name fires */
-		if (w->e->fired)
-			w->e->n = w->e->n_more = 0;
-		if (explain(w, w->c->match, true, w->e->fired))
+		if (explain_name(w))
 			return -ENOMEM;
 	}
 	return 0;
@@ -314,8 +360,9 @@ int rules_explain_event(const struct ruleset *rs, size_t i, const struct event *
 			const struct wall_clock *clock, struct explanation *ret)
 {
 	struct explanation e = { .pool = pool_new() };
-	struct walk w = { .rs = rs, .c = rs->rules[i], .ctx = { .ev = ev, .clock = clock },
-			  .e = &e };
+	const struct compiled *c = rs->rules[i];
+	struct walk w = { .rs = rs, .c = c, .ctx = { .ev = ev, .clock = clock }, .e = &e,
+			  .file = c->rule.file, .line = c->rule.line };
 	int err = e.pool ? explain_rule(&w) : -ENOMEM;
 
 	if (err) {
