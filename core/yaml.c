@@ -16,6 +16,9 @@
 
 #include "core/cleanup.h"
 
+#define DIRECTIVES_MAX 16
+#define TAG_DIRECTIVE "%%TAG is not allowed: remove the line"
+
 /* A collection that is being read. */
 struct frame {
 	struct yaml_node *node;
@@ -364,7 +367,8 @@ static int read_event(struct reader *r, const yaml_event_t *ev, yaml_event_t *st
 	case YAML_DOCUMENT_START_EVENT:
 		if (ev->data.document_start.tag_directives.start !=
 		    ev->data.document_start.tag_directives.end)
-			return refuse(r, &ev->start_mark, "%TAG is not allowed: remove the line");
+			return yaml_fail(r->err, r->doc->file,
+					 (unsigned)ev->start_mark.line + 1, TAG_DIRECTIVE);
 		r->root = NULL;
 		start->start_mark = ev->start_mark;
 		start->data.document_start.implicit = ev->data.document_start.implicit;
@@ -417,13 +421,29 @@ static int syntax_error(struct reader *r, const yaml_parser_t *p, size_t len)
 			 p->context ? ", " : "", p->context ? p->context : "");
 }
 
+/* libyaml compares each with each before it tells of any. */
+static int check_directives(struct reader *r, size_t len)
+{
+	const char *text = r->doc->text, *end = text + len, *at = text;
+	unsigned seen = 0;
+
+	for (; (at = memmem(at, (size_t)(end - at), "%TAG", 4)); at += 4)
+		if ((at == text || strchr("\n\r\x85\xa8\xa9", at[-1])) && ++seen > DIRECTIVES_MAX)
+			return yaml_fail(r->err, r->doc->file,
+					 1 + lines_before(text, len, (size_t)(at - text)),
+					 TAG_DIRECTIVE);
+	return 0;
+}
+
 static int parse(struct reader *r, size_t len)
 {
 	_cleanup_(reader_free) yaml_parser_t parser;
 	yaml_event_t start = { 0 };
 	bool end = false;
-	int err = 0;
+	int err = check_directives(r, len);
 
+	if (err)
+		return err;
 	if (!yaml_parser_initialize(&parser)) {
 		memset(&parser, 0, sizeof(parser));
 		return no_memory(r->err, r->doc->file);
