@@ -13,6 +13,7 @@
 
 #include "core/cleanup.h"
 #include "core/rule.h"
+#include "rules/explain.h"
 #include "tools/daemon.h"
 
 #define TREES_AT_ONCE 64
@@ -341,6 +342,7 @@ static bool selected(const struct rule *r, const char *only)
 static json_t *rule_json(const struct ruleset *rs, size_t i, bool source)
 {
 	const struct rule *r = ruleset_rule(rs, i);
+	_cleanup_free_ char *explain = NULL;
 	json_t *j = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "id", r->id,
 			      "part", r->part, "version", (int)r->version, "name", r->name, "kind",
 			      event_kind_name(r->kind), "action", verdict_name(r->action),
@@ -349,6 +351,8 @@ static json_t *rule_json(const struct ruleset *rs, size_t i, bool source)
 
 	if (j && source)
 		json_object_set_new(j, "source", json_string(ruleset_source(rs, i)));
+	if (j && source && rules_describe(rs, i, &explain) == 0)
+		json_object_set_new(j, "explain", json_string(explain));
 	return j;
 }
 
