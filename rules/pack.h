@@ -96,6 +96,14 @@ int pack_each(const struct pack *p,
 /* The key that this program was built to trust. -EINVAL: the build gave it none. */
 int pack_builtin_key(uint8_t ret[32]);
 
+/* A short name of a public key, for people: its first 16 hex digits. */
+#define PACK_KEY_ID_SIZE 17
+void pack_key_id(const uint8_t key[32], char ret[PACK_KEY_ID_SIZE]);
+
+/* Ids that begin with X are a site's own: -EINVAL when a rule of a pack (not "local") has one. */
+struct ruleset;
+int pack_check_rules(const struct ruleset *rs, struct pack_error *err);
+
 /* "1.2.3" or "v1.2.3". -EINVAL. */
 int pack_version_parse(const char *text, struct pack_version *ret);
 int pack_version_compare(const struct pack_version *a, const struct pack_version *b);

@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/yaml.h"
 #include "rules/pack_priv.h"
+#include "rules/rules.h"
 
 #define VERSION_PART_MAX 999999
 #define PACK_KEY_HEX 64
@@ -57,6 +58,11 @@ int pack_builtin_key(uint8_t ret[32])
 	    sodium_hex2bin(ret, 32, OKNEK_PACK_PUBKEY, PACK_KEY_HEX, NULL, &len, NULL) || len != 32)
 		return -EINVAL;
 	return 0;
+}
+
+void pack_key_id(const uint8_t key[32], char ret[PACK_KEY_ID_SIZE])
+{
+	sodium_bin2hex(ret, PACK_KEY_ID_SIZE, key, (PACK_KEY_ID_SIZE - 1) / 2);
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -262,6 +268,19 @@ int pack_verify(struct pack *p, const uint8_t public_key[32], struct pack_error 
 	p->manifest = m;
 	sodium_bin2hex(p->digest, sizeof(p->digest), digest, sizeof(digest));
 	p->verified = true;
+	return 0;
+}
+
+int pack_check_rules(const struct ruleset *rs, struct pack_error *err)
+{
+	for (size_t i = 0; i < ruleset_count(rs); i++) {
+		const struct rule *r = ruleset_rule(rs, i);
+
+		if (r->id[0] == 'X' && strcmp(r->pack, "local") != 0)
+			return pack_say(err, -EINVAL, "%.200s:%u: id %.32s is for rules of a host's "
+					"own, in rules.d: those of a pack begin with R or B", r->file,
+					r->line, r->id);
+	}
 	return 0;
 }
 

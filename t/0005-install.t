@@ -20,8 +20,10 @@ for f in /usr/sbin/oknekd /usr/bin/oknek /usr/share/man/man8/oknekd.8 /usr/share
 	/etc/oknek/oknek.yaml; do
 	ok "$f is there" test -s "$dest$f"
 done
-is "$(cd "$dest/usr/share/oknek/rules" && ls)" "$(cd rules/core && ls ./*.yaml | sed 's|^\./||')" \
-	"all rules are there"
+pack=$dest/usr/share/oknek/rules
+is "$(cd "$pack" && echo ./*)" "./manifest.yaml ./rules ./signature.ed25519" "the rules are a signed pack"
+is "$(cd "$pack/rules" && ls)" "$(cd rules/core && ls ./*.yaml | sed 's|^\./||')" "all rules are there"
+ok "and it verifies" "$BUILD/oknek" pack verify --key "$BUILD/pack.pub" "$pack"
 is "$(sed -n 's/^ExecStart=//p' "$dest/usr/lib/systemd/system/oknekd.service")" "/usr/sbin/oknekd --foreground" \
 	"the unit starts what was installed"
 is "$(find "$dest" -type f -perm /022)" "" "nothing can be written by others"
@@ -30,6 +32,11 @@ is "$(have | grep -Ev '^/(usr/(s?bin|lib|share)|etc/oknek)/')" "" "nothing is an
 echo '# edited' >>"$dest/etc/oknek/oknek.yaml"
 ok "install over it" run_make install
 ok "keeps an edited configuration" grep -q '^# edited' "$dest/etc/oknek/oknek.yaml"
+# An older one's rules would be strangers in the pack.
+touch "$pack/R9_loose.yaml" "$pack/rules/R9_gone.yaml"
+echo '  - file: rules/R9_gone.yaml' >>"$pack/manifest.yaml"
+ok "install over another pack" run_make install
+ok "leaves nothing of it" "$BUILD/oknek" pack verify --key "$BUILD/pack.pub" "$pack"
 ok "uninstall" run_make uninstall
 like "$(cat "$SCRATCH/out")" 'kept .*oknek.yaml' "says what it keeps"
 is "$(have)" /etc/oknek/oknek.yaml "and keeps that alone"

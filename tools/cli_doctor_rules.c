@@ -110,7 +110,7 @@ static bool rules_of_files(struct doctor *d, const struct config *config, struct
 {
 	_cleanup_free_ char *site = NULL;
 	const char *slash = strrchr(d->config, '/');
-	const char *dirs[3] = { d->rules_dir ? d->rules_dir : OKNEK_RULES_DIR };
+	const char *dirs[3] = { d->rules_dir ? d->rules_dir : OKNEK_RULES_DIR "/rules" };
 	struct rules_config c = { .dirs = dirs, .pack = "files" };
 	struct ruleset *rs = NULL;
 	int r;

@@ -91,6 +91,7 @@ int cli_pack_rules(const struct pack *p, struct ruleset **ret, struct pack_error
 	struct rules_config c = { .pack = m->name, .files = files };
 	struct collecting collecting = { files, 0 };
 	struct rules_error why = { "" };
+	struct ruleset *rs = NULL;
 	int rc;
 
 	if (!files)
@@ -98,8 +99,15 @@ int cli_pack_rules(const struct pack *p, struct ruleset **ret, struct pack_error
 	pack_each(p, collect, &collecting);
 	/* What can be stopped is the host's matter; here the rules are to be whole. */
 	c.n_files = collecting.n;
-	rc = ruleset_load(&c, ret, &why);
-	return rc ? pack_say(err, rc, "%s", why.text[0] ? why.text : strerror(-rc)) : 0;
+	rc = ruleset_load(&c, &rs, &why);
+	if (rc)
+		return pack_say(err, rc, "%s", why.text[0] ? why.text : strerror(-rc));
+	rc = pack_check_rules(rs, err);
+	if (rc)
+		ruleset_unref(rs);
+	else
+		*ret = rs;
+	return rc;
 }
 
 /* ---- differences --------------------------------------------------------------------------- */

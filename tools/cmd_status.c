@@ -84,6 +84,11 @@ static void print_rules(const struct cli *cli, const json_t *st)
 	cli_field(cli, "rules", "%lld from %s, %lld can block here",
 		  (long long)cli_int(rules, "count"), cli_str(rules, "origin"),
 		  (long long)cli_int(rules, "blocking"));
+	v = json_object_get(rules, "pack");
+	if (json_is_object(v))
+		cli_field(cli, "", "%s pack %s %s, signed by %s",
+			  json_is_true(json_object_get(v, "shipped")) ? "shipped" : "active",
+			  cli_str(v, "name"), cli_str(v, "version"), cli_str(v, "signed_by"));
 	json_array_foreach(json_object_get(rules, "detect"), i, v)
 		cli_field(cli, "", "%s%s%s (%s) is only detected: %s", cli_str(v, "rule"),
 			  *cli_str(v, "part") ? "/" : "", cli_str(v, "part"), cli_str(v, "name"),

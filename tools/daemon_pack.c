@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pack of rules that `oknek update` activated: believed once its signature holds, each time. */
+/* Where rules come from: a signed pack, believed once its signature holds, each time. */
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/log.h"
 #include "rules/pack.h"
 #include "tools/daemon.h"
 
-struct active_pack {
+struct daemon_pack {
 	struct pack *pack;
 	char *dir;
 	char name[128]; /* "oknek-rules 1.2.3" */
@@ -18,7 +21,7 @@ struct active_pack {
 	size_t n;
 };
 
-void daemon_active_pack_free(struct active_pack *p)
+void daemon_pack_free(struct daemon_pack *p)
 {
 	if (!p)
 		return;
@@ -28,14 +31,14 @@ void daemon_active_pack_free(struct active_pack *p)
 	free(p);
 }
 
-static void free_cleanup(struct active_pack **p)
+static void free_cleanup(struct daemon_pack **p)
 {
-	daemon_active_pack_free(*p);
+	daemon_pack_free(*p);
 }
 
 static int add_file(void *arg, const char *name, const void *data, size_t len)
 {
-	struct active_pack *p = arg;
+	struct daemon_pack *p = arg;
 
 	if (!strncmp(name, "rules/", 6))
 		p->files[p->n++] = (struct rules_file){ name, data, len };
@@ -48,29 +51,46 @@ static int no_memory(struct rules_error *err)
 	return -ENOMEM;
 }
 
-int daemon_active_pack(const char *state_dir, struct rules_config *c, struct active_pack **ret,
-		       struct rules_error *err)
+/* Rules do not go away with their pack's time: that would be what whoever keeps updates from a host
+ * is after. It is said, and no pack that expired is activated. */
+static void say_expired(const struct pack_manifest *m, const char *which)
 {
-	_cleanup_(free_cleanup) struct active_pack *p = calloc(1, sizeof(*p));
+	static const struct zone utc;
+	char when[RFC3339_SIZE];
+
+	if (m->expires_unix_s > time(NULL))
+		return;
+	zone_rfc3339(&utc, m->expires_unix_s * INT64_C(1000000000), false, when, sizeof(when));
+	log_warning("the %s pack %s %u.%u.%u expired on %.10s; it serves until there is a newer one",
+		    which, m->name, m->version.major, m->version.minor, m->version.patch, when);
+}
+
+/* The pack in dir, which is taken over; which is a word for people. -ENOENT: no such folder. */
+static int load(char *dir, const char *which, struct daemon_pack **ret, struct rules_error *err)
+{
+	_cleanup_(free_cleanup) struct daemon_pack *p = dir ? calloc(1, sizeof(*p)) : NULL;
 	const struct pack_manifest *m;
 	struct pack_error why = { "" };
 	uint8_t key[32];
 	int r;
 
-	if (!p || asprintf(&p->dir, "%s/rules/active", state_dir) < 0)
+	if (!p) {
+		free(dir);
 		return no_memory(err);
-	if (access(p->dir, F_OK) < 0 && errno == ENOENT)
+	}
+	p->dir = dir;
+	if (access(dir, F_OK) < 0 && errno == ENOENT)
 		return -ENOENT;
-	r = pack_builtin_key(key);
+	r = sodium_init() < 0 ? -ENOSYS : pack_builtin_key(key);
 	if (r < 0)
 		pack_say(&why, r, "this oknekd was built without a key to trust");
 	if (!r)
-		r = pack_read_dir(p->dir, &p->pack, &why);
+		r = pack_read_dir(dir, &p->pack, &why);
 	if (!r)
 		r = pack_verify(p->pack, key, &why);
 	if (r < 0) {
-		snprintf(err->text, sizeof(err->text), "the active pack %.100s is refused: %.300s",
-			 p->dir, why.text);
+		snprintf(err->text, sizeof(err->text), "the %s pack %.100s is refused: %.300s",
+			 which, dir, why.text);
 		return r == -ENOENT ? -EBADMSG : r;
 	}
 	m = pack_manifest(p->pack);
@@ -80,10 +100,91 @@ int daemon_active_pack(const char *state_dir, struct rules_config *c, struct act
 	snprintf(p->name, sizeof(p->name), "%s %u.%u.%u", m->name, m->version.major,
 		 m->version.minor, m->version.patch);
 	pack_each(p->pack, add_file, p);
+	say_expired(m, which);
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+static void use(const struct daemon_pack *p, struct rules_config *c)
+{
 	c->files = p->files;
 	c->n_files = p->n;
 	c->pack = p->name;
 	c->origin = p->dir;
-	*ret = TAKE_PTR(p);
-	return 0;
+}
+
+static int shipped(struct rules_config *c, struct daemon_pack **ret, struct rules_error *err)
+{
+	int r = load(strdup(OKNEK_RULES_DIR), "shipped", ret, err);
+
+	if (r == -ENOENT)
+		snprintf(err->text, sizeof(err->text), "no rules: no pack was activated, and the "
+			 "shipped one, %s, is not there", OKNEK_RULES_DIR);
+	if (!r)
+		use(*ret, c);
+	return r;
+}
+
+int daemon_choose_pack(struct daemon *d, struct rules_config *c, const char *dirs[],
+		       struct daemon_pack **ret, struct rules_error *err)
+{
+	char *dir;
+	int r;
+
+	if (d->opt.rules_dir) {
+		dirs[0] = d->opt.rules_dir;
+		c->pack = "local";
+		c->origin = d->opt.rules_dir;
+		return 0;
+	}
+	if (asprintf(&dir, "%s/rules/active", d->opt.state_dir) < 0)
+		return no_memory(err);
+	r = load(dir, "active", ret, err);
+	if (!r)
+		use(*ret, c);
+	if (r == -ENOENT)
+		return shipped(c, ret, err);
+	/* A daemon that starts must not be without rules because somebody damaged a pack; one that
+	 * has rules keeps them. */
+	if (!r || d->rules || d->opt.check)
+		return r;
+	log_error("%s; the shipped rules serve instead", err->text);
+	if (d->journal)
+		daemon_own_record(d, "O1", "active pack refused",
+				  json_pack("{s:s}", "why", err->text));
+	return shipped(c, ret, err);
+}
+
+int daemon_pack_check(const struct daemon_pack *p, const struct ruleset *rs,
+		      struct rules_error *err)
+{
+	struct pack_error why;
+	int r = p ? pack_check_rules(rs, &why) : 0;
+
+	if (r < 0)
+		snprintf(err->text, sizeof(err->text), "%s: %.360s", p->name, why.text);
+	return r;
+}
+
+/* The name and version that the rules of a pack carry; "" when there are none of one. */
+static const char *pack_of(const struct ruleset *rs)
+{
+	for (size_t i = 0; i < ruleset_count(rs); i++)
+		if (strcmp(ruleset_rule(rs, i)->pack, "local") != 0)
+			return ruleset_rule(rs, i)->pack;
+	return "";
+}
+
+json_t *daemon_pack_json(const struct daemon *d, const struct ruleset *rs)
+{
+	const char *name = pack_of(rs), *space = strchr(name, ' ');
+	char id[PACK_KEY_ID_SIZE], word[128];
+	uint8_t key[32];
+
+	if (d->opt.rules_dir || !space || pack_builtin_key(key) < 0)
+		return json_null();
+	pack_key_id(key, id);
+	snprintf(word, sizeof(word), "%.*s", (int)(space - name), name);
+	return json_pack("{s:s, s:s, s:s, s:b}", "name", word, "version", space + 1, "signed_by", id,
+			 "shipped", !strcmp(ruleset_origin(rs), OKNEK_RULES_DIR));
 }

@@ -78,6 +78,7 @@ static json_t *rules(struct daemon *d)
 	char origin[4096] = "";
 	size_t n = rs ? ruleset_count(rs) : 0;
 	int blocking = 0;
+	json_t *pack;
 
 	for (size_t i = 0; i < n; i++) {
 		const struct rule *r = ruleset_rule(rs, i);
@@ -94,9 +95,10 @@ static json_t *rules(struct daemon *d)
 	}
 	if (rs)
 		snprintf(origin, sizeof(origin), "%s", ruleset_origin(rs));
+	pack = rs ? daemon_pack_json(d, rs) : json_null();
 	ruleset_unref(rs);
-	return json_pack("{s:i, s:s, s:i, s:o}", "count", (int)n, "origin", origin,
-			 "blocking", blocking, "detect", detect);
+	return json_pack("{s:i, s:s, s:o, s:i, s:o}", "count", (int)n, "origin", origin, "pack",
+			 pack, "blocking", blocking, "detect", detect);
 }
 
 static void add_gap(void *arg, const char *path, const char *why)

@@ -43,6 +43,7 @@ lib jansson libjansson-dev
 lib libpcre2-8 libpcre2-dev
 lib libseccomp libseccomp-dev
 lib libarchive libarchive-dev
+lib libcurl libcurl4-openssl-dev
 '
 needs_mounts='
 cmd unshare util-linux
