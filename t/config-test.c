@@ -44,6 +44,7 @@ static void an_empty_file_is_the_defaults(void **state)
 		assert_int_equal(c->max_size_bytes, 1 << 30);
 		assert_int_equal(c->n_overrides, 0);
 		assert_int_equal(c->n_readers, 0);
+		assert_int_equal(c->n_exceptions, 0);
 		config_free(c);
 	}
 	config_free(NULL);
@@ -59,7 +60,9 @@ static void every_key_is_read(void **state)
 				  "fanotify:\n  only: [/tmp, /]\n"
 				  "control: { group: adm }\n"
 				  "evidence: { retain_for: 2w, max_size: 512M }\n"
-				  "rules:\n  R3/dotenv: { action: block }\n  R1: { action: allow }\n"
+				  "rules:\n  R3/dotenv: { action: block }\n  R1: { action: allow, threshold: -3 }\n"
+				  "exceptions:\n  R3/aws: { match: { uid: { eq: 1 } }, reason: r, author: a }\n"
+				  "  R1:\n    - { match: x, reason: s, author: b, expires: 2027-01-31 }\n"
 				  "readers:\n  R3/aws: [/usr/bin/aws, /opt/aws]\n  R3/kube: /usr/bin/kubectl\n");
 
 	(void)state;
@@ -75,10 +78,23 @@ static void every_key_is_read(void **state)
 	assert_string_equal(c->group, "adm");
 	assert_int_equal(c->retain_default_s, 14 * 86400);
 	assert_int_equal(c->max_size_bytes, 512 << 20);
-	assert_int_equal(c->n_overrides, 2);
+	assert_int_equal(c->n_overrides, 3);
 	assert_string_equal(c->overrides[0].rule, "R3/dotenv");
+	assert_int_equal(c->overrides[0].key, OVERRIDE_ACTION);
 	assert_int_equal(c->overrides[0].action, VERDICT_BLOCK);
 	assert_int_equal(c->overrides[1].action, VERDICT_ALLOW);
+	assert_int_equal(c->overrides[2].key, OVERRIDE_THRESHOLD);
+	assert_int_equal(c->overrides[2].threshold, -3);
+	assert_int_equal(c->n_exceptions, 2);
+	assert_string_equal(c->exceptions[0].rule, "R3/aws");
+	assert_string_equal(c->exceptions[0].reason, "r");
+	assert_null(c->exceptions[0].expires);
+	assert_true(c->exceptions[0].expires_unix_s == INT64_MAX);
+	assert_string_equal(c->exceptions[1].rule, "R1");
+	assert_string_equal(c->exceptions[1].author, "b");
+	assert_string_equal(c->exceptions[1].expires, "2027-01-31");
+	assert_string_equal(c->exceptions[1].file, "f");
+	assert_int_equal(c->exceptions[1].line, 16);
 	assert_int_equal(c->n_readers, 3);
 	assert_string_equal(c->readers[1].rule, "R3/aws");
 	assert_string_equal(c->readers[1].exe, "/opt/aws");
@@ -92,7 +108,13 @@ static void every_key_is_read(void **state)
 
 static void each_complaint_names_file_line_and_way_out(void **state)
 {
-#define KEYS "mode, source, agents, deadline, on_timeout, fanotify, control, evidence, rules, readers"
+#define KEYS "mode, source, agents, deadline, on_timeout, fanotify, control, evidence, rules, readers, exceptions"
+#define MATCH "match: { uid: { eq: 1 } }, "
+#define REASON "reason: r, "
+#define AUTHOR "author: a, "
+#define EXPIRES(when) "exceptions:\n  R3: { " MATCH REASON AUTHOR "expires: " when " }"
+#define NO_DATE "expires must be a date like 2027-01-31, whose end in UTC is meant, or a time like " \
+		"2027-01-31T18:00:00+01:00; without it the exception stays"
 	static const char *const cases[][2] = {
 		{ "[1]", "f:1: the configuration must be a map with the keys " KEYS },
 		{ "mode: observe\nmoed: x", "f:2: unknown key \"moed\" in the configuration; allowed: "
@@ -150,9 +172,44 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		  "f:1: \"dotenv\" in rules is not a rule: write R3 or R3/dotenv" },
 		{ "rules: { R3/: { action: warn } }",
 		  "f:1: \"R3/\" in rules is not a rule: write R3 or R3/dotenv" },
-		{ "rules: { R3: warn }", "f:1: R3 must be a map with the keys action" },
-		{ "rules: { R3: {} }", "f:1: action must be block, warn or allow" },
+		{ "rules: { R3: warn }", "f:1: R3 must be a map with the keys action, threshold" },
+		{ "rules: { R3: {} }", "f:1: R3 must be a map with an action, a threshold or both" },
+		{ "rules: { R3: { acton: warn } }",
+		  "f:1: unknown key \"acton\" in R3; allowed: action, threshold" },
+		{ "rules:\n  R1:\n    threshold: high", "f:3: threshold must be a whole number" },
+		{ "rules:\n  R1:\n    threshold: 8.5", "f:3: threshold must be a whole number" },
+		{ "rules:\n  R1:\n    threshold: '8'", "f:3: threshold must be a whole number" },
+		{ "rules:\n  R1:\n    threshold: [8]", "f:3: threshold must be a whole number" },
+		{ "rules:\n  R1:\n    threshold: 99999999999999999999", "f:3: threshold must be a whole number" },
 		{ "rules: { R3: { action: deny } }", "f:1: action must be block, warn or allow" },
+		{ "exceptions: [R3]", "f:1: exceptions must be a map like R3/aws: { match: …, reason: …, "
+				      "author: … }" },
+		{ "exceptions:\n  aws: {}", "f:2: \"aws\" in exceptions is not a rule: write R3 or R3/dotenv" },
+		{ "exceptions:\n  R3: []", "f:2: R3 has an empty list: leave it out" },
+		{ "exceptions:\n  R3: yes", "f:2: an exception must be a map with the keys match, reason, "
+					    "author, expires" },
+		{ "exceptions:\n  R3:\n    - { " MATCH REASON AUTHOR "}\n    - yes",
+		  "f:4: an exception must be a map with the keys match, reason, author, expires" },
+		{ "exceptions:\n  R3: { " REASON AUTHOR " }", "f:2: the exception to R3 has no match" },
+		{ "exceptions:\n  R3: { " MATCH AUTHOR " }", "f:2: the exception to R3 has no reason" },
+		{ "exceptions:\n  R3: { " MATCH REASON " }", "f:2: the exception to R3 has no author" },
+		{ "exceptions:\n  R3: { " MATCH REASON AUTHOR " until: 2027-01-01 }",
+		  "f:2: unknown key \"until\" in an exception; allowed: match, reason, author, expires" },
+		{ "exceptions:\n  R3:\n    match: x\n    reason: ''\n    author: a",
+		  "f:4: reason of an exception must be one line of text, at most 1000 bytes" },
+		{ "exceptions:\n  R3:\n    match: x\n    reason: r\n    author: [a]",
+		  "f:5: author of an exception must be one line of text, at most 1000 bytes" },
+		{ "exceptions:\n  R3:\n    match: x\n    author: a\n    reason: |\n      two\n      lines\n",
+		  "f:5: reason of an exception must be one line of text, at most 1000 bytes" },
+		{ EXPIRES("tomorrow"), "f:2: " NO_DATE },
+		{ EXPIRES("2027-02-29"), "f:2: " NO_DATE },
+		{ EXPIRES("2027-13-01"), "f:2: " NO_DATE },
+		{ EXPIRES("2027-1-31"), "f:2: " NO_DATE },
+		{ EXPIRES("2027-01-31T18:00:00"), "f:2: " NO_DATE },
+		{ EXPIRES("2027-01-31 18:00:00Z"), "f:2: " NO_DATE },
+		{ EXPIRES("90d"), "f:2: " NO_DATE },
+		{ EXPIRES("[]"), "f:2: " NO_DATE },
+		{ EXPIRES("''"), "f:2: " NO_DATE },
 		{ "readers: x", "f:1: readers must be a map like R3/aws: [/usr/bin/aws]" },
 		{ "readers: { aws: [/a] }", "f:1: \"aws\" in readers is not a rule: write R3 or R3/dotenv" },
 		{ "readers: { R3/aws: [aws] }",
@@ -170,6 +227,37 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		    strcmp(err, cases[i][1]))
 			fail_msg("%s\nwant %s\ngot  %s", cases[i][0], cases[i][1], err);
 		assert_null(c);
+	}
+}
+
+static void an_expiry_is_a_date_or_a_time(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t unix_s;
+	} cases[] = {
+		{ "2027-01-31", 1801440000 }, /* the first of February in UTC */
+		{ "'2027-01-31'", 1801440000 },
+		{ "2028-02-29", 1835481600 },
+		{ "1999-12-31", 946684800 },
+		{ "2027-01-31T18:00:00Z", 1801418400 },
+		{ "2027-01-31T18:00:00+01:00", 1801414800 },
+		{ "2027-01-31T18:00:00.999Z", 1801418400 },
+		{ "9999-12-31", 253402300800 },
+		{ "9999-12-31T23:59:59Z", 253402300799 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[200];
+		struct config *c;
+
+		snprintf(text, sizeof(text), EXPIRES("%s"), cases[i].text);
+		c = config(text);
+		assert_int_equal(c->n_exceptions, 1);
+		if (c->exceptions[0].expires_unix_s != cases[i].unix_s)
+			fail_msg("%s: %lld", cases[i].text, (long long)c->exceptions[0].expires_unix_s);
+		config_free(c);
 	}
 }
 
@@ -197,19 +285,33 @@ static void later_files_win(void **state)
 	config_free(c);
 
 	put("o.yaml", "mode: enforce\ndeadline: 2s\nrules: { R3: { action: warn }, R1: { action: warn } }\n"
-		      "readers: { R3/aws: [/a, /b], R3/kube: [/k] }\n");
+		      "readers: { R3/aws: [/a, /b], R3/kube: [/k] }\n"
+		      "exceptions: { R3: { match: a, reason: r, author: a } }\n");
 	assert_int_equal(mkdir("o.yaml.d", 0700), 0);
 	put("o.yaml.d/20.yaml", "deadline: 3s\n");
-	put("o.yaml.d/10.yaml", "deadline: 4s\nrules: { R3: { action: allow }, X1: { action: block } }\n"
-				"readers: { R3/aws: [/c] }\n");
+	put("o.yaml.d/10.yaml", "deadline: 4s\nrules: { R3: { action: allow }, X1: { action: block },\n"
+				"  R1: { threshold: 3 } }\n"
+				"readers: { R3/aws: [/c] }\n"
+				"exceptions: { R3: { match: b, reason: s, author: a } }\n");
 	put("o.yaml.d/README", "no: yaml: at: all\n");
 	put("o.yaml.d/.10.yaml.swp.yaml", "nonsense\n");
 	assert_int_equal(config_load("o.yaml", true, &c, err), 0);
 	assert_int_equal(c->mode, MODE_ENFORCE);
 	assert_true(c->deadline_ns == 3000000000);
-	assert_int_equal(c->n_overrides, 3);
+	/* key by key: an action that was said stays beside a threshold that comes later */
+	assert_int_equal(c->n_overrides, 4);
 	assert_int_equal(c->overrides[0].action, VERDICT_ALLOW);
+	assert_string_equal(c->overrides[0].at.file, "o.yaml.d/10.yaml");
+	assert_int_equal(c->overrides[0].at.line, 2);
 	assert_int_equal(c->overrides[1].action, VERDICT_WARN);
+	assert_string_equal(c->overrides[1].at.file, "o.yaml");
+	assert_string_equal(c->overrides[3].rule, "R1");
+	assert_int_equal(c->overrides[3].threshold, 3);
+	assert_int_equal(c->overrides[3].at.line, 3);
+	assert_int_equal(c->n_exceptions, 2); /* those of later files are added */
+	assert_string_equal(c->exceptions[0].reason, "r");
+	assert_string_equal(c->exceptions[1].reason, "s");
+	assert_string_equal(c->exceptions[1].file, "o.yaml.d/10.yaml");
 	assert_int_equal(c->n_readers, 2);
 	assert_string_equal(c->readers[0].exe, "/k");
 	assert_string_equal(c->readers[1].exe, "/c");
@@ -238,6 +340,7 @@ int main(void)
 		cmocka_unit_test(an_empty_file_is_the_defaults),
 		cmocka_unit_test(every_key_is_read),
 		cmocka_unit_test(each_complaint_names_file_line_and_way_out),
+		cmocka_unit_test(an_expiry_is_a_date_or_a_time),
 		cmocka_unit_test(later_files_win),
 	};
 

@@ -331,47 +331,6 @@ static void ids_are_unique_with_their_part(void **state)
 			    "X, as X100");
 }
 
-static void overrides_need_leave(void **state)
-{
-	static const char text[] =
-		"part: a\n" RULE("R3", "{ default: block, configurable: true, options: [block, warn] }")
-		"---\npart: b\n" RULE("R3", "{ default: block, configurable: true }") "---\n"
-		RULE("R4", "{ default: block }");
-	static const struct {
-		struct rules_override o;
-		const char *want;
-	} cases[] = {
-		{ { "R3", VERDICT_WARN, "c", 7 }, "loaded" },
-		{ { "R3/b", VERDICT_ALLOW, "c", 7 }, "loaded" },
-		{ { "R3", VERDICT_ALLOW, "c", 7 },
-		  "c:7: R3: action allow is refused, rule R3/a does not have it in its options (f:1)" },
-		{ { "R3/c", VERDICT_WARN, "c", 8 },
-		  "c:8: R3/c: there is no such rule; `oknek rules list` shows them" },
-		{ { "R", VERDICT_WARN, NULL, 0 },
-		  "rules: R: there is no such rule; `oknek rules list` shows them" },
-		{ { "R4", VERDICT_WARN, "c", 9 },
-		  "c:9: R4: action warn is refused, rule R4 is not configurable (f:17)" },
-	};
-	const struct rules_override both[] = { { "R3/b", VERDICT_ALLOW, NULL, 0 },
-					       { "R3", VERDICT_WARN, NULL, 0 } };
-	struct rules_config c = { .n_overrides = 1 };
-	struct rules_error err;
-	struct ruleset *rs;
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		c.overrides = &cases[i].o;
-		assert_string_equal(message(text, &c), cases[i].want);
-	}
-	c.overrides = both; /* the part knows better, whichever stands first */
-	c.n_overrides = 2;
-	assert_int_equal(ruleset_load_buffer("f", text, strlen(text), &c, &rs, &err), 0);
-	assert_int_equal(ruleset_rule(rs, 0)->action, VERDICT_WARN);
-	assert_int_equal(ruleset_rule(rs, 1)->action, VERDICT_ALLOW);
-	assert_int_equal(ruleset_rule(rs, 2)->action, VERDICT_BLOCK);
-	ruleset_unref(rs);
-}
-
 static void defaults_are_what_the_manual_says(void **state)
 {
 	struct ruleset *rs = rules(RULE("X1", "{ default: block }"));
@@ -563,7 +522,6 @@ int main(void)
 		cmocka_unit_test(what_is_wrong_with_an_action_is_said),
 		cmocka_unit_test(what_is_wrong_with_the_rest_is_said),
 		cmocka_unit_test(ids_are_unique_with_their_part),
-		cmocka_unit_test(overrides_need_leave),
 		cmocka_unit_test(defaults_are_what_the_manual_says),
 		cmocka_unit_test(folders_are_read_in_order_and_whole),
 		cmocka_unit_test(lists_are_of_their_folder),

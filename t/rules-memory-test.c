@@ -66,19 +66,25 @@ static const char rule[] =
 	"  none_of: [ path: { eq: /x/y }, process_name: { eq: z } ]\n"
 	"action: { default: block, configurable: true }\n---\n"
 	"id: X2\nname: n\nversion: 1\nkind: socket_connect\n"
-	"match: { any_of: [ dest_ip: { cidr: 10.0.0.0/8 } ] }\naction: { default: block }\n";
+	"match: { any_of: [ dest_ip: { cidr: 10.0.0.0/8 } ] }\naction: { default: block }\n---\n"
+	"id: X3\nname: n\nversion: 1\nkind: file_opened\nthreshold: { default: 5, configurable: true }\n"
+	"match: { any_of: [ uid: { gt: 5 } ] }\naction: { default: warn }\n";
 
 static void rules_without_memory(void **state)
 {
-	const struct rules_override override = { .rule = "X1", .action = VERDICT_WARN };
-	const struct rules_config c = { .mechanisms = FANOTIFY, .overrides = &override,
-					.n_overrides = 1 };
+	static const char site[] =
+		"rules: { X1: { action: warn }, X3: { threshold: 9 } }\n"
+		"exceptions: { X1: [ { match: { path: { glob: ~/.a/x } }, reason: r, author: a } ] }\n";
+	struct config *config = NULL;
+	struct rules_config c = { .mechanisms = FANOTIFY };
 	struct ruleset *rs = NULL;
 	struct rules_error err;
 	long n = 0, before;
 	int rc;
 
 	(void)state;
+	assert_int_equal(config_load_buffer("s", site, strlen(site), &config, err.text), 0);
+	c.site = config;
 	do {
 		before = in_use;
 		err.text[0] = '\0';
@@ -95,16 +101,19 @@ static void rules_without_memory(void **state)
 	fail_at = 0;
 	assert_int_equal(rc, 0);
 	assert_true(n > 20);
-	assert_int_equal(ruleset_count(rs), 2);
+	assert_int_equal(ruleset_count(rs), 3);
+	assert_int_equal(ruleset_exceptions(rs), 1);
 	ruleset_unref(rs);
 	assert_int_equal(in_use, before);
+	config_free(config);
 }
 
 static void configuration_without_memory(void **state)
 {
 	static const char text[] = "source: [fanotify]\nfanotify: { only: [/tmp] }\n"
-				   "control: { group: a }\nrules: { R3: { action: warn } }\n"
-				   "readers: { R3/aws: [/a, /b] }\n";
+				   "control: { group: a }\nrules: { R3: { action: warn, threshold: 1 } }\n"
+				   "readers: { R3/aws: [/a, /b] }\n"
+				   "exceptions: { R3: [ { match: { uid: { eq: 1 } }, reason: r, author: a } ] }\n";
 	struct config *c = NULL;
 	char err[512];
 	long n = 0, before;
