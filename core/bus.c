@@ -54,6 +54,14 @@ static void withdraw(struct bus *b, struct permission *p)
 		b->recorder->withdrawn(b->recorder, ticket);
 }
 
+/* When all that anybody waits for is done. */
+static void bear_witness(struct bus *b, const struct verdict_note *note, int outcome)
+{
+	if (b->witness)
+		b->witness(b->witness_arg, note,
+			   outcome < 0 ? OUTCOME_UNKNOWN : (enum outcome)outcome);
+}
+
 /* The road itself: journal DECIDED, answer, journal ANSWERED. */
 static enum verdict settle(struct bus *b, struct event *ev, const struct decision *d,
 			   const char *category, enum verdict effect, enum mode mode,
@@ -82,6 +90,8 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	outcome = answer(b, ev, effect);
 	if (outcome == -EALREADY && ev->perm) {
 		withdraw(b, ev->perm);
+		note.by = BY_GUARDIAN;
+		bear_witness(b, &note, OUTCOME_UNKNOWN);
 		return VERDICT_ALLOW; /* it is counted by who answered */
 	}
 	fault(FAULT_RELEASED);
@@ -91,6 +101,7 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 				      outcome == OUTCOME_DENIED ? EPERM : 0);
 	fault(FAULT_ANSWERED);
 	count(b, d, outcome);
+	bear_witness(b, &note, outcome);
 	if (outcome == OUTCOME_DENIED)
 		return VERDICT_BLOCK;
 	return d->verdict == VERDICT_ALLOW ? VERDICT_ALLOW : VERDICT_WARN;

@@ -44,6 +44,10 @@ struct bus {
 	struct recorder *recorder;
 	enum mode (*mode)(void *arg); /* now in force (pause counts as observe) */
 	void *mode_arg;
+	/* After the answer: told of each event that was decided, also of those for which nothing
+	 * fired. As the recorder's calls. NULL: nobody. */
+	void (*witness)(void *arg, const struct verdict_note *note, enum outcome outcome);
+	void *witness_arg;
 	_Atomic uint64_t events;
 	_Atomic uint64_t blocked; /* refused */
 	_Atomic uint64_t warned;  /* a rule fired and the call went on */

@@ -166,7 +166,12 @@ static int64_t clamp_unix_s(int64_t unix_s)
 
 void zone_wall_clock(const struct zone *z, int64_t unix_s, struct wall_clock *ret)
 {
-	int64_t local = clamp_unix_s(unix_s) + zone_offset_s(z, unix_s);
+	offset_wall_clock(zone_offset_s(z, unix_s), unix_s, ret);
+}
+
+void offset_wall_clock(int32_t offset_s, int64_t unix_s, struct wall_clock *ret)
+{
+	int64_t local = clamp_unix_s(unix_s) + offset_s;
 	int64_t day = floor_div(local, DAY_S);
 
 	ret->unix_s = unix_s;

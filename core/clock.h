@@ -34,6 +34,14 @@ int zone_load_within(struct zone *z, int deadline_ms);
 
 int32_t zone_offset_s(const struct zone *z, int64_t unix_s);
 void zone_wall_clock(const struct zone *z, int64_t unix_s, struct wall_clock *ret);
+/* The same where local time is ahead of UTC by so much. */
+void offset_wall_clock(int32_t offset_s, int64_t unix_s, struct wall_clock *ret);
+
+/* The second that a time lies in, before 1970 too. */
+static inline int64_t clock_second(int64_t unix_ns)
+{
+	return unix_ns / 1000000000 - (unix_ns % 1000000000 < 0);
+}
 
 #define RFC3339_SIZE 48
 

@@ -13,6 +13,8 @@
 
 #define RETAIN_DEFAULT_S (90 * UINT64_C(86400))
 #define MAX_SIZE_DEFAULT (UINT64_C(1) << 30)
+#define CAPTURE_SIZE_DEFAULT (UINT64_C(256) << 20)
+#define CAPTURE_AGE_DEFAULT_S (14 * UINT64_C(86400))
 #define MAX_SIZE_LEAST (UINT64_C(1) << 20)
 
 static int no_memory(struct loading *l)
@@ -206,8 +208,7 @@ static int read_control(struct loading *l, const struct yaml_node *n)
 	return 0;
 }
 
-/* "512M" "2G", in powers of 1024. */
-static int read_size(const struct yaml_node *n, uint64_t *ret)
+int config_read_size(const struct yaml_node *n, uint64_t *ret)
 {
 	static const char units[] = "KMGT";
 	size_t len = n->type == YAML_SCALAR ? strlen(n->scalar) : 0;
@@ -246,7 +247,7 @@ static int read_evidence(struct loading *l, const struct yaml_node *n)
 	}
 	v = yaml_get(n, "max_size");
 	if (v) {
-		if (read_size(v, &value) || value < MAX_SIZE_LEAST)
+		if (config_read_size(v, &value) || value < MAX_SIZE_LEAST)
 			return wants(l, v, "evidence.max_size", "a size like 512M or 2G, at least 1M");
 		l->c->max_size_bytes = value;
 	}
@@ -265,6 +266,7 @@ static const struct key {
 	{ "fanotify", read_fanotify },
 	{ "control", read_control },
 	{ "evidence", read_evidence },
+	{ "capture", config_read_capture },
 	{ "rules", config_read_rules },
 	{ "readers", config_read_readers },
 	{ "exceptions", config_read_exceptions },
@@ -376,6 +378,8 @@ static struct config *config_default(void)
 	c->on_timeout = VERDICT_BLOCK;
 	c->retain_default_s = RETAIN_DEFAULT_S;
 	c->max_size_bytes = MAX_SIZE_DEFAULT;
+	c->capture.max_size_bytes = CAPTURE_SIZE_DEFAULT;
+	c->capture.max_age_s = CAPTURE_AGE_DEFAULT_S;
 	c->group = strdup("oknek");
 	c->sources = calloc(1, sizeof(*c->sources));
 	c->mark_roots = calloc(1, sizeof(*c->mark_roots));

@@ -17,6 +17,14 @@ struct config_place {
 	unsigned line;
 };
 
+/* Which events are kept so that other rules can be tried on them. */
+enum capture_events { CAPTURE_OFF, CAPTURE_MATCHED, CAPTURE_ALL };
+struct config_capture {
+	enum capture_events events; /* capture: off | matched | all; default off */
+	uint64_t max_size_bytes;    /* capture.max_size; default 256 MiB */
+	uint64_t max_age_s;         /* capture.max_age; default 14d */
+};
+
 /* One key under a rule: there is an entry for its action, and another for its threshold. */
 struct config_override {
 	char *rule; /* "R3" or "R3/dotenv" */
@@ -55,6 +63,7 @@ struct config {
 	char *group;             /* control.group: group that may change state; default "oknek" */
 	uint64_t retain_default_s; /* evidence.retain_for; default 90d */
 	uint64_t max_size_bytes;   /* evidence.max_size; default 1 GiB */
+	struct config_capture capture;
 	struct config_override *overrides;
 	size_t n_overrides;
 	struct config_reader *readers;

@@ -24,6 +24,11 @@ void config_strings_cleanup(char ***v);
 /* The key is "R3" or "R3/dotenv"; what: for the message. */
 int config_check_rule_key(struct loading *l, const struct yaml_node *n, const char *what);
 
+/* "512M" "2G", in powers of 1024. -EINVAL. */
+int config_read_size(const struct yaml_node *n, uint64_t *ret);
+
+/* config_capture.c */
+int config_read_capture(struct loading *l, const struct yaml_node *n);
 /* config_rules.c: what is said about single rules. */
 int config_read_rules(struct loading *l, const struct yaml_node *n);
 int config_read_readers(struct loading *l, const struct yaml_node *n);

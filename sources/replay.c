@@ -211,22 +211,13 @@ int64_t replay_clock_unix_ns(const struct source *s)
 	return ((const struct replay *)s)->clock_unix_ns;
 }
 
-/* The second that a time lies in, before 1970 too. */
-static int64_t unix_second(int64_t ns)
-{
-	return ns / (int64_t)NSEC_PER_SEC - (ns % (int64_t)NSEC_PER_SEC < 0);
-}
-
-bool replay_wall_clock(const struct source *s, struct wall_clock *ret)
+bool replay_utc_offset(const struct source *s, int32_t *ret_s)
 {
 	const struct replay *r = (const struct replay *)s;
-	struct zone zone = { .n = 1 };
 
-	if (!r->has_utc_offset)
-		return false;
-	zone.at[0].offset_s = r->utc_offset_s;
-	zone_wall_clock(&zone, unix_second(r->clock_unix_ns), ret);
-	return true;
+	if (r->has_utc_offset)
+		*ret_s = r->utc_offset_s;
+	return r->has_utc_offset;
 }
 
 bool replay_is_done(const struct source *s)

@@ -17,7 +17,6 @@
 
 #include <stdbool.h>
 
-#include "core/event.h"
 #include "core/source.h"
 
 /* error (may be NULL) is told `file:line: message` for each bad line, which is counted as malformed
@@ -29,9 +28,8 @@ int replay_open(const char *path, void (*error)(void *arg, const char *text), vo
  * before the first. For the decide hook: rules about wall clocks see the event's time. */
 int64_t replay_clock_unix_ns(const struct source *s);
 
-/* The same as wall clock, where the event says by how much local time was ahead of UTC; else false:
- * it is local time here. */
-bool replay_wall_clock(const struct source *s, struct wall_clock *ret);
+/* By how much local time was ahead of UTC, where the event says so; else false: as it is here. */
+bool replay_utc_offset(const struct source *s, int32_t *ret_s);
 
 /* True when the input has ended: nothing will come any more. */
 bool replay_is_done(const struct source *s);

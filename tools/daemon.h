@@ -92,6 +92,14 @@ struct daemon {
 	struct lookup *mark_lookup, *process_lookup;
 	pthread_mutex_t process_lock; /* one caller at a time of process_lookup */
 
+	/* What captures events; changed by the verdict thread, under the lock. NULL: nobody does. */
+	pthread_mutex_t capture_lock;
+	struct capture *capture;
+	bool capture_all; /* not only those for which a rule fired */
+	/* The time that the rules were given last; the verdict thread's. */
+	int64_t decided_unix_ns;
+	int32_t decided_utc_offset_s;
+
 	struct journal *journal;
 	_Atomic bool store_failed;
 	struct store *store;
@@ -232,6 +240,13 @@ json_t *daemon_pack_json(const struct daemon *d, const struct ruleset *rs); /* f
 /* The bus's decide hook. */
 void daemon_decide(void *arg, const struct event *ev, struct decision *ret, const char **category);
 bool daemon_reader_candidate(void *arg, const char *exe);
+
+/* daemon_capture.c: which events are kept from now on; with admin_lock, or before threads. -errno,
+ * said. start: the thread that writes them. */
+int daemon_capture(struct daemon *d, const struct config_capture *want);
+int daemon_capture_start(struct daemon *d);
+void daemon_capture_stop(struct daemon *d); /* nobody waits for a verdict any more */
+json_t *daemon_capture_json(struct daemon *d);
 
 /* daemon_mode.c */
 enum mode daemon_mode_now(void *arg);

@@ -307,6 +307,7 @@ void daemon_leave(struct daemon *d)
 {
 	control_close(d->control);
 	daemon_threads_stop(d);
+	daemon_capture_stop(d);
 	if (d->store)
 		store_close(TAKE_PTR(d->store), STORE_CLOSE_MS);
 	/* It may have ended since it was last looked after. */

@@ -8,6 +8,7 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "rules/readers.h"
 #include "sources/replay.h"
 #include "tools/daemon.h"
 
@@ -238,17 +239,10 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 		}
 		ruleset_unref(now);
 		notice_restart(d, config, notices);
+		daemon_capture(d, &config->capture);
 	}
 	ruleset_unref(s.rules);
 	return r < 0 ? r : 0;
-}
-
-static bool is_reader(const struct config *c, const struct rule *r, const char *exe)
-{
-	for (size_t i = 0; i < c->n_readers; i++)
-		if (names_rule(c->readers[i].rule, r) && !strcmp(c->readers[i].exe, exe))
-			return true;
-	return false;
 }
 
 bool daemon_reader_candidate(void *arg, const char *exe)
@@ -261,35 +255,30 @@ bool daemon_reader_candidate(void *arg, const char *exe)
 	return false;
 }
 
-static void drop_readers(const struct config *c, const struct event *ev, struct decision *d)
+/* What the rules were given as the time is kept: whoever decides the event again gives them the same. */
+static void look_at_clock(struct daemon *d, const struct event *ev)
 {
-	unsigned kept = 0;
+	struct timespec ts;
 
-	/* It is not known whom those that found no room in fired[] would let through. */
-	if (d->n_fired_more)
-		return;
-	for (unsigned i = 0; i < d->n_fired; i++)
-		if (!is_reader(c, d->fired[i].rule, ev->subj.exe))
-			d->fired[kept++] = d->fired[i];
-	d->n_fired = kept;
-	d->verdict = kept ? d->fired[0].verdict : VERDICT_ALLOW;
+	if (d->replay && ev->source == d->replay) {
+		d->decided_unix_ns = replay_clock_unix_ns(d->replay);
+		if (replay_utc_offset(d->replay, &d->decided_utc_offset_s))
+			return;
+	} else {
+		clock_gettime(CLOCK_REALTIME, &ts);
+		d->decided_unix_ns = ts.tv_sec * (int64_t)NSEC_PER_SEC + ts.tv_nsec;
+	}
+	d->decided_utc_offset_s = zone_offset_s(&d->zone, clock_second(d->decided_unix_ns));
 }
 
 void daemon_decide(void *arg, const struct event *ev, struct decision *ret, const char **category)
 {
 	struct daemon *d = arg;
 	struct wall_clock wc;
-	struct timespec ts;
-	int64_t now;
 
-	if (d->replay && ev->source == d->replay) {
-		now = replay_clock_unix_ns(d->replay) / (int64_t)NSEC_PER_SEC;
-	} else {
-		clock_gettime(CLOCK_REALTIME, &ts);
-		now = ts.tv_sec;
-	}
-	zone_wall_clock(&d->zone, now, &wc);
+	look_at_clock(d, ev);
+	offset_wall_clock(d->decided_utc_offset_s, clock_second(d->decided_unix_ns), &wc);
 	rules_decide(d->rules, ev, &wc, ret, category);
 	if (ev->subj.exe_verified)
-		drop_readers(d->config, ev, ret);
+		readers_drop(d->config, ev, ret);
 }

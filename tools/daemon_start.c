@@ -186,6 +186,8 @@ static int start_threads(struct daemon *d)
 		daemon_confine(d);
 	if (!err)
 		err = store_start(d->store);
+	if (!err)
+		err = daemon_capture_start(d);
 	if (!err && d->marks)
 		err = marks_start(d->marks);
 	if (!err && d->fanotify) {
@@ -256,6 +258,7 @@ int daemon_start(struct daemon *d)
 		.mode = daemon_mode_now,
 		.mode_arg = d,
 	};
+	daemon_capture(d, &d->config->capture);
 	if ((d->fanotify && open_marks(d) < 0) || open_control(d) < 0)
 		return EXIT_UNAVAILABLE;
 	if (d->fanotify && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
@@ -289,6 +292,7 @@ void daemon_stop(struct daemon *d)
 	}
 	if (d->replay)
 		d->replay->ops->close(d->replay);
+	daemon_capture_stop(d);
 	marks_free(d->marks);
 	if (d->enforcer)
 		d->enforcer->ops->close(d->enforcer);

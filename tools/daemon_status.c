@@ -245,6 +245,7 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 			    json_pack("{s:I, s:I, s:I}", "db_bytes", (json_int_t)st.db_bytes,
 				      "wal_bytes", (json_int_t)st.wal_bytes, "pruned",
 				      (json_int_t)st.pruned));
+	json_object_set_new(r, "capture", daemon_capture_json(d));
 	json_object_set_new(r, "guardian", daemon_guardian_json(d));
 	json_object_set_new(r, "privilege", daemon_privilege_json(d));
 	json_object_set_new(r, "warnings", warnings(d, &s, &st));

@@ -288,6 +288,7 @@ int main(int argc, char **argv)
 	argv[0] = (char *)"oknekd"; /* what getopt says begins with it */
 	pthread_mutex_init(&d->process_lock, NULL);
 	pthread_mutex_init(&d->admin_lock, NULL);
+	pthread_mutex_init(&d->capture_lock, NULL);
 	d->notice_fd[0] = d->notice_fd[1] = d->identify_fd = d->scan_fd = -1;
 	status = parse_options(argc, argv, &d->opt);
 	if (status < 0) {
