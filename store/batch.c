@@ -195,6 +195,18 @@ static void write_head(struct writer *w, uint64_t now)
 		fault(FAULT_HEAD_WRITTEN);
 }
 
+static void notes_told(struct writer *w, unsigned n)
+{
+	bool durable = false;
+
+	for (unsigned i = 0; i < n; i++)
+		durable |= w->notes[i].stamp_s != 0;
+	w->n_notes -= n;
+	memmove(w->notes, w->notes + n, w->n_notes * sizeof(*w->notes));
+	if (durable)
+		unrecorded_done(w);
+}
+
 int batch_run(struct writer *w, bool must)
 {
 	struct batch b = {
@@ -239,8 +251,7 @@ int batch_run(struct writer *w, bool must)
 		fault(FAULT_BATCH_CONSUMED);
 	w->batch = b.number;
 	w->told = b.losses;
-	w->n_notes -= b.n_notes;
-	memmove(w->notes, w->notes + b.n_notes, w->n_notes * sizeof(*w->notes));
+	notes_told(w, b.n_notes);
 	w->db.last_seq = b.seq;
 	w->db.records += b.records;
 	memcpy(w->db.last_hash, b.hash, sizeof(b.hash));

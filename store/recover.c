@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/fault.h"
 #include "core/log.h"
 #include "store/writer.h"
 
@@ -61,33 +62,50 @@ static int put_database_aside(struct writer *w, struct aside *a)
 	return 0;
 }
 
-int recover_set_aside(struct writer *w, const char *why)
-{
-	struct aside a = {.unix_s = w->wall_ns() / (int64_t)NSEC_PER_SEC};
-	struct store_head h = {0};
-	int r = put_database_aside(w, &a);
-
-	if (r || !a.done)
-		return r;
-	/* Where it ended, as far as is known outside of it. */
-	if (head_read(w->dir_fd, "head", w->key.public, &h))
-		memset(&h, 0, sizeof(h));
-	writer_incident(w, "database set aside: %s; it is %s/" DB_FILE ".bad-%" PRId64
-			   ", a new one is started",
-			why, w->dir, a.unix_s);
-	writer_note(w, "database set aside",
-		    "{\"aside\":\"" DB_FILE ".bad-%" PRId64 "\",\"head\":{\"hash\":\"%s\",\"seq\":%"
-		    PRIu64 "},\"why\":\"%s\"}",
-		    a.unix_s, h.hash, h.seq, why);
-	return 0;
-}
-
-/* ---- the key -------------------------------------------------------------------------------- */
-
 static bool is_there(struct writer *w, const char *name)
 {
 	return faccessat(w->dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
+
+static bool database_is_there(struct writer *w)
+{
+	return is_there(w, DB_FILE) || is_there(w, DB_FILE "-wal") || is_there(w, DB_FILE "-shm");
+}
+
+int recover_set_aside(struct writer *w, const char *why, bool aside)
+{
+	struct aside a = {.unix_s = w->wall_ns() / (int64_t)NSEC_PER_SEC};
+	struct store_head h = {0};
+	int r;
+
+	if (w->dir_fd < 0 || !database_is_there(w))
+		return 0;
+	if (w->n_notes == NOTES_MAX)
+		return -EBUSY;
+	/* Where it ended, as far as is known outside of it. */
+	if (head_read(w->dir_fd, "head", w->key.public, &h))
+		memset(&h, 0, sizeof(h));
+	writer_note(w, "database set aside",
+		    "{\"aside\":\"" DB_FILE ".bad-%" PRId64 "\",\"head\":{\"hash\":\"%s\",\"seq\":%"
+		    PRIu64 "},\"why\":\"%s\"}",
+		    a.unix_s, h.hash, h.seq, why);
+	r = unrecorded_add(w, a.unix_s, aside, NULL);
+	if (r)
+		return r;
+	fault(FAULT_ASIDE_NOTED);
+	r = put_database_aside(w, &a);
+	if (!a.done)
+		unrecorded_take_back(w);
+	if (r || !a.done)
+		return r;
+	fault(FAULT_ASIDE_MOVED);
+	writer_incident(w, "database set aside: %s; it is %s/" DB_FILE ".bad-%" PRId64
+			   ", a new one is started",
+			why, w->dir, a.unix_s);
+	return 0;
+}
+
+/* ---- the key -------------------------------------------------------------------------------- */
 
 /*
  * There is no key, or what is there is none: without one nothing can be recorded, so a new one is
@@ -104,9 +122,23 @@ static int replace_key(struct writer *w, const char *why)
 	uint8_t public[32];
 	int r;
 
+	if (w->n_notes == NOTES_MAX)
+		return -EBUSY;
+	/* Else from where an earlier start, that ended in the midst of this, has found it. */
 	if (key_read_public_at(w->dir_fd, "host.pub", public, old) ||
 	    head_read(w->dir_fd, "head", public, &h))
-		memset(&h, 0, sizeof(h));
+		h = w->carried;
+	evidence |= database_is_there(w) || is_there(w, "host.key");
+	if (evidence) {
+		writer_note(w, "host key replaced",
+			    "{\"aside\":\"*.bad-%" PRId64 "\",\"head\":{\"hash\":\"%s\",\"seq\":%"
+			    PRIu64 "},\"old_key\":\"%s\",\"why\":\"it %s\"}",
+			    a.unix_s, h.hash, h.seq, old, why);
+		r = unrecorded_add(w, a.unix_s, false, &h);
+		if (r)
+			return r;
+		fault(FAULT_ASIDE_NOTED);
+	}
 	r = put_database_aside(w, &a);
 	if (!r)
 		r = put_aside(w, "head", &a);
@@ -114,18 +146,19 @@ static int replace_key(struct writer *w, const char *why)
 		r = put_aside(w, "host.pub", &a);
 	if (!r)
 		r = put_aside(w, "host.key", &a);
+	if (evidence && !a.done)
+		unrecorded_take_back(w);
+	else if (a.done)
+		w->carried = h;
+	if (a.done)
+		fault(FAULT_ASIDE_MOVED);
 	if (!r)
 		r = key_make(w->dir_fd);
-	if (r || (!evidence && !a.done))
+	if (r || !a.done)
 		return r;
-	w->carried = h;
 	writer_incident(w, "host.key %s: a new one is made; the evidence of the old one is in %s, "
 			   "as *.bad-%" PRId64,
 			why, w->dir, a.unix_s);
-	writer_note(w, "host key replaced",
-		    "{\"aside\":\"*.bad-%" PRId64 "\",\"head\":{\"hash\":\"%s\",\"seq\":%" PRIu64
-		    "},\"old_key\":\"%s\",\"why\":\"it %s\"}",
-		    a.unix_s, h.hash, h.seq, old, why);
 	return 0;
 }
 
@@ -164,6 +197,7 @@ int recover_key(struct writer *w, char *why, size_t size)
 		close(TAKE_FD(w->dir_fd));
 		return -EBUSY;
 	}
+	unrecorded_find(w);
 	r = key_load(w->dir_fd, &w->key, &care);
 	if (r == -ENOENT || r == -EBADMSG) {
 		r = replace_key(w, r == -ENOENT ? "is missing" : "is no key");
@@ -229,6 +263,26 @@ static void altered(struct writer *w, const char *what)
 {
 	writer_incident(w, "evidence was altered while nobody watched: %s", what);
 	writer_note(w, "evidence altered", "{\"what\":\"%s\"}", what);
+}
+
+static int put_head_aside(struct writer *w)
+{
+	struct aside a = {.unix_s = w->wall_ns() / (int64_t)NSEC_PER_SEC};
+	int r;
+
+	if (w->n_notes == NOTES_MAX)
+		return -EBUSY;
+	altered(w, "the signed head");
+	r = unrecorded_add(w, a.unix_s, false, NULL);
+	if (r)
+		return r;
+	fault(FAULT_ASIDE_NOTED);
+	r = put_aside(w, "head", &a);
+	if (!a.done)
+		unrecorded_take_back(w);
+	else
+		fault(FAULT_ASIDE_MOVED);
+	return r;
 }
 
 /* What the database itself says of its end. True when its end was cut off. */
@@ -346,10 +400,7 @@ static int find_end(struct writer *w, bool aside)
 
 	r = head_read(w->dir_fd, "head", w->key.public, &h);
 	if (r == -EBADMSG) {
-		struct aside a = {.unix_s = w->wall_ns() / (int64_t)NSEC_PER_SEC};
-
-		r = put_aside(w, "head", &a);
-		altered(w, "the signed head");
+		r = put_head_aside(w);
 	} else if (r == -ENOENT) {
 		r = 0;
 		if (w->carried.seq) {
@@ -377,7 +428,8 @@ int recover_database(struct writer *w, char *why, size_t size)
 		if ((r != -EBADMSG && r != -EKEYREJECTED) || attempt)
 			break;
 		if (recover_set_aside(w, r == -EBADMSG ? "it could not be read"
-						       : "it is signed by another key"))
+						       : "it is signed by another key",
+				      r == -EBADMSG))
 			break;
 		w->aside = r == -EBADMSG;
 	}
@@ -386,6 +438,7 @@ int recover_database(struct writer *w, char *why, size_t size)
 		return r;
 	}
 	w->have_db = true;
+	unrecorded_compare(w);
 	w->n_retention = 0;
 	w->refused_told = false;
 	w->head_seq = UINT64_MAX; /* it says how the last daemon ended: written anew */

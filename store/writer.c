@@ -51,7 +51,7 @@ void writer_note(struct writer *w, const char *name, const char *fmt, ...)
 	    NOTES_MAX) /* each is a rare event, and the first ones tell the cause */
 		return;
 	n = &w->notes[w->n_notes++];
-	n->name = name;
+	*n = (struct note){.name = name};
 	va_start(ap, fmt);
 	vsnprintf(n->json, sizeof(n->json), fmt, ap);
 	va_end(ap);
@@ -122,7 +122,8 @@ void writer_give_up(struct writer *w, int r)
 	db_rollback(&w->db);
 	if (r == -EBADMSG) {
 		writer_close_db(w);
-		w->aside = recover_set_aside(w, "it could not be read") == 0;
+		if (!recover_set_aside(w, "it could not be read", true))
+			w->aside = true;
 	} else if (r != -EBUSY && r != -ENOSPC) {
 		writer_close_db(w);
 	}

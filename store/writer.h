@@ -17,6 +17,11 @@
 struct note { /* a record of the store's own, for the next batch */
 	const char *name;
 	char json[400];
+	/* Of what was done to the evidence before it could be recorded; store/unrecorded.c. */
+	int64_t stamp_s; /* in the names of what was put beside; 0: nothing that has to last */
+	bool aside;
+	bool found; /* in the file of an earlier start */
+	struct store_head carried;
 };
 
 struct retention {
@@ -79,8 +84,17 @@ int batch_recover(struct writer *w, const char *progress);
 /* 0, or -errno with why. */
 int recover_key(struct writer *w, char *why, size_t size);
 int recover_database(struct writer *w, char *why, size_t size);
-/* Puts a database that cannot be gone on with beside, and says so. */
-int recover_set_aside(struct writer *w, const char *why);
+/* Puts a database that cannot be gone on with beside, and says so. aside: its records are in what is
+ * beside, and so not lost. */
+int recover_set_aside(struct writer *w, const char *why, bool aside);
+
+/* The last note tells of what is about to be done: it is to be recorded even if we die first. aside,
+ * carried (NULL: none): as in struct writer, for the next start. -errno: do not do it. */
+int unrecorded_add(struct writer *w, int64_t stamp_s, bool aside, const struct store_head *carried);
+void unrecorded_take_back(struct writer *w); /* it was not done */
+void unrecorded_find(struct writer *w);	     /* what an earlier start could not record */
+void unrecorded_compare(struct writer *w);   /* with the database that is open: once only */
+void unrecorded_done(struct writer *w);	     /* the records are committed */
 
 __attribute__((format(printf, 3, 4))) void writer_note(struct writer *w, const char *name,
 						       const char *fmt, ...);

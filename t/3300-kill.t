@@ -152,12 +152,37 @@ dies_pruning() { # dies_pruning NTH
 	write_config
 }
 
+# The database is broken, and the daemon dies while it puts it beside.
+dies_aside() { # dies_aside POINT
+	local what="$1" aside
+	rm -rf "$STATE" "$RUN"
+	start || { fail "$what: it starts"; return; }
+	denied "$what: it enforces" "${IN_TREE[@]}" cat "$SECRET"
+	ok "$what: it is recorded" records_reach 1 X700
+	ok "$what: it stops" stop_daemon
+	head -c 4000 /dev/urandom >"$STATE/oknek.db"
+	timeout 20 "$(bin oknekd)" --foreground --run-dir "$RUN" --state-dir "$STATE" \
+		--config "$CONFIG" --rules "$OWN_RULES" --debug-fault "$what" >>"$LOG" 2>&1 </dev/null
+	is $? 137 "$what: it dies"
+	start || { fail "$what: it starts again"; return; }
+	denied "$what: it enforces again" "${IN_TREE[@]}" cat "$SECRET"
+	ok "$what: it stops again" stop_daemon
+	ok "$what: verify holds" oknek verify --state-dir "$STATE"
+	aside=$(oknek export --db "$STATE/oknek.db" --rule O1 |
+		sed -n 's/.*"aside":"\(oknek.db.bad-[0-9]*\)".*"name":"database set aside".*/\1/p')
+	is "$(wc -l <<<"$aside")" 1 "$what: that it was put beside is recorded, once"
+	ok "$what: and where it is" test -f "$STATE/$aside"
+	is "$("$(bin oknek)" --json verify --state-dir "$STATE" | "$(bin atk_json)" get lost)" 0 \
+		"$what: its records are not called lost"
+}
+
 lay_vault "$VAULT"
 points=$("$(bin oknekd)" --debug-fault '?' 2>&1 | sed -n 's/.*points: //p')
 isnt "$points" "" "the daemon names its fault points"
 [ $# -eq 0 ] || points=$*
 for point in $points; do
 	case $point in
+	aside-*) dies_aside "$point" ;;
 	prune) for nth in 1 50; do dies_pruning $nth; done ;;
 	# One head a second.
 	head-written) for nth in 1 2; do dies_at "$point" $nth; done ;;
