@@ -86,6 +86,7 @@ int rule_about_parse(const char *source, struct rule_about **ret)
 	root = yaml_doc_root(a->doc, 0);
 	if (root->type != YAML_MAP)
 		return -EINVAL;
+	a->first_line = root->line;
 	take_authors(a, yaml_get(root, "authors"));
 	take_references(a, yaml_get(root, "references"));
 	take_techniques(a, yaml_get(root, "attack_techniques"));

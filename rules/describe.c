@@ -141,6 +141,11 @@ static void put_kids(struct telling *t, const struct node *n, unsigned depth)
 
 	t->failed |= !kids;
 	for (size_t i = 0; kids && i < n->n; i++) {
+		/* all of all of, as match: and its groups make it, is one list */
+		if (n->type == NODE_ALL && kids[i]->type == NODE_ALL) {
+			put_kids(t, kids[i], depth);
+			continue;
+		}
 		fprintf(t->out, "%*s- ", (int)(depth * 2), "");
 		put_node(t, kids[i], depth + 1);
 	}

@@ -60,7 +60,8 @@ struct rule_about {
 	const char *action; /* as written, whatever an override says */
 	const char *threshold; /* "" when there is none */
 	bool action_configurable, threshold_configurable;
-	unsigned retain_line; /* of evidence.retain_for from the beginning of the text; 0: none */
+	unsigned first_line;  /* of the rule, within its text */
+	unsigned retain_line; /* of evidence.retain_for, likewise; 0: there is none */
 };
 
 /* source: as ruleset_source() gives it. -EINVAL, -ENOMEM. Freed with rule_about_free(). */

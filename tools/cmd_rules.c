@@ -1,107 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/cleanup.h"
 #include "core/field.h"
-#include "rules/rules.h"
-#include "tools/cli.h"
-
-#define LINT_FILE_MAX (16u << 20) /* bytes; the loader has a lower bound of its own */
-
-struct listing {
-	const struct cli *cli;
-	struct cli_table table;
-	unsigned n;
-};
-
-static void rule_name(const json_t *item, char *buf, size_t size)
-{
-	const char *part = cli_str(item, "part");
-
-	snprintf(buf, size, "%s%s%s", cli_str(item, "id"), *part ? "/" : "", part);
-}
-
-static int take_row(void *arg, json_t *item, const char *text)
-{
-	struct listing *l = arg;
-	char rule[128];
-
-	l->n++;
-	if (l->cli->json)
-		return cli_json_line(l->cli, item, text);
-	rule_name(item, rule, sizeof(rule));
-	cli_table_add(&l->table,
-		      (const char *[]){ rule, cli_str(item, "action"), cli_str(item, "mechanism"),
-					cli_str(item, "kind"), cli_str(item, "name"),
-					cli_str(item, "pack"), cli_str(item, "why") });
-	return 0;
-}
-
-static void print_source(const char *text)
-{
-	putchar('\n');
-	while (*text) {
-		const char *end = strchrnul(text, '\n');
-		_cleanup_free_ char *line = cli_escape(text, (size_t)(end - text));
-
-		puts(line);
-		text = *end ? end + 1 : end;
-	}
-}
-
-static int take_all(void *arg, json_t *item, const char *text)
-{
-	struct listing *l = arg;
-	char rule[128];
-
-	if (l->cli->json) {
-		l->n++;
-		return cli_json_line(l->cli, item, text);
-	}
-	rule_name(item, rule, sizeof(rule));
-	if (l->n++)
-		putchar('\n');
-	cli_field(l->cli, "rule", "%s, version %lld", rule, (long long)cli_int(item, "version"));
-	cli_field(l->cli, "name", "%s", cli_str(item, "name"));
-	cli_field(l->cli, "kind", "%s", cli_str(item, "kind"));
-	cli_field(l->cli, "action", "%s by %s%s%s", cli_str(item, "action"),
-		  cli_str(item, "mechanism"), *cli_str(item, "why") ? ": " : "",
-		  cli_str(item, "why"));
-	cli_field(l->cli, "from", "%s, %s:%lld", cli_str(item, "pack"), cli_str(item, "file"),
-		  (long long)cli_int(item, "line"));
-	if (*cli_str(item, "source"))
-		print_source(cli_str(item, "source"));
-	return 0;
-}
-
-static int list(struct cli *cli)
-{
-	struct listing l = { .cli = cli, .table.columns = 7 };
-	int r;
-
-	cli_table_add(&l.table, (const char *[]){ "RULE", "ACTION", "BY", "KIND", "NAME", "FROM",
-						  "NOTE" });
-	r = cli_ask(cli, json_pack("{s:s}", "cmd", "rules"), CLI_TIMEOUT_MS, take_row, &l, NULL);
-	if (r == CLI_DONE && !cli->json)
-		cli_table_print(cli, &l.table);
-	cli_table_free(&l.table);
-	return r == CLI_DONE ? cli_flush() : r;
-}
-
-static int show(struct cli *cli, const char *id)
-{
-	struct listing l = { .cli = cli };
-	int r = cli_ask(cli, json_pack("{s:s,s:s}", "cmd", "rules", "id", id), CLI_TIMEOUT_MS,
-			take_all, &l, NULL);
-
-	if (r == CLI_DONE && l.n == 0) {
-		cli_error("no rule %s is loaded", id);
-		return CLI_FAILED;
-	}
-	return r == CLI_DONE ? cli_flush() : r;
-}
+#include "tools/cli_rules.h"
 
 /* "exec_observed file_opened", or "all". malloc'd. */
 static char *kinds_text(unsigned kinds)
@@ -123,7 +26,7 @@ static char *kinds_text(unsigned kinds)
 	return text;
 }
 
-static int fields(struct cli *cli)
+int rules_fields(struct cli *cli)
 {
 	static const char *const types[] = {
 		[FIELD_TYPE_STRING] = "string",	  [FIELD_TYPE_PATH] = "path",
@@ -154,111 +57,150 @@ static int fields(struct cli *cli)
 	return cli_flush();
 }
 
-static int read_file(const char *path, char **ret, size_t *len)
+/* ---- subcommands ---------------------------------------------------------------------------- */
+
+enum { OF_TEST = 1, OF_LINT = 2, OF_EXPLAIN = 4 };
+
+static const struct sub {
+	struct cli_command command; /* for its help and for messages */
+	unsigned options;	    /* which it takes: OF_… */
+	int min, max;		    /* arguments */
+} subs[] = {
+	{ { .name = "rules list", .args = "",
+	    .summary = "the rules that serve, and by which mechanism each is held here" },
+	  0, 0, 0 },
+	{ { .name = "rules show", .args = "ID",
+	    .summary = "all about a rule: R3 with all its parts, or R3/aws" },
+	  0, 1, 1 },
+	{ { .name = "rules fields", .args = "",
+	    .summary = "what rules can match and capture, for which kinds of event" },
+	  0, 0, 0 },
+	{ { .name = "rules explain", .args = "[--rules FILE|DIR [--config FILE]] ID",
+	    .summary = "in sentences: what a rule watches, when it fires, what it does here",
+	    .help = "  --rules FILE|DIR   of these rules; asks no daemon\n"
+		    "  --config FILE      with the overrides and exceptions of this oknek.yaml\n" },
+	  OF_EXPLAIN, 1, 1 },
+	{ { .name = "rules lint", .args = "[--any-host] [--site] FILE…",
+	    .summary = "would these files load, and do they say what is meant? Asks no daemon",
+	    .help = "A FILE may be a folder. Exits with 1 when there is an error or a warning.\n"
+		    "  --any-host   not what this host cannot hold\n"
+		    "  --site       these are for rules.d: ids must begin with X\n" },
+	  OF_LINT, 1, -1 },
+	{ { .name = "rules test", .args = "(--event JSON | --events FILE) [--config FILE] FILE…",
+	    .summary = "what the rules of these files decide, and by which comparison",
+	    .help = "A FILE may be a folder. Asks no daemon and needs no privilege.\n"
+		    "  --event JSON    one event, as in {\"kind\":\"file_opened\",\"path\":\"/x\"}\n"
+		    "  --events FILE   one event on each line; - is the standard input\n"
+		    "  --config FILE   with the overrides and exceptions of this oknek.yaml\n"
+		    "  --rule ID       tell about this rule only\n"
+		    "  --all           tell about all rules that did not fire\n"
+		    "An event may have \"expect\": \"block\", \"warn\" or \"allow\". Exits with 1 when\n"
+		    "an expectation is not met; where nothing is expected, when a rule fired.\n" },
+	  OF_TEST, 1, -1 },
+};
+
+/* The first word that is neither an option nor an option's value. */
+static const char *first_word(char **argv)
 {
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
-	_cleanup_free_ char *data = NULL;
-	size_t size = 0, n = 0;
+	static const char *const with_value[] = { "--run-dir", "--event",  "--events", "--config",
+						  "--rule",    "--rules" };
 
-	if (!f)
-		return -errno;
-	do {
-		char *p;
+	for (argv++; *argv; argv++) {
+		bool value = false;
 
-		size = size ? size * 2 : 65536;
-		p = realloc(data, size);
-		if (!p)
-			return -ENOMEM;
-		data = p;
-		n += fread(data + n, 1, size - n, f);
-	} while (n == size && size < LINT_FILE_MAX);
-	if (ferror(f))
-		return errno ? -errno : -EIO;
-	*ret = TAKE_PTR(data);
-	*len = n;
-	return 0;
+		if (!strcmp(*argv, "--"))
+			return argv[1];
+		if (**argv != '-' || !(*argv)[1])
+			return *argv;
+		for (size_t i = 0; i < ARRAY_SIZE(with_value); i++)
+			value |= !strcmp(*argv, with_value[i]);
+		if (value && argv[1])
+			argv++;
+	}
+	return NULL;
 }
 
-/* CLI_DONE, CLI_FOUND, CLI_FAILED. */
-static int lint_file(const struct cli *cli, const char *path)
+static const struct sub *find_sub(const char *word)
 {
-	_cleanup_free_ char *data = NULL;
-	const char *const no_dirs[] = { NULL };
-	struct rules_config config = { .dirs = no_dirs, .pack = "lint" };
-	struct rules_error err = { "" };
-	struct ruleset *rs = NULL;
-	size_t len = 0, n = 0;
-	int r = read_file(path, &data, &len);
-
-	if (r < 0) {
-		cli_error("cannot read %s: %s", path, strerror(-r));
-		return CLI_FAILED;
-	}
-	for (unsigned k = 0; k < KIND_COUNT; k++)
-		config.mechanisms[k] = (1u << MECH_COUNT) - 1;
-	r = ruleset_load_buffer(path, data, len, &config, &rs, &err);
-	if (r < 0 && !err.text[0])
-		snprintf(err.text, sizeof(err.text), "%s: %s", path, strerror(-r));
-	if (r == 0)
-		n = ruleset_count(rs);
-	ruleset_unref(rs);
-	if (cli->json) {
-		_cleanup_free_ char *name = cli_escape(path, strlen(path));
-		_cleanup_free_ char *text = cli_escape(err.text, strlen(err.text));
-		_cleanup_json_ json_t *j = json_pack("{s:s,s:b,s:I,s:s}", "file", name, "ok",
-						     r == 0, "rules", (json_int_t)n, "error", text);
-
-		cli_json_line(cli, j, NULL);
-	} else if (r < 0) {
-		cli_text(err.text);
-		putchar('\n');
-	} else {
-		cli_text(path);
-		printf(": %zu rule%s, nothing to say\n", n, n == 1 ? "" : "s");
-	}
-	return r < 0 ? CLI_FOUND : CLI_DONE;
+	for (size_t i = 0; word && i < ARRAY_SIZE(subs); i++)
+		if (!strcmp(subs[i].command.name + strlen("rules "), word))
+			return &subs[i];
+	return NULL;
 }
 
-static int lint(struct cli *cli, char **files)
+/* Of options that are taken once the last would win, and what the others say be lost. */
+static bool given_twice(const struct cli *cli, char **argv, const char *option)
 {
-	int worst = CLI_DONE;
+	size_t len = strlen(option);
+	unsigned n = 0;
 
-	for (; *files; files++) {
-		int r = lint_file(cli, *files);
-
-		worst = r > worst ? r : worst;
-	}
-	return cli_flush() == CLI_DONE ? worst : CLI_FAILED;
+	for (argv++; *argv && strcmp(*argv, "--"); argv++)
+		n += !strncmp(*argv, option, len) && (!(*argv)[len] || (*argv)[len] == '=');
+	if (n > 1)
+		cli_usage(cli, "%s twice: --events FILE takes many", option);
+	return n > 1;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	int n = cli_options(cli, argc, argv, NULL, false);
+	const struct sub *sub = find_sub(first_word(argv));
+	unsigned takes = sub ? sub->options : 0;
+	struct rules_options o = { 0 };
+	struct cli_option all[] = {
+		{ "event", &o.event, NULL },   { "events", &o.events, NULL },
+		{ "config", &o.config, NULL }, { "rule", &o.rule, NULL },
+		{ "all", NULL, &o.all },       { NULL, NULL, NULL },
+	};
+	const struct cli_option lint[] = {
+		{ "any-host", NULL, &o.any_host }, { "site", NULL, &o.site }, { NULL, NULL, NULL }
+	};
+	const struct cli_option explain[] = {
+		{ "rules", &o.rules, NULL }, { "config", &o.config, NULL }, { NULL, NULL, NULL }
+	};
 	const char *what;
+	int n;
 
+	if (sub)
+		cli->command = &sub->command;
+	if (takes == OF_TEST && given_twice(cli, argv, "--event"))
+		return CLI_FAILED;
+	n = cli_options(cli, argc, argv,
+			takes == OF_TEST ? all : takes == OF_LINT ? lint :
+			takes == OF_EXPLAIN		    ? explain :
+							      NULL, false);
 	if (n < 0)
 		return n == CLI_HELP ? CLI_DONE : CLI_FAILED;
 	what = n > 0 ? argv[1] : "list";
-	if (!strcmp(what, "lint"))
-		return n > 1 ? lint(cli, argv + 2) : cli_usage(cli, "lint needs a FILE");
-	if (!strcmp(what, "show"))
-		return cli_positional(cli, n, 2, 2) ? show(cli, argv[2]) : CLI_FAILED;
-	if (!cli_positional(cli, n, 0, 1))
+	if (!sub && n > 0)
+		return cli_usage(cli, "rules %s does not exist: list, show ID, explain ID, fields, "
+				 "lint FILE…, test FILE…", what);
+	if (sub && !cli_positional(cli, n - 1, sub->min, sub->max < 0 ? argc : sub->max))
 		return CLI_FAILED;
-	if (!strcmp(what, "list"))
-		return list(cli);
+	if (!strcmp(what, "lint"))
+		return rules_lint_files(cli, argv + 2, &o);
+	if (!strcmp(what, "test"))
+		return rules_test(cli, argv + 2, &o);
+	if (!strcmp(what, "show"))
+		return rules_show(cli, argv[2]);
+	if (!strcmp(what, "explain"))
+		return rules_explain(cli, argv[2], &o);
 	if (!strcmp(what, "fields"))
-		return fields(cli);
-	return cli_usage(cli, "rules %s does not exist: list, show ID, fields, lint FILE…", what);
+		return rules_fields(cli);
+	return rules_list(cli);
 }
 
 const struct cli_command cmd_rules = {
 	.name = "rules",
-	.args = "[list | show ID | fields | lint FILE…]",
-	.summary = "the rules that serve, and checks of rule files",
+	.args = "[list | show ID | explain ID | fields | lint FILE… | test FILE…]",
+	.summary = "the rules that serve, and tools for those who write them",
 	.help = "  list           what is loaded, and by which mechanism it is held here (default)\n"
 		"  show ID        R3, or R3/aws: all about it\n"
+		"  explain ID     the same in sentences; --rules FILE: of a file\n"
 		"  fields         what rules can match and capture\n"
-		"  lint FILE…     would these files load? Asks no daemon; exits with 1 if not\n",
+		"  lint FILE…     would these files load, and do they say what is meant? Asks no\n"
+		"                 daemon; exits with 1 if not\n"
+		"  test FILE…     what they decide about --event '{…}' or --events FILE, and by which\n"
+		"                 comparison; exits with 1 when a rule fired or an expectation failed\n"
+		"oknek rules NAME --help says more.\n",
 	.run = run,
 };
