@@ -336,14 +336,24 @@ size_t glob_alternatives(const struct glob *g)
 	return g->n;
 }
 
+const char *glob_text(const struct glob *g, size_t i)
+{
+	return g->alternatives[i].text;
+}
+
 bool glob_part(const struct glob *g, size_t i, unsigned k, struct glob_part *ret)
 {
+	static const enum glob_fixed fixed[] = {
+		[LITERAL] = GLOB_FIXED_ALL, [PREFIX] = GLOB_FIXED_START, [SUFFIX] = GLOB_FIXED_END,
+		[ANY] = GLOB_FIXED_NOT, [WILD] = GLOB_FIXED_NOT, [DOUBLE_STAR] = GLOB_FIXED_NOT,
+	};
 	const struct alternative *a = &g->alternatives[i];
 
 	if (k >= a->n)
 		return false;
 	*ret = (struct glob_part){
 		.kind = GLOB_PART_WILD,
+		.fixed = fixed[a->components[k].kind],
 		.detail = a->components[k].kind,
 		.text = a->components[k].text,
 		.len_bytes = a->components[k].len_bytes,

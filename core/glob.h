@@ -61,6 +61,8 @@ bool glob_match_text(const char *pattern, const char *path, const char *home);
 enum glob_root { GLOB_AT_ROOT, GLOB_AT_HOME, GLOB_FLOATING };
 
 size_t glob_alternatives(const struct glob *g);
+/* Alternative i as a pattern without braces. */
+const char *glob_text(const struct glob *g, size_t i);
 /* As glob_match() and glob_reach(), for alternative i alone. */
 unsigned glob_reach_alternative(const struct glob *g, size_t i, const char *path,
 				const char *home);
@@ -71,8 +73,12 @@ unsigned glob_reach_alternative(const struct glob *g, size_t i, const char *path
  */
 enum glob_part_kind { GLOB_PART_LITERAL, GLOB_PART_WILD, GLOB_PART_DOUBLE_STAR };
 
+/* What part.text is of the names that a part takes. */
+enum glob_fixed { GLOB_FIXED_NOT, GLOB_FIXED_ALL, GLOB_FIXED_START, GLOB_FIXED_END };
+
 struct glob_part {
 	enum glob_part_kind kind;
+	enum glob_fixed fixed; /* NOT: text is the pattern, as it is written */
 	unsigned detail;  /* more of the kind, for comparing */
 	const char *text; /* not NUL-terminated; the name itself for LITERAL */
 	size_t len_bytes;

@@ -39,7 +39,7 @@ static bool unquote(const char *p, size_t len, char *out, size_t *ret)
 	size_t n = 0;
 
 	for (size_t i = 0; i < len; i++) {
-		if (strchr("*?[", p[i]))
+		if (p[i] == '*' || p[i] == '?' || p[i] == '[')
 			return false;
 		if (p[i] == '\\')
 			i++;
@@ -100,10 +100,9 @@ static int close_tail(struct alternative *a, const char **why)
 	return push(a, (struct component){ .kind = ANY }, why);
 }
 
-static int parse_components(struct alternative *a, const char *t, const char **why)
+static int parse_components(struct alternative *a, const char *t, char *literal, const char **why)
 {
 	size_t len = strlen(t), next;
-	char *literal = a->literal;
 	int r;
 
 	for (size_t i = 0; i < len; i = next) {
@@ -133,17 +132,31 @@ static int parse_components(struct alternative *a, const char *t, const char **w
 	return 0;
 }
 
-static int parse_alternative(struct alternative *a, const char **why)
+/* Components before and behind those that slashes make: a double star, and one that closes. */
+static size_t most_components(const char *t)
 {
-	const char *t = a->text;
+	size_t n = 3;
+
+	for (; *t && n < GLOB_COMPONENTS_MAX; t++)
+		n += *t == '/';
+	return n < GLOB_COMPONENTS_MAX ? n : GLOB_COMPONENTS_MAX;
+}
+
+static int parse_alternative(struct alternative *a, const char *pattern, const char **why)
+{
+	size_t len = strlen(pattern), room = most_components(pattern) * sizeof(*a->components);
+	const char *t;
+	char *literal;
 	int r;
 
-	if (!*t)
+	if (!len)
 		return fail(why, "empty pattern");
-	a->components = calloc(GLOB_COMPONENTS_MAX, sizeof(*a->components));
-	a->literal = malloc(strlen(t) + 1);
-	if (!a->components || !a->literal)
+	a->components = malloc(room + 2 * (len + 1));
+	if (!a->components)
 		return out_of_memory(why);
+	a->text = (char *)a->components + room;
+	t = memcpy(a->text, pattern, len + 1);
+	literal = a->text + len + 1; /* unquoting makes nothing longer */
 
 	a->root = GLOB_FLOATING;
 	if (*t == '/') {
@@ -154,9 +167,9 @@ static int parse_alternative(struct alternative *a, const char **why)
 		a->root = GLOB_AT_HOME;
 		t++;
 	} else {
-		a->components[a->n++].kind = DOUBLE_STAR;
+		a->components[a->n++] = (struct component){ .kind = DOUBLE_STAR };
 	}
-	r = parse_components(a, t, why);
+	r = parse_components(a, t, literal, why);
 	if (r < 0)
 		return r;
 	if (a->n == 1 && a->root == GLOB_FLOATING && !strstr(t, "**"))
@@ -164,34 +177,32 @@ static int parse_alternative(struct alternative *a, const char **why)
 	r = close_tail(a, why);
 	if (r < 0)
 		return r;
-	if (a->n) {
-		/* fewer components than the most: give the rest back; it may fail, and then stays */
-		struct component *fit = realloc(a->components, a->n * sizeof(*fit));
-
-		if (fit)
-			a->components = fit;
-		/* a double star at the root reaches everywhere, as if it had no root */
-		if (a->root == GLOB_AT_ROOT && a->components[0].kind == DOUBLE_STAR)
-			a->root = GLOB_FLOATING;
-	}
+	/* a double star at the root reaches everywhere, as if it had no root */
+	if (a->n && a->root == GLOB_AT_ROOT && a->components[0].kind == DOUBLE_STAR)
+		a->root = GLOB_FLOATING;
 	return 0;
 }
 
 static int add_alternative(struct glob *g, const char *text, const char **why)
 {
-	struct alternative *a;
+	struct alternative *grown = &g->first;
 
 	if (g->n == GLOB_ALTERNATIVES_MAX)
 		return fail(why, "too many alternatives");
-	a = realloc(g->alternatives, (g->n + 1) * sizeof(*a));
-	if (!a)
-		return out_of_memory(why);
-	g->alternatives = a;
-	a += g->n++;
-	*a = (struct alternative){ .text = strdup(text) };
-	if (!a->text)
-		return out_of_memory(why);
-	return parse_alternative(a, why);
+	if (g->n) {
+		bool full = (g->n & (g->n - 1)) == 0; /* room for the next power of two */
+
+		grown = g->n == 1 ? NULL : g->alternatives;
+		if (full)
+			grown = reallocarray(grown, 2 * g->n, sizeof(*grown));
+		if (!grown)
+			return out_of_memory(why);
+		if (g->n == 1)
+			*grown = g->first;
+	}
+	g->alternatives = grown;
+	grown[g->n] = (struct alternative){ 0 };
+	return parse_alternative(&grown[g->n++], text, why);
 }
 
 /* The index of the first brace at or after i; len if there is none; SIZE_MAX: malformed. */
@@ -270,13 +281,10 @@ void glob_free(struct glob *g)
 {
 	if (!g)
 		return;
-	for (size_t i = 0; i < g->n; i++) {
+	for (size_t i = 0; i < g->n; i++)
 		free(g->alternatives[i].components);
-		free(g->alternatives[i].text);
-		free(g->alternatives[i].literal);
-	}
-	free(g->alternatives);
-	free(g->source);
+	if (g->n > 1)
+		free(g->alternatives);
 	free(g);
 }
 
@@ -288,16 +296,16 @@ static void cleanup_glob(struct glob **g)
 int glob_compile(const char *pattern, struct glob **ret, const char **why)
 {
 	_cleanup_(cleanup_glob) struct glob *g = NULL;
+	size_t len = strlen(pattern);
 	int r;
 
-	if (strlen(pattern) > GLOB_LENGTH_MAX_BYTES)
+	if (len > GLOB_LENGTH_MAX_BYTES)
 		return fail(why, "pattern too long");
-	g = calloc(1, sizeof(*g));
+	g = malloc(sizeof(*g) + len + 1);
 	if (!g)
 		return out_of_memory(why);
-	g->source = strdup(pattern);
-	if (!g->source)
-		return out_of_memory(why);
+	*g = (struct glob){ 0 };
+	memcpy(g->source, pattern, len + 1);
 	r = expand(g, pattern, 0, 0, why);
 	if (r < 0)
 		return r;

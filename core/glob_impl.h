@@ -23,15 +23,15 @@ struct component {
 struct alternative {
 	enum glob_root root;
 	unsigned n;
-	struct component *components;
-	char *text;    /* the pattern with braces expanded */
-	char *literal; /* storage of unquoted texts */
+	struct component *components; /* one block of memory with what they and text point to */
+	char *text; /* the pattern with braces expanded */
 };
 
 struct glob {
-	char *source;
 	size_t n;
 	struct alternative *alternatives;
+	struct alternative first; /* most have no more: it needs no array */
+	char source[];
 };
 
 /*

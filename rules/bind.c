@@ -318,6 +318,8 @@ int bind_pathset(struct compiled *const *rules, size_t n, struct pathset **ret, 
 	int rc;
 
 	rc = pathset_new(&p);
+	if (rc)
+		yaml_fail(err, "rules", 0, "out of memory");
 	for (size_t i = 0; i < n && !rc; i++) {
 		const struct compiled *c = rules[i];
 		enum verdict v = c->rule.action;

@@ -145,6 +145,8 @@ struct node **kids_as_written(struct pool *p, const struct node *n);
 /* regex.c */
 enum regex_result { REGEX_NO, REGEX_YES, REGEX_GAVE_UP };
 int regex_compile(struct loader *l, unsigned line, const char *pattern, struct regex **ret);
+/* A text that has to occur in whatever matches, "" when none is known; the pattern's own. */
+const char *regex_literal(const struct regex *re, size_t *len_bytes);
 enum regex_result regex_match(const struct regex *re, const char *s, size_t len_bytes);
 
 /* bind.c */
@@ -179,10 +181,10 @@ struct index;
 int index_build(struct pool *pool, struct compiled *const *rules, size_t n, enum event_kind kind,
 		struct index **ret);
 /* Calls fn with each list of rules that could match; a rule may come more than once. NULL names
- * and path: not known. Ends when fn returns false. */
-void index_lookup(const struct index *ix, const char *path, const char *const *names,
-		  unsigned n_names, void (*fn)(void *arg, const uint32_t *rules, size_t n),
-		  void *arg);
+ * and path: not known. ev NULL: nothing but the path is asked for. */
+void index_lookup(const struct index *ix, const struct event *ev, const char *path,
+		  const char *const *names, unsigned n_names,
+		  void (*fn)(void *arg, const uint32_t *rules, size_t n), void *arg);
 
 struct ruleset {
 	_Atomic unsigned refs;

@@ -124,7 +124,7 @@ static const char *category_of(struct match_context *ctx, unsigned name_index)
 	g.rs = rs;
 	g.best = UINT32_MAX;
 	g.ctx = (struct match_context){ .ev = ctx->ev, .name_index = name_index, .paths_only = true };
-	index_lookup(rs->index[KIND_FILE_OPENED], path, NULL, 0, try_category, &g);
+	index_lookup(rs->index[KIND_FILE_OPENED], NULL, path, NULL, 0, try_category, &g);
 	if (g.best != UINT32_MAX && *rs->rules[g.best]->rule.part)
 		ctx->categories[name_index] = rs->rules[g.best]->rule.part;
 	return ctx->categories[name_index];
@@ -168,8 +168,8 @@ void rules_decide(const struct ruleset *rs, const struct event *ev,
 	for (unsigned i = 0; i < n_names; i++) {
 		ctx.name_index = i;
 		memset(g.tried, 0, g.words * sizeof(g.tried[0]));
-		index_lookup(rs->index[ev->kind], path_of(ev, i), process_names, n_process_names,
-			     try_rules, &g);
+		index_lookup(rs->index[ev->kind], ev, path_of(ev, i), process_names,
+			     n_process_names, try_rules, &g);
 	}
 	if (category && ev->kind == KIND_FILE_OPENED)
 		*category = category_told(&ctx, ret, n_names);

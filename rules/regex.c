@@ -9,10 +9,12 @@
 #include <errno.h>
 #include <pcre2.h>
 #include <stdalign.h>
+#include <string.h>
 
 #include "rules/compiled.h"
+#include "rules/regex_literal.h"
 
-#define REGEX_LENGTH_MAX 1024
+#define REGEX_LENGTH_MAX REGEX_LITERAL_ROOM
 #define REGEX_NEST_MAX 32
 /* PCRE2 starts with 20 KiB of backtracking frames (START_FRAMES_SIZE) and doubles them; both must
  * fit while the one is copied to the other. */
@@ -25,6 +27,8 @@
 struct regex {
 	pcre2_code *code;
 	pcre2_match_context *limits;
+	const char *literal;
+	size_t literal_len;
 };
 
 struct area {
@@ -71,6 +75,21 @@ static int no_memory(struct loader *l)
 {
 	yaml_fail(l->err, l->file, 0, "out of memory");
 	return -ENOMEM;
+}
+
+static int find_literal(struct loader *l, const char *pattern, struct regex *re)
+{
+	char literal[REGEX_LITERAL_ROOM];
+
+	re->literal_len = regex_literal_find(pattern, literal);
+	re->literal = pool_strndup(l->pool, literal, re->literal_len);
+	return re->literal ? 0 : no_memory(l);
+}
+
+const char *regex_literal(const struct regex *re, size_t *len)
+{
+	*len = re->literal_len;
+	return re->literal;
 }
 
 int regex_compile(struct loader *l, unsigned line, const char *pattern, struct regex **ret)
@@ -121,6 +140,8 @@ int regex_compile(struct loader *l, unsigned line, const char *pattern, struct r
 	pcre2_set_match_limit(re->limits, REGEX_STEPS_MAX);
 	pcre2_set_depth_limit(re->limits, REGEX_DEPTH_MAX);
 	pcre2_set_heap_limit(re->limits, REGEX_HEAP_KIB);
+	if (find_literal(l, pattern, re))
+		return -ENOMEM;
 	*ret = re;
 	return 0;
 }
@@ -132,6 +153,9 @@ enum regex_result regex_match(const struct regex *re, const char *s, size_t len)
 	pcre2_match_data *md;
 	int rc;
 
+	/* cheaper than to begin, and what the index goes by */
+	if (re->literal_len && !memmem(s, len, re->literal, re->literal_len))
+		return REGEX_NO;
 	area.used = 0;
 	gc = pcre2_general_context_create(area_alloc, area_free, &area);
 	md = gc ? pcre2_match_data_create(1, gc) : NULL;
