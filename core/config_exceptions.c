@@ -7,8 +7,8 @@
 #include "core/clock.h"
 #include "core/config_priv.h"
 
-#define EXCEPTIONS_MAX 4096
-#define TEXT_MAX_BYTES 1000
+#define EXCEPTIONS_MAX 512 /* `oknek rules show` tells them in one answer */
+#define TEXT_MAX_BYTES 500
 #define DAY_S 86400
 /* Dates repeat after 400 years, which are this many days. */
 #define CYCLE_YEARS 400

@@ -108,7 +108,7 @@ static void every_key_is_read(void **state)
 
 static void each_complaint_names_file_line_and_way_out(void **state)
 {
-#define KEYS "mode, source, agents, deadline, on_timeout, fanotify, control, evidence, rules, readers, exceptions"
+#define KEYS "mode, source, agents, deadline, on_timeout, fanotify, control, evidence, capture, rules, readers, exceptions"
 #define MATCH "match: { uid: { eq: 1 } }, "
 #define REASON "reason: r, "
 #define AUTHOR "author: a, "
@@ -196,11 +196,11 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		{ "exceptions:\n  R3: { " MATCH REASON AUTHOR " until: 2027-01-01 }",
 		  "f:2: unknown key \"until\" in an exception; allowed: match, reason, author, expires" },
 		{ "exceptions:\n  R3:\n    match: x\n    reason: ''\n    author: a",
-		  "f:4: reason of an exception must be one line of text, at most 1000 bytes" },
+		  "f:4: reason of an exception must be one line of text, at most 500 bytes" },
 		{ "exceptions:\n  R3:\n    match: x\n    reason: r\n    author: [a]",
-		  "f:5: author of an exception must be one line of text, at most 1000 bytes" },
+		  "f:5: author of an exception must be one line of text, at most 500 bytes" },
 		{ "exceptions:\n  R3:\n    match: x\n    author: a\n    reason: |\n      two\n      lines\n",
-		  "f:5: reason of an exception must be one line of text, at most 1000 bytes" },
+		  "f:5: reason of an exception must be one line of text, at most 500 bytes" },
 		{ EXPIRES("tomorrow"), "f:2: " NO_DATE },
 		{ EXPIRES("2027-02-29"), "f:2: " NO_DATE },
 		{ EXPIRES("2027-13-01"), "f:2: " NO_DATE },

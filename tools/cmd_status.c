@@ -93,6 +93,10 @@ static void print_rules(const struct cli *cli, const json_t *st)
 		cli_field(cli, "", "%s%s%s (%s) is only detected: %s", cli_str(v, "rule"),
 			  *cli_str(v, "part") ? "/" : "", cli_str(v, "part"), cli_str(v, "name"),
 			  cli_str(v, "why"));
+	v = json_object_get(st, "exceptions");
+	if (cli_int(v, "active") || cli_int(v, "expired"))
+		cli_field(cli, "exceptions", "%lld in force, %lld expired",
+			  (long long)cli_int(v, "active"), (long long)cli_int(v, "expired"));
 }
 
 static void print_enforcement(const struct cli *cli, const json_t *st)

@@ -37,6 +37,15 @@ static int reload(const struct cli *cli, json_t **res, bool *running)
 	return CLI_DONE;
 }
 
+static void print_notices(const struct cli *cli, const json_t *res)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(json_object_get(res, "notice"), i, v)
+		cli_field(cli, "notice", "%s", json_string_value(v));
+}
+
 static int reload_local(struct cli *cli)
 {
 	_cleanup_json_ json_t *res = NULL;
@@ -45,10 +54,12 @@ static int reload_local(struct cli *cli)
 
 	if (r != CLI_DONE)
 		return r;
-	if (cli->json)
+	if (cli->json) {
 		cli_json_line(cli, res, NULL);
-	else
+	} else {
 		cli_field(cli, "rules", "%lld serve now", (long long)cli_int(res, "rules"));
+		print_notices(cli, res);
+	}
 	return cli_flush();
 }
 
@@ -142,6 +153,7 @@ static int serve(const struct cli *cli, const struct update *u, const char *what
 		cli_json_line(cli, j, NULL);
 	} else if (running) {
 		cli_field(cli, "rules", "%lld serve now, of %s", (long long)cli_int(res, "rules"), what);
+		print_notices(cli, res);
 	} else {
 		cli_field(cli, "rules", "%s is active; no daemon runs: it serves from its next start",
 			  what);

@@ -30,6 +30,7 @@
  *          sources:[{name,read,lost,malformed}], unavailable:[{name,why}],
  *          feed:{name,gaps,lost}, trees, members, agents:[{agent,trees,members}],
  *          rules:{count,origin,blocking,detect:[{rule,part,name,why}]},
+ *          exceptions:{active,expired},
  *          enforcement:{mechanism,filesystems:[…],objects,directories,pending,answered,denied,
  *                       by_deadline,gaps:[{path,why}]},
  *          evidence:{ok,why,records,last_seq,last_hash,lost,pending,key}, warnings:[…],
@@ -53,9 +54,13 @@
  *          errno,mechanism,readers_line,advice}, oldest first; errno "EPERM" or null;
  *          readers_line is the line for oknek.yaml that would let this helper through, or null;
  *          advice replaces the CLI's own words when present.
- * rules    {[id]} → items {id,part,version,name,kind,action,mechanism,why,pack,file,line,
- *          [source]}; id "R3" or "R3/aws" selects, and adds source, the YAML text
- * reload   {} → result {rules, origin}
+ * rules    {[id]} → items {id,part,version,name,kind,observed,action,action_default,
+ *          action_overridden|null,threshold|null,threshold_default|null,
+ *          threshold_overridden|null,overridden|null,mechanism,why,pack,file,line,
+ *          exceptions:[{rule,reason,author,expires|null,expired,file,line}],[source],[explain]};
+ *          id "R3" or "R3/aws" selects, and adds source, the YAML text. What is overridden is
+ *          so by "FILE:LINE" of oknek.yaml.
+ * reload   {} → result {rules, origin, notice:[…]}: what is no error and worth hearing
  * pending  {} → items {token,deadline,on_timeout,rule,part,name,path,agent,tree,
  *          process:{pid,uid,comm,exe}} (or pid and comm beside token where no more is known)
  * allow    {pid | token} → result {answered}

@@ -13,7 +13,6 @@
 
 #include "core/cleanup.h"
 #include "core/rule.h"
-#include "rules/explain.h"
 #include "tools/daemon.h"
 
 #define TREES_AT_ONCE 64
@@ -304,81 +303,6 @@ const char *daemon_cmd_agents(void *arg, const struct control_peer *peer, const 
 			break;
 	}
 	return NULL;
-}
-
-/* --- rules -------------------------------------------------------------------------------- */
-
-struct rules_call {
-	struct daemon *d;
-	struct ruleset *rules;
-};
-
-static void pin_rules(void *arg)
-{
-	struct rules_call *c = arg;
-
-	c->rules = ruleset_ref(c->d->rules);
-}
-
-struct ruleset *daemon_rules_ref(struct daemon *d)
-{
-	struct rules_call c = { d, NULL };
-
-	loop_call(d->loop, pin_rules, &c);
-	return c.rules;
-}
-
-static bool selected(const struct rule *r, const char *only)
-{
-	size_t n = strlen(r->id);
-
-	if (!only)
-		return true;
-	if (strncmp(only, r->id, n))
-		return false;
-	return !only[n] || (only[n] == '/' && !strcmp(only + n + 1, r->part));
-}
-
-static json_t *rule_json(const struct ruleset *rs, size_t i, bool source)
-{
-	const struct rule *r = ruleset_rule(rs, i);
-	_cleanup_free_ char *explain = NULL;
-	json_t *j = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "id", r->id,
-			      "part", r->part, "version", (int)r->version, "name", r->name, "kind",
-			      event_kind_name(r->kind), "action", verdict_name(r->action),
-			      "mechanism", mechanism_name(r->mechanism), "why", r->bound_why, "pack",
-			      r->pack, "file", r->file, "line", (int)r->line);
-
-	if (j && source)
-		json_object_set_new(j, "source", json_string(ruleset_source(rs, i)));
-	if (j && source && rules_describe(rs, i, &explain) == 0)
-		json_object_set_new(j, "explain", json_string(explain));
-	return j;
-}
-
-const char *daemon_cmd_rules(void *arg, const struct control_peer *peer, const json_t *req,
-			     struct control_reply *reply)
-{
-	const char *only = json_string_value(json_object_get(req, "id"));
-	struct ruleset *rs = daemon_rules_ref(arg);
-	bool found = false;
-
-	(void)peer;
-	for (size_t i = 0; rs && i < ruleset_count(rs); i++) {
-		json_t *j;
-
-		if (!selected(ruleset_rule(rs, i), only))
-			continue;
-		found = true;
-		j = rule_json(rs, i, only != NULL);
-		if (j && reply->item(reply, j) < 0)
-			break;
-	}
-	ruleset_unref(rs);
-	if (!only || found)
-		return NULL;
-	snprintf(reply->err, sizeof(reply->err), "no rule %s", only);
-	return "notfound";
 }
 
 /* --- parked permissions ------------------------------------------------------------------- */

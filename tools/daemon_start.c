@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
@@ -159,6 +160,7 @@ static int load_first_rules(struct daemon *d)
 		log_plain(err.text[0] ? err.text : strerror(-r));
 		return EXIT_CONFIG;
 	}
+	daemon_notice_expired(d->rules, time(NULL), NULL);
 	return EXIT_DONE;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/cleanup.h"
 #include "core/log.h"
@@ -99,6 +100,18 @@ static json_t *rules(struct daemon *d)
 	ruleset_unref(rs);
 	return json_pack("{s:i, s:s, s:o, s:i, s:o}", "count", (int)n, "origin", origin, "pack",
 			 pack, "blocking", blocking, "detect", detect);
+}
+
+static json_t *exceptions(struct daemon *d)
+{
+	struct ruleset *rs = daemon_rules_ref(d);
+	size_t n = rs ? ruleset_exceptions(rs) : 0, expired = 0;
+	int64_t now = time(NULL);
+
+	for (size_t k = 0; k < n; k++)
+		expired += ruleset_exception(rs, k)->expires_unix_s <= now;
+	ruleset_unref(rs);
+	return json_pack("{s:i, s:i}", "active", (int)(n - expired), "expired", (int)expired);
 }
 
 static void add_gap(void *arg, const char *path, const char *why)
@@ -234,6 +247,7 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 	json_object_set_new(r, "members", json_integer(s.members));
 	json_object_set_new(r, "agents", object_values(agents(trees, n_trees)));
 	json_object_set_new(r, "rules", rules(d));
+	json_object_set_new(r, "exceptions", exceptions(d));
 	json_object_set_new(r, "enforcement", enforcement(d, &s, privileged));
 	json_object_set_new(
 		r, "evidence",
