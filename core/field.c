@@ -35,7 +35,7 @@ const struct field_info *field_info(enum field_id id)
 int field_by_name(const char *name)
 {
 	for (int i = 0; i < FIELD_COUNT; i++)
-		if (!strcmp(fields[i].name, name))
+		if (*fields[i].name == *name && !strcmp(fields[i].name, name))
 			return i;
 	return -ENOENT;
 }

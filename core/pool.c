@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define POOL_CHUNK 8192
+#define POOL_CHUNK_MAX 65536 /* below what malloc() maps afresh each time */
 
 struct chunk {
 	struct chunk *next;
@@ -24,12 +25,17 @@ struct deferred {
 
 struct pool {
 	struct chunk *chunks; /* the first one has room, the others are full */
+	size_t chunk_size;    /* of the next one: what grows gets larger ones */
 	struct deferred *deferred;
 };
 
 struct pool *pool_new(void)
 {
-	return calloc(1, sizeof(struct pool));
+	struct pool *p = calloc(1, sizeof(*p));
+
+	if (p)
+		p->chunk_size = POOL_CHUNK;
+	return p;
 }
 
 void pool_free(struct pool *p)
@@ -51,11 +57,13 @@ static struct chunk *chunk_add(struct pool *p, size_t len)
 {
 	/* What is large gets a chunk of its own, behind the one that still has room. */
 	bool own = len > POOL_CHUNK / 4;
-	size_t size = own ? len : POOL_CHUNK;
+	size_t size = own ? len : p->chunk_size;
 	struct chunk *c = calloc(1, sizeof(*c) + size);
 
 	if (!c)
 		return NULL;
+	if (!own && p->chunk_size < POOL_CHUNK_MAX)
+		p->chunk_size += p->chunk_size / 2;
 	c->size = size;
 	if (own && p->chunks) {
 		c->next = p->chunks->next;

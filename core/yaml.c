@@ -513,13 +513,29 @@ int yaml_load_buffer(const char *file, const void *data, size_t len, struct yaml
 	return 0;
 }
 
+/* From *len on, until room bytes are there or the file ends. */
+static int read_up_to(int fd, char *buf, size_t room, size_t *len)
+{
+	while (*len < room) {
+		ssize_t n = read(fd, buf + *len, room - *len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		*len += (size_t)n;
+	}
+	return 0;
+}
+
 int yaml_load_file(const char *path, struct yaml_doc **ret, char err[512])
 {
 	_cleanup_free_ char *buf = NULL;
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 	size_t len = 0;
-	ssize_t n;
 	int rc;
 
 	/* O_NONBLOCK: a FIFO in the file's place must not hold us until somebody writes. */
@@ -535,22 +551,20 @@ int yaml_load_file(const char *path, struct yaml_doc **ret, char err[512])
 		yaml_fail(err, path, 1, "larger than 1 MiB: split the file");
 		return -EFBIG;
 	}
-	/* One byte more than is allowed, to notice a file that grows. */
-	buf = malloc(YAML_SIZE_MAX + 1);
-	if (!buf)
-		return no_memory(err, path);
-	while (len <= YAML_SIZE_MAX) {
-		n = read(fd, buf + len, YAML_SIZE_MAX + 1 - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			rc = -errno;
+	/* One byte more than there was, to notice a file that grows: up to one more than allowed. */
+	for (size_t room = (size_t)st.st_size + 1;; room = YAML_SIZE_MAX + 1) {
+		char *grown = realloc(buf, room);
+
+		if (!grown)
+			return no_memory(err, path);
+		buf = grown;
+		rc = read_up_to(fd, buf, room, &len);
+		if (rc < 0) {
 			yaml_fail(err, path, 0, "cannot be read: %s", strerror(-rc));
 			return rc;
 		}
-		if (n == 0)
+		if (len < room || room > YAML_SIZE_MAX)
 			break;
-		len += (size_t)n;
 	}
 	return yaml_load_buffer(path, buf, len, ret, err);
 }
