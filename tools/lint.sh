@@ -35,9 +35,8 @@ skeletons() {
 		flags+=(-DOKNEK_NO_BPF)
 		return
 	fi
-	for s in sources/bpf/*.bpf.c; do
-		s=${s#sources/bpf/}
-		want+=("build/sources/bpf/${s%.bpf.c}.skel.h")
+	for s in {sources,enforce}/bpf/*.bpf.c; do
+		want+=("build/${s%.bpf.c}.skel.h")
 	done
 	[ ${#want[@]} -eq 0 ] || make --no-print-directory -s "${want[@]}"
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What the BPF programs put into the process ring and what the daemon reads from it. Plain fixed
- * layouts, natural alignment, no padding that is not named. Include <linux/types.h> (or bpf.h)
- * before.
+ * layouts, natural alignment, no padding that is not named.
  */
 #ifndef OKNEK_SOURCES_BPF_WIRE_H
 #define OKNEK_SOURCES_BPF_WIRE_H
 
-#define WIRE_COMM 16
+#include "core/wire.h"
+
 #define WIRE_FILENAME 256
 #define WIRE_ARGV 512
 
@@ -37,16 +37,6 @@ struct wire_exec { /* any process */
 	char filename[WIRE_FILENAME];
 	char argv[WIRE_ARGV]; /* arguments, NUL between, cut where the space ends */
 };
-
-/* The membership map: tgid to this. Other BPF programs may share it. The start time tells a
- * member from a stranger who got its pid; 10 ms is the resolution in which all sides know it. */
-struct wire_member {
-	__u32 tree_id;
-	__u32 unused;
-	__u64 start_time_ns;
-};
-
-#define WIRE_TICK_NS 10000000ULL
 
 /* In memory the daemon maps, both ways: no system call. */
 struct wire_settings {

@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loads the programs of the egress jail, attaches them, fills their maps and reads their ring. */
+#include "enforce/egress.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+
+#ifdef OKNEK_NO_BPF
+
+int egress_open(int members_fd, struct egress **ret, char why[192])
+{
+	(void)members_fd;
+	(void)ret;
+	snprintf(why, 192, "built without BPF");
+	return -EOPNOTSUPP;
+}
+
+void egress_close(struct egress *e)
+{
+	(void)e;
+}
+
+int egress_set(struct egress *e, const struct egress_policy *p)
+{
+	(void)e;
+	(void)p;
+	return -EOPNOTSUPP;
+}
+
+void egress_enforce(struct egress *e, bool on)
+{
+	(void)e;
+	(void)on;
+}
+
+int egress_fd(const struct egress *e)
+{
+	(void)e;
+	return -1;
+}
+
+int egress_take(struct egress *e, void (*fn)(void *arg, const struct egress_record *r), void *arg)
+{
+	(void)e;
+	(void)fn;
+	(void)arg;
+	return 0;
+}
+
+void egress_figures(const struct egress *e, struct egress_figures *ret)
+{
+	(void)e;
+	*ret = (struct egress_figures){ 0 };
+}
+
+int egress_tree_figures(const struct egress *e, uint32_t tree_id, struct egress_tree *ret)
+{
+	(void)e;
+	(void)tree_id;
+	(void)ret;
+	return -ENOENT;
+}
+
+void egress_forget_tree(struct egress *e, uint32_t tree_id)
+{
+	(void)e;
+	(void)tree_id;
+}
+
+const char *egress_where(const struct egress *e)
+{
+	(void)e;
+	return "";
+}
+
+bool egress_sees_unix(const struct egress *e)
+{
+	(void)e;
+	return false;
+}
+
+uint64_t egress_caps(const struct egress *e)
+{
+	(void)e;
+	return 0;
+}
+
+unsigned egress_kept_fds(const struct egress *e, int *fds, unsigned max)
+{
+	(void)e;
+	(void)fds;
+	(void)max;
+	return 0;
+}
+
+#else
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "enforce/bpf/wire.h"
+
+#include "enforce/bpf/egress.skel.h"
+
+#define TAKE_MAX 64 /* records at one go: openers of files wait behind them */
+#define CGROUP_UNIX_CONNECT 49 /* enum bpf_attach_type of 6.7; older headers do not have it */
+#define SETTLE_NS 20000000L
+
+struct egress {
+	struct egress_bpf *skel;
+	struct ring_buffer *ring;
+	char where[4096];
+	bool unix_sockets, needs_cap;
+	unsigned table; /* in force */
+	uint32_t enforce; /* EGRESS_ENFORCE or 0, as last asked */
+	int cpus;
+	uint64_t records, malformed;
+	int budget;
+	void (*fn)(void *arg, const struct egress_record *r);
+	void *arg;
+};
+
+/* ---- records ------------------------------------------------------------------------------- */
+
+static bool is_sane(const struct egress_record *r, size_t len)
+{
+	bool is_unix = r->hook == EGRESS_CONNECT_UNIX;
+
+	return len >= (is_unix ? sizeof(*r) : EGRESS_RECORD_INET) && r->class < EGRESS_CLASSES &&
+	       r->verdict <= EGRESS_DENY && r->hook >= EGRESS_CONNECT4 &&
+	       r->hook <= EGRESS_CONNECT_UNIX && memchr(r->comm, 0, sizeof(r->comm)) &&
+	       r->path_len <= (is_unix ? EGRESS_PATH : 0) && (int32_t)r->tgid > 0 &&
+	       (int32_t)r->tid > 0;
+}
+
+static int take_record(void *arg, void *data, size_t len)
+{
+	struct egress *e = arg;
+
+	e->records++;
+	if (len < EGRESS_RECORD_INET || !is_sane(data, len))
+		e->malformed++;
+	else
+		e->fn(e->arg, data);
+	/* libbpf stops after a record that returns an error, with that record consumed. */
+	return --e->budget > 0 ? 0 : -EAGAIN;
+}
+
+int egress_fd(const struct egress *e)
+{
+	return ring_buffer__epoll_fd(e->ring);
+}
+
+int egress_take(struct egress *e, void (*fn)(void *arg, const struct egress_record *r), void *arg)
+{
+	e->fn = fn;
+	e->arg = arg;
+	e->budget = TAKE_MAX;
+	ring_buffer__consume(e->ring);
+	return TAKE_MAX - e->budget;
+}
+
+/* ---- policy -------------------------------------------------------------------------------- */
+
+static volatile uint32_t *state_word(struct egress *e)
+{
+	return (volatile uint32_t *)&e->skel->bss->settings.state;
+}
+
+static struct bpf_map *table_map(const struct egress *e, unsigned which)
+{
+	return which ? e->skel->maps.second : e->skel->maps.first;
+}
+
+static int empty_table(int fd)
+{
+	struct egress_key key;
+
+	for (int i = 0; i <= EGRESS_TABLE_MAX && bpf_map_get_next_key(fd, NULL, &key) == 0; i++) {
+		int r = bpf_map_delete_elem(fd, &key);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int empty_names(int fd, uint32_t table)
+{
+	struct egress_name_key key, next;
+	bool more = bpf_map_get_next_key(fd, NULL, &next) == 0;
+
+	for (int i = 0; more && i < 2 * EGRESS_NAMES_MAX; i++) {
+		key = next;
+		more = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (key.table == table)
+			bpf_map_delete_elem(fd, &key);
+	}
+	return 0;
+}
+
+static int add_name(int fd, uint32_t table, enum egress_name kind, const char *name)
+{
+	struct egress_name_key key = { egress_hash(name), (uint32_t)kind, table };
+	uint32_t one = 1;
+
+	return bpf_map_update_elem(fd, &key, &one, BPF_ANY);
+}
+
+static int fill_names(struct egress *e, uint32_t table, const struct egress_policy *p)
+{
+	int fd = bpf_map__fd(e->skel->maps.names), r = empty_names(fd, table);
+	enum egress_name kind;
+	const char *name;
+
+	for (size_t i = 0; !r && (name = egress_service(i, &kind)); i++)
+		r = add_name(fd, table, kind, name);
+	for (char *const *path = p->exempt; !r && path && *path; path++)
+		r = add_name(fd, table, EGRESS_NAME_WHOLE, *path);
+	return r;
+}
+
+/*
+ * Fills the table that is not in force and then says, in one word, that it is. A program that read
+ * the word before looks into the old one, which nobody changes until the next policy; by then it
+ * has long finished.
+ */
+int egress_set(struct egress *e, const struct egress_policy *p)
+{
+	const struct timespec settle = { .tv_nsec = SETTLE_NS };
+	unsigned next = (e->table + 1) % EGRESS_TABLES;
+	int fd = bpf_map__fd(table_map(e, next)), r;
+	uint32_t word = *state_word(e);
+
+	if (word & EGRESS_READY)
+		nanosleep(&settle, NULL);
+	r = empty_table(fd);
+	for (size_t i = 0; !r && i < p->n_entries; i++)
+		r = bpf_map_update_elem(fd, &p->entries[i].key, &p->entries[i].value, BPF_ANY);
+	if (!r)
+		r = fill_names(e, next, p);
+	if (r < 0)
+		return r;
+	e->skel->bss->settings.table[next].raw = (uint8_t)p->raw;
+	e->skel->bss->settings.table[next].service = (uint8_t)p->service;
+	e->skel->bss->settings.table[next].look = p->look;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	/* Another thread may switch enforcement meanwhile. */
+	while (!__atomic_compare_exchange_n((uint32_t *)state_word(e), &word,
+					    (word & EGRESS_ENFORCE) | EGRESS_READY |
+						    (next ? EGRESS_SECOND : 0),
+					    false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		;
+	e->table = next;
+	return 0;
+}
+
+void egress_enforce(struct egress *e, bool on)
+{
+	if (on)
+		__atomic_fetch_or((uint32_t *)state_word(e), EGRESS_ENFORCE, __ATOMIC_SEQ_CST);
+	else
+		__atomic_fetch_and((uint32_t *)state_word(e), ~EGRESS_ENFORCE, __ATOMIC_SEQ_CST);
+}
+
+/* ---- figures ------------------------------------------------------------------------------- */
+
+void egress_figures(const struct egress *e, struct egress_figures *ret)
+{
+	_cleanup_free_ struct egress_counters *each = calloc((size_t)e->cpus, sizeof(*each));
+	uint32_t zero = 0;
+
+	*ret = (struct egress_figures){ .records = e->records, .malformed = e->malformed };
+	if (!each || bpf_map_lookup_elem(bpf_map__fd(e->skel->maps.counters), &zero, each) < 0)
+		return;
+	for (int i = 0; i < e->cpus; i++) {
+		ret->lost_tell += each[i].lost_tell;
+		ret->lost_pass += each[i].lost_pass;
+	}
+}
+
+int egress_tree_figures(const struct egress *e, uint32_t tree_id, struct egress_tree *ret)
+{
+	return bpf_map_lookup_elem(bpf_map__fd(e->skel->maps.trees), &tree_id, ret);
+}
+
+void egress_forget_tree(struct egress *e, uint32_t tree_id)
+{
+	bpf_map_delete_elem(bpf_map__fd(e->skel->maps.trees), &tree_id);
+}
+
+const char *egress_where(const struct egress *e)
+{
+	return e->where;
+}
+
+bool egress_sees_unix(const struct egress *e)
+{
+	return e->unix_sockets;
+}
+
+uint64_t egress_caps(const struct egress *e)
+{
+	return e->needs_cap ? 1ULL << CAP_BPF : 0;
+}
+
+static unsigned links_of(const struct egress *e, struct bpf_link ***ret)
+{
+	*ret = (struct bpf_link **)&e->skel->links;
+	return sizeof(e->skel->links) / sizeof(struct bpf_link *);
+}
+
+unsigned egress_kept_fds(const struct egress *e, int *fds, unsigned max)
+{
+	struct bpf_link **links;
+	unsigned n = links_of(e, &links), kept = 0;
+
+	for (unsigned i = 0; i < n && kept < max; i++)
+		if (links[i])
+			fds[kept++] = bpf_link__fd(links[i]);
+	return kept;
+}
+
+/* ---- open ---------------------------------------------------------------------------------- */
+
+static void close_file(FILE **f)
+{
+	if (*f)
+		fclose(*f);
+}
+
+/* "\040" of /proc/self/mountinfo. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		unsigned c;
+
+		if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1) {
+			*to++ = (char)c;
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = '\0';
+}
+
+/* The root of cgroup2, also where version 1 has the usual place. A mount of a part of it is not it. */
+static int open_root(char *where, size_t size)
+{
+	_cleanup_(close_file) FILE *f = fopen("/proc/self/mountinfo", "re");
+	char line[8192], root[4096], place[4096];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		const char *type = strstr(line, " - ");
+		int fd;
+
+		if (!type || strncmp(type, " - cgroup2 ", 11) != 0 ||
+		    sscanf(line, "%*s %*s %*s %4095s %4095s", root, place) != 2 ||
+		    strcmp(root, "/") != 0)
+			continue;
+		unescape(place);
+		fd = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		snprintf(where, size, "%s", place);
+		return fd;
+	}
+	return -ENOENT;
+}
+
+static int set_caps(struct __user_cap_data_struct data[2], int command)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+
+	return syscall(command, &head, data) < 0 ? -errno : 0;
+}
+
+/* As the process feed asks of its map: kernels before 5.19 refuse every bpf() call to who has no
+ * privilege when kernel.unprivileged_bpf_disabled is set. */
+static bool update_needs_cap(int names_fd)
+{
+	struct __user_cap_data_struct caps[2], less[2];
+	bool refused;
+
+	if (set_caps(caps, SYS_capget) < 0)
+		return true;
+	memcpy(less, caps, sizeof(less));
+	less[0].effective &= ~CAP_TO_MASK(CAP_SYS_ADMIN);
+	less[1].effective &= ~CAP_TO_MASK(CAP_BPF);
+	if (set_caps(less, SYS_capset) < 0)
+		return true;
+	refused = add_name(names_fd, EGRESS_TABLES, EGRESS_NAME_LAST, "") < 0;
+	if (set_caps(caps, SYS_capset) < 0)
+		return true;
+	return refused;
+}
+
+static int load(struct egress *e, int members_fd, bool unix_sockets)
+{
+	struct bpf_program *p;
+	int r;
+
+	e->skel = egress_bpf__open();
+	if (!e->skel)
+		return -errno;
+	if (unix_sockets) {
+		p = e->skel->progs.egress_connect_unix;
+		bpf_program__set_autoload(p, true);
+		bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)CGROUP_UNIX_CONNECT);
+	}
+	r = bpf_map__reuse_fd(e->skel->maps.members, members_fd);
+	if (!r)
+		r = egress_bpf__load(e->skel);
+	if (r < 0) {
+		egress_bpf__destroy(e->skel);
+		e->skel = NULL;
+	}
+	return r;
+}
+
+static int attach(struct egress *e, int cgroup_fd)
+{
+	struct bpf_program *p;
+	struct bpf_link **links;
+
+	links_of(e, &links);
+	/* Links in the skeleton are in the order of its programs. */
+	bpf_object__for_each_program(p, e->skel->obj) {
+		if (bpf_program__autoload(p)) {
+			*links = bpf_program__attach_cgroup(p, cgroup_fd);
+			if (!*links)
+				return -errno;
+		}
+		links++;
+	}
+	return 0;
+}
+
+static int quiet(enum libbpf_print_level level, const char *format, va_list args)
+{
+	(void)level;
+	(void)format;
+	(void)args;
+	return 0;
+}
+
+void egress_close(struct egress *e)
+{
+	if (!e)
+		return;
+	ring_buffer__free(e->ring);
+	egress_bpf__destroy(e->skel);
+	free(e);
+}
+
+static void egress_cleanup(struct egress **e)
+{
+	egress_close(*e);
+}
+
+int egress_open(int members_fd, struct egress **ret, char why[192])
+{
+	_cleanup_(egress_cleanup) struct egress *e = calloc(1, sizeof(*e));
+	_cleanup_close_ int root = -1;
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	root = open_root(e->where, sizeof(e->where));
+	if (root < 0) {
+		snprintf(why, 192, "cgroup2 is mounted nowhere");
+		return root;
+	}
+	libbpf_set_print(quiet);
+	e->cpus = libbpf_num_possible_cpus();
+	e->unix_sockets = true;
+	r = load(e, members_fd, true);
+	if (r < 0) {
+		e->unix_sockets = false;
+		r = load(e, members_fd, false);
+	}
+	if (r < 0) {
+		snprintf(why, 192, "the kernel does not take the programs: %s%s", strerror(-r),
+			 r == -EPERM ? " (CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed)" : "");
+		return r;
+	}
+	r = attach(e, root);
+	if (r < 0) {
+		snprintf(why, 192, "the programs cannot be attached to %.100s: %s", e->where,
+			 strerror(-r));
+		return r;
+	}
+	e->ring = ring_buffer__new(bpf_map__fd(e->skel->maps.ring), take_record, e, NULL);
+	if (!e->ring || e->cpus <= 0) {
+		snprintf(why, 192, "the ring cannot be read");
+		return e->ring ? e->cpus : -errno;
+	}
+	e->needs_cap = update_needs_cap(bpf_map__fd(e->skel->maps.names));
+	*ret = TAKE_PTR(e);
+	return 0;
+}
+
+#endif

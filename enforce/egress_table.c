@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From what the configuration says to what the kernel looks up. The longest prefix wins there, and it
+ * alone: so each entry also has what shorter prefixes say about its addresses, port by port.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "enforce/egress.h"
+
+static const char *const class_names[EGRESS_CLASSES] = {
+	[EGRESS_NONE] = "",
+	[EGRESS_LOOPBACK] = "loopback",
+	[EGRESS_GATEWAY] = "gateway",
+	[EGRESS_RESOLVER] = "resolver",
+	[EGRESS_ALLOWED] = "allowed",
+	[EGRESS_METADATA] = "metadata",
+	[EGRESS_FOREIGN] = "foreign",
+	[EGRESS_SERVICE] = "service",
+	[EGRESS_RAW] = "raw",
+};
+
+const char *egress_class_name(enum egress_class class)
+{
+	return (unsigned)class < EGRESS_CLASSES ? class_names[class] : "";
+}
+
+/* Where clouds hand out credentials to whoever asks from this host. */
+static const char *const metadata[] = {
+	"::ffff:169.254.169.254", /* AWS, Google, Azure, Oracle, DigitalOcean, OpenStack … */
+	"::ffff:169.254.170.2",   /* AWS ECS */
+	"::ffff:169.254.170.23",  /* AWS EKS */
+	"::ffff:169.254.0.23",    /* Tencent */
+	"::ffff:100.100.100.200", /* Alibaba */
+	"::ffff:192.0.0.192",     /* Oracle, classic */
+	"fd00:ec2::254",          /* AWS */
+	"fd00:ec2::23",           /* AWS EKS */
+	"fd20:ce::254",           /* Google */
+	"fe80::a9fe:a9fe",        /* OpenStack */
+	"64:ff9b::a9fe:a9fe",     /* the first, through NAT64 (RFC 6052) */
+};
+
+size_t egress_metadata(struct egress_destination *list, size_t max)
+{
+	size_t n = 0;
+
+	for (; n < ARRAY_SIZE(metadata) && n < max; n++) {
+		list[n] = (struct egress_destination){ .bits = 128, .to = UINT16_MAX,
+						       .class = EGRESS_METADATA,
+						       .strength = EGRESS_BY_METADATA };
+		inet_pton(AF_INET6, metadata[n], list[n].addr);
+	}
+	return n;
+}
+
+static void mask(uint8_t addr[16], unsigned bits)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned left = bits > i * 8 ? bits - i * 8 : 0;
+
+		if (left < 8)
+			addr[i] &= (uint8_t)(0xff00 >> left);
+	}
+}
+
+static bool covers(const uint8_t prefix[16], unsigned bits, const uint8_t addr[16])
+{
+	unsigned whole = bits / 8, rest = bits % 8;
+
+	if (memcmp(prefix, addr, whole) != 0)
+		return false;
+	return !rest || !((prefix[whole] ^ addr[whole]) & (0xff00 >> rest) & 0xff);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct egress_entry *x = a, *y = b;
+	int cmp = memcmp(x->key.addr, y->key.addr, sizeof(x->key.addr));
+
+	return cmp ? cmp : (x->key.bits > y->key.bits) - (x->key.bits < y->key.bits);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+struct compiling {
+	const struct egress_destination *list;
+	const struct egress_destination **of; /* those that cover the prefix in hand */
+	uint32_t *cuts; /* first ports of ranges */
+	size_t n;
+	enum egress_class rest;
+	const struct egress_judge *judge;
+};
+
+static struct egress_range judge(const struct compiling *c, const struct egress_entry *e, size_t n,
+				 uint32_t port)
+{
+	struct egress_range range = { .class = (uint8_t)c->rest };
+	unsigned strength = EGRESS_BOUNDARY;
+
+	for (size_t i = 0; i < n; i++)
+		if (c->of[i]->strength > strength && c->of[i]->from <= port &&
+		    c->of[i]->to >= port) {
+			strength = c->of[i]->strength;
+			range.class = (uint8_t)c->of[i]->class;
+		}
+	range.verdict = (uint8_t)c->judge->judge(c->judge->arg, range.class, e->key.addr,
+						 (uint16_t)port);
+	return range;
+}
+
+static int fill(const struct compiling *c, struct egress_entry *e, char why[128])
+{
+	size_t n = 0, n_cuts = 1, used = 0;
+	char text[INET6_ADDRSTRLEN];
+
+	c->cuts[0] = 0;
+	for (size_t i = 0; i < c->n; i++) {
+		const struct egress_destination *d = &c->list[i];
+
+		if (d->bits > e->key.bits || !covers(d->addr, d->bits, e->key.addr))
+			continue;
+		c->of[n++] = d;
+		c->cuts[n_cuts++] = d->from;
+		c->cuts[n_cuts++] = d->to + 1u;
+	}
+	qsort(c->cuts, n_cuts, sizeof(*c->cuts), by_number);
+	for (size_t i = 0; i < n_cuts && c->cuts[i] <= UINT16_MAX; i++) {
+		struct egress_range range;
+
+		if (i && c->cuts[i] == c->cuts[i - 1])
+			continue;
+		range = judge(c, e, n, c->cuts[i]);
+		if (used && e->value.range[used - 1].class == range.class &&
+		    e->value.range[used - 1].verdict == range.verdict)
+			continue;
+		if (used == EGRESS_RANGES) {
+			inet_ntop(AF_INET6, e->key.addr, text, sizeof(text));
+			snprintf(why, 128, "more than %d ranges of ports for %s/%u", EGRESS_RANGES,
+				 text, e->key.bits);
+			return -E2BIG;
+		}
+		if (used)
+			e->value.range[used - 1].to = (uint16_t)(c->cuts[i] - 1);
+		e->value.range[used++] = range;
+	}
+	for (size_t i = used - 1; i < EGRESS_RANGES; i++) {
+		e->value.range[i] = e->value.range[used - 1];
+		e->value.range[i].to = UINT16_MAX;
+	}
+	return 0;
+}
+
+int egress_compile(const struct egress_destination *list, size_t n, enum egress_class rest,
+		   const struct egress_judge *judge, struct egress_entry **ret, size_t *n_ret,
+		   char why[128])
+{
+	_cleanup_free_ struct egress_entry *entries = calloc(n + 1, sizeof(*entries));
+	_cleanup_free_ const struct egress_destination **of = calloc(n + 1, sizeof(*of));
+	_cleanup_free_ uint32_t *cuts = calloc(2 * n + 1, sizeof(*cuts));
+	struct compiling c = { list, of, cuts, n, rest, judge };
+	size_t kept = 0;
+
+	if (!entries || !of || !cuts)
+		return -ENOMEM;
+	/* One for all addresses is there from the start, zeroed. */
+	for (size_t i = 0; i < n; i++) {
+		entries[i + 1].key.bits = list[i].bits;
+		memcpy(entries[i + 1].key.addr, list[i].addr, 16);
+		mask(entries[i + 1].key.addr, list[i].bits);
+	}
+	qsort(entries, n + 1, sizeof(*entries), by_key);
+	for (size_t i = 0; i <= n; i++)
+		if (!kept || by_key(&entries[kept - 1], &entries[i]) != 0)
+			entries[kept++] = entries[i];
+	if (kept > EGRESS_TABLE_MAX) {
+		snprintf(why, 128, "more than %d addresses", EGRESS_TABLE_MAX);
+		return -E2BIG;
+	}
+	for (size_t i = 0; i < kept; i++) {
+		int r = fill(&c, &entries[i], why);
+
+		if (r < 0)
+			return r;
+	}
+	*ret = TAKE_PTR(entries);
+	*n_ret = kept;
+	return 0;
+}
+
+const struct egress_range *egress_look_up(const struct egress_entry *entries, size_t n,
+					  const uint8_t addr[16], uint16_t port)
+{
+	const struct egress_entry *best = NULL;
+
+	for (size_t i = 0; i < n; i++)
+		if (covers(entries[i].key.addr, entries[i].key.bits, addr) &&
+		    (!best || entries[i].key.bits > best->key.bits))
+			best = &entries[i];
+	for (size_t i = 0; best && i < EGRESS_RANGES; i++)
+		if (port <= best->value.range[i].to)
+			return &best->value.range[i];
+	return NULL;
+}
