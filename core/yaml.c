@@ -440,10 +440,8 @@ static int parse(struct reader *r, size_t len)
 	_cleanup_(reader_free) yaml_parser_t parser;
 	yaml_event_t start = { 0 };
 	bool end = false;
-	int err = check_directives(r, len);
+	int err = 0;
 
-	if (err)
-		return err;
 	if (!yaml_parser_initialize(&parser)) {
 		memset(&parser, 0, sizeof(parser));
 		return no_memory(r->err, r->doc->file);
@@ -505,8 +503,11 @@ int yaml_load_buffer(const char *file, const void *data, size_t len, struct yaml
 	rc = yaml_read_plain(d, len);
 	if (rc < 0)
 		return no_memory(err, file);
-	if (rc == 0)
-		rc = parse(r, len);
+	if (rc == 0) {
+		rc = check_directives(r, len);
+		if (!rc)
+			rc = parse(r, len);
+	}
 	if (rc < 0)
 		return rc;
 	*ret = TAKE_PTR(d);

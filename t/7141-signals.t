@@ -115,7 +115,7 @@ ok "a member" wait_for 5 eval '[ "$(status_get members)" -ge 1 ]'
 freeze=$!
 sleep 0.3
 as_user touch "$WORK/go"
-if wait_for 5 eval '[ "$(status_get enforcement.parked)" -ge 1 ]'; then
+if wait_for 5 eval '[ "$(status_get enforcement.pending)" -ge 1 ]'; then
 	from=${EPOCHREALTIME/./}
 	kill -USR1 "$DAEMON_PID"
 	ok "before the host sleeps" wait_for 7 test -e "$WORK/done"

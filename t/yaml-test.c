@@ -200,6 +200,14 @@ static void size_depth_and_count_are_bounded(void **state)
 	for (size_t i = 0; i < YAML_SIZE_MAX; i++)
 		big[i] = "--- a\n"[i % 6];
 	refuse_bytes(big, 6 * 170000, -EINVAL, "f:65537: more than 65536 values in one file: split it");
+	/* directives that libyaml compares each with each */
+	for (size_t i = 0; i < 20000; i++) {
+		char line[24];
+
+		snprintf(line, sizeof(line), "%%TAG !a%05u! tag:x:\n", (unsigned)i);
+		memcpy(big + 21 * i, line, 21);
+	}
+	refuse_bytes(big, 21 * 20000, -EINVAL, "f:17: %TAG is not allowed: remove the line");
 	free(big);
 }
 
