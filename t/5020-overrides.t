@@ -65,6 +65,8 @@ like "$(oknek rules)" 'X706 +block +detect +exec_observed .*not observed: no run
 host 10 'rules:' '  X705: { threshold: 4000000000 }'
 ok "another limit is read by a reload" reload
 ok "and holds" "${IN_TREE[@]}" cat "$TEST_HOME/notes.txt"
+like "$(oknek rules show X705)" $'threshold +4000000000\n +the rule says 10; [^ ]*/10.yaml:2 set it' \
+	"it is said to people"
 like "$(shown X705)" "\"overridden\":\"[^\"]*/10.yaml:2\"" "it is told who said so"
 like "$(shown X705)" '"threshold":4000000000,.*"threshold_default":10' "and what was shipped"
 host 20 'rules:' '  X705:' '    action: warn'
@@ -94,6 +96,9 @@ like "$(shown X700)" '"reason":"terraform reads its profile"' "its reason is sho
 like "$(shown X700)" '"author":"ops@example.org"' "who wrote it"
 like "$(shown X700)" '"expires":"2100-01-31","expired":false' "how long it lasts"
 like "$(shown X700)" '30.yaml","line":3' "and where it stands"
+like "$(oknek rules show X700)" \
+	$'exception +terraform reads its profile\n +by ops@example.org, until 2100-01-31, .*/30.yaml:3' \
+	"people see all that"
 
 # A second name of the secret, where the exception lets anything be read.
 as_user rm "$TEST_HOME/.aws/config"

@@ -105,6 +105,43 @@ static void print_about(const struct cli *cli, const json_t *item)
 			cli_field(cli, "technique", "%s %s", catalogue, json_string_value(entry));
 }
 
+static void print_default(const struct cli *cli, const json_t *item, const char *what)
+{
+	char key[40];
+	const json_t *shipped, *by;
+
+	snprintf(key, sizeof(key), "%s_overridden", what);
+	by = json_object_get(item, key);
+	snprintf(key, sizeof(key), "%s_default", what);
+	shipped = json_object_get(item, key);
+	if (!json_is_string(by))
+		return;
+	if (json_is_integer(shipped))
+		cli_field(cli, "", "the rule says %lld; %s set it", (long long)json_integer_value(shipped),
+			  json_string_value(by));
+	else
+		cli_field(cli, "", "the rule says %s; %s set it", json_string_value(shipped),
+			  json_string_value(by));
+}
+
+/* What this host says about the rule. */
+static void print_exceptions(const struct cli *cli, const json_t *item)
+{
+	const json_t *e;
+	size_t i;
+
+	json_array_foreach(json_object_get(item, "exceptions"), i, e) {
+		const char *expires = cli_str(e, "expires");
+
+		cli_field(cli, "exception", "%s", cli_str(e, "reason"));
+		cli_field(cli, "", "by %s, %s%s, %s:%lld", cli_str(e, "author"),
+			  json_is_true(json_object_get(e, "expired")) ? "EXPIRED " :
+			  *expires				      ? "until " :
+									"without an end",
+			  expires, cli_str(e, "file"), (long long)cli_int(e, "line"));
+	}
+}
+
 static int take_all(void *arg, json_t *item, const char *text)
 {
 	struct listing *l = arg;
@@ -125,6 +162,11 @@ static int take_all(void *arg, json_t *item, const char *text)
 	cli_field(l->cli, "action", "%s by %s%s%s", cli_str(item, "action"),
 		  cli_str(item, "mechanism"), *cli_str(item, "why") ? ": " : "",
 		  cli_str(item, "why"));
+	print_default(l->cli, item, "action");
+	if (json_is_integer(json_object_get(item, "threshold")))
+		cli_field(l->cli, "threshold", "%lld", (long long)cli_int(item, "threshold"));
+	print_default(l->cli, item, "threshold");
+	print_exceptions(l->cli, item);
 	cli_field(l->cli, "from", "%s, %s:%lld", cli_str(item, "pack"), cli_str(item, "file"),
 		  (long long)cli_int(item, "line"));
 	print_about(l->cli, item);
