@@ -132,6 +132,18 @@ static const struct call_if unix_sockets[] = {
 	{ "socketpair", 0, WHOLE, AF_UNIX },
 	{ 0 },
 };
+static const struct call_if network[] = {
+	{ "socket", 0, WHOLE, AF_UNIX }, /* of the name service */
+	{ "socket", 0, WHOLE, AF_INET },
+	{ "socket", 0, WHOLE, AF_INET6 },
+	{ "socket", 0, WHOLE, AF_NETLINK }, /* which addresses this host has */
+	{ "socketpair", 0, WHOLE, AF_UNIX },
+	{ 0 },
+};
+static const struct call_if threads[] = { /* clone3() hides its flags, and has a fallback */
+	{ "clone", 0, CLONE_THREAD, CLONE_THREAD },
+	{ 0 },
+};
 static const struct call_if terminals[] = { /* isatty() */
 	{ "ioctl", 1, WHOLE, TCGETS },
 	{ "ioctl", 1, WHOLE, FIONREAD },
@@ -194,6 +206,12 @@ static const struct list lists[CONFINE_LISTS] = {
 		{ "read write close fstat lseek " CALLS_LIBC },
 		{ no_code, own_fd },
 		.signals_self = false,
+	},
+	/* Whatever a resolver and a TLS library do; no process is made, no file is written. */
+	[CONFINE_FETCH] = {
+		{ CALLS_HELPER },
+		{ any_code, read_only, network, terminals, threads },
+		.signals_self = true,
 	},
 	[CONFINE_LOG] = {
 		{ "read write close poll ppoll futex rt_sigreturn exit exit_group restart_syscall " },

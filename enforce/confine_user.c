@@ -22,6 +22,7 @@ static const char *const user_names[CONFINE_USERS] = {
 	[CONFINE_USER_MARKS] = "oknek-marks",
 	[CONFINE_USER_PROCESSES] = "oknek-processes",
 	[CONFINE_USER_LOG] = "oknek-log",
+	[CONFINE_USER_PACKS] = "oknek-packs",
 };
 
 static void cleanup_file(FILE **f)

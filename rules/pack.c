@@ -86,14 +86,19 @@ static bool is_rule_name(const char *name)
 	return !base[strspn(base, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")];
 }
 
+static int no_such_file(const char *name, struct pack_error *err)
+{
+	return pack_say(err, -EINVAL, "a pack holds " PACK_MANIFEST ", " PACK_SIGNATURE
+			 " and rules/NAME.yaml, not \"%.100s\"", name);
+}
+
 int pack_add(struct pack *p, const char *name, const void *data, size_t len, struct pack_error *err)
 {
 	struct pack_entry *grown;
 	uint8_t *copy;
 
 	if (strcmp(name, PACK_MANIFEST) && strcmp(name, PACK_SIGNATURE) && !is_rule_name(name))
-		return pack_say(err, -EINVAL, "a pack holds " PACK_MANIFEST ", " PACK_SIGNATURE
-				 " and rules/NAME.yaml, not \"%.100s\"", name);
+		return no_such_file(name, err);
 	if (pack_find(p, name))
 		return pack_say(err, -EEXIST, "the pack has %.100s twice", name);
 	if (p->n == PACK_FILES_MAX || len > PACK_BYTES_MAX - p->bytes)
@@ -170,6 +175,23 @@ static int read_rules(struct pack *p, int dir_fd, const char *dir, struct pack_e
 	return rc;
 }
 
+/* Nothing lies beside what is signed: people would take it for a part of it. */
+static int refuse_strangers(const char *dir, struct pack_error *err)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *e;
+	int rc = 0;
+
+	if (!d)
+		return pack_say(err, -errno, "%s: %s", dir, strerror(errno));
+	while (!rc && (e = readdir(d)))
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && strcmp(e->d_name, "rules") &&
+		    strcmp(e->d_name, PACK_MANIFEST) && strcmp(e->d_name, PACK_SIGNATURE))
+			rc = no_such_file(e->d_name, err);
+	closedir(d);
+	return rc;
+}
+
 static void pack_cleanup(struct pack **p)
 {
 	pack_free(*p);
@@ -190,6 +212,8 @@ int pack_read_dir(const char *dir, struct pack **ret, struct pack_error *err)
 		rc = read_file(p, fd, dir, PACK_SIGNATURE, PACK_SIGNATURE, err);
 	if (!rc)
 		rc = read_rules(p, fd, dir, err);
+	if (!rc)
+		rc = refuse_strangers(dir, err);
 	if (!rc)
 		*ret = TAKE_PTR(p);
 	return rc;

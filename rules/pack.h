@@ -60,12 +60,14 @@ int pack_add(struct pack *p, const char *name, const void *data, size_t len_byte
 /* The bytes of a file; NULL if it is not there. */
 const void *pack_file(const struct pack *p, const char *name, size_t *len_bytes);
 
-/* A folder that is laid out as above; links and anything but regular files are refused. -errno. */
+/* A folder that is laid out as above; what else lies in it, links and anything but regular files
+ * are refused. -errno. */
 int pack_read_dir(const char *dir, struct pack **ret, struct pack_error *err);
 
 /*
  * Signature by this key, then manifest, then each file's hash; nothing extra, nothing missing.
- * -EKEYREJECTED: the signature does not hold. -EBADMSG: it does, and the pack contradicts itself.
+ * -EKEYREJECTED: the signature does not hold; err says what was altered, where the manifest shows
+ * it. -EBADMSG: it holds, and the pack contradicts itself.
  * Afterwards pack_manifest() and pack_digest() may be asked. Does not look at the clock.
  */
 int pack_verify(struct pack *p, const uint8_t public_key[32], struct pack_error *err);
@@ -73,13 +75,14 @@ const struct pack_manifest *pack_manifest(const struct pack *p); /* NULL: not ve
 const char *pack_digest(const struct pack *p); /* hex of what was signed; "" not verified */
 
 /*
- * May `next` take the place of `active` (NULL: there is none)? Both verified. Refused: expired or
+ * May `next` take the place of `now` (NULL: there is none)? Both verified. Refused: expired or
  * created after now (-EKEYEXPIRED), another name (-EINVAL), an older version or the same with other
- * content (-EALREADY), a previous hash that is not the active pack's (-ESTALE). 1: it is the very
- * pack that is active.
+ * content (-EALREADY), a previous hash that is not that pack's (-ESTALE; a shipped one may be
+ * replaced whichever pack came before). 1: it is the very pack.
  */
-int pack_may_follow(const struct pack *next, const struct pack *active, int64_t now_unix_s,
-		    struct pack_error *err);
+enum pack_base { PACK_ACTIVE, PACK_SHIPPED };
+int pack_may_follow(const struct pack *next, const struct pack *now, enum pack_base base,
+		    int64_t now_unix_s, struct pack_error *err);
 
 /* Makes manifest and signature for the rule files that p holds (in byte order of names); m gives
  * name, version, created, expires and previous. secret_key: libsodium's 64 bytes. */

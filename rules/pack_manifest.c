@@ -234,6 +234,19 @@ static void digest_of(const struct pack *p, const struct pack_manifest *m, uint8
 	crypto_hash_sha256_final(&st, ret);
 }
 
+/* Why does it not hold? Of a pack whose files are what its manifest lists, the manifest or the
+ * signature itself is another, or the key is. */
+static int unsigned_because(int files, struct pack_error *err)
+{
+	char why[300];
+
+	if (!files)
+		return pack_say(err, -EKEYREJECTED, "the signature does not hold: the pack was signed "
+				"by another key than this oknek trusts, or its manifest was altered");
+	snprintf(why, sizeof(why), "%.299s", err->text);
+	return pack_say(err, -EKEYREJECTED, "the signature does not hold: %s", why);
+}
+
 int pack_verify(struct pack *p, const uint8_t public_key[32], struct pack_error *err)
 {
 	const struct pack_entry *manifest = pack_find(p, PACK_MANIFEST);
@@ -253,13 +266,10 @@ int pack_verify(struct pack *p, const uint8_t public_key[32], struct pack_error 
 	rc = manifest_parse(manifest, &m, err->text);
 	if (!rc) {
 		digest_of(p, &m, digest);
-		if (crypto_sign_verify_detached(sig->data, digest, sizeof(digest), public_key))
-			rc = pack_say(err, -EKEYREJECTED, "the signature does not hold: the pack "
-				       "was altered, or signed by another key than this oknek "
-				       "trusts");
-	}
-	if (!rc)
 		rc = check_files(p, &m, err);
+		if (crypto_sign_verify_detached(sig->data, digest, sizeof(digest), public_key))
+			rc = unsigned_because(rc, err);
+	}
 	if (rc) {
 		pack_manifest_clear(&m);
 		return rc;
@@ -294,36 +304,51 @@ const char *pack_digest(const struct pack *p)
 	return p->verified ? p->digest : "";
 }
 
-int pack_may_follow(const struct pack *next, const struct pack *active, int64_t now,
-		    struct pack_error *err)
+static void day(int64_t unix_s, char buf[RFC3339_SIZE])
 {
+	static const struct zone utc;
+
+	zone_rfc3339(&utc, unix_s * 1000000000, false, buf, RFC3339_SIZE);
+}
+
+int pack_may_follow(const struct pack *next, const struct pack *now, enum pack_base base,
+		    int64_t now_unix_s, struct pack_error *err)
+{
+	const char *word = base == PACK_SHIPPED ? "shipped" : "active";
 	const struct pack_manifest *n = &next->manifest;
-	const struct pack_manifest *a = active ? &active->manifest : NULL;
+	const struct pack_manifest *a = now ? &now->manifest : NULL;
+	char when[RFC3339_SIZE];
 	int order;
 
-	if (!next->verified || (active && !active->verified))
+	if (!next->verified || (now && !now->verified))
 		return pack_say(err, -EINVAL, "the pack was not verified");
-	if (n->expires_unix_s <= now)
-		return pack_say(err, -EKEYEXPIRED, "the pack has expired: get a newer one");
-	if (n->created_unix_s > now)
-		return pack_say(err, -EKEYEXPIRED, "the pack was made in the future: is this "
-				 "host's clock right?");
+	if (n->expires_unix_s <= now_unix_s) {
+		day(n->expires_unix_s, when);
+		return pack_say(err, -EKEYEXPIRED, "the pack has expired, on %.10s: get a newer one",
+				when);
+	}
+	if (n->created_unix_s > now_unix_s) {
+		day(n->created_unix_s, when);
+		return pack_say(err, -EKEYEXPIRED, "the pack was made in the future, at %s: is this "
+				"host's clock right?", when);
+	}
 	if (!a)
 		return 0;
 	if (strcmp(n->name, a->name))
-		return pack_say(err, -EINVAL, "the active pack is %s, this one is %s", a->name,
-				 n->name);
-	if (!strcmp(next->digest, active->digest))
+		return pack_say(err, -EINVAL, "the %s pack is %s, this one is %s", word, a->name,
+				n->name);
+	if (!strcmp(next->digest, now->digest))
 		return 1;
 	order = pack_version_compare(&n->version, &a->version);
 	if (order <= 0)
-		return pack_say(err, -EALREADY, "version %u.%u.%u is %s %u.%u.%u, which is active",
-				 n->version.major, n->version.minor, n->version.patch,
-				 order < 0 ? "older than" : "another content of",
-				 a->version.major, a->version.minor, a->version.patch);
-	if (n->previous[0] && strcmp(n->previous, active->digest))
+		return pack_say(err, -EALREADY, "version %u.%u.%u is %s %u.%u.%u, which %s",
+				n->version.major, n->version.minor, n->version.patch,
+				order < 0 ? "older than" : "another content of",
+				a->version.major, a->version.minor, a->version.patch,
+				base == PACK_SHIPPED ? "was shipped" : "is active");
+	if (base == PACK_ACTIVE && n->previous[0] && strcmp(n->previous, now->digest))
 		return pack_say(err, -ESTALE, "the pack follows %.16s…, the active one is %.16s…: "
-				 "get the ones between", n->previous, active->digest);
+				"get the ones between", n->previous, now->digest);
 	return 0;
 }
 

@@ -54,7 +54,7 @@ like "$out" 'oknek-rules 1.1.0' "the same again is fine"
 exits 2 "an older one is refused" update --yes "$one"
 like "$(err update --yes "$one")" 'version 1.0.0 is older than 1.1.0' "and why is said"
 exits 2 "a rule that changed with its version unchanged" update --yes same.tar.gz
-like "$(err update --yes same.tar.gz)" 'rule R1 is another in this pack' "is named"
+like "$(err update --yes same.tar.gz)" 'rules/a.yaml:1: rule R1 has version 1 as before, but other content' "is named"
 cp "$two" flipped.tar.gz
 printf 'X' | dd of=flipped.tar.gz bs=1 seek=100 conv=notrunc status=none
 exits 2 "a flipped byte" update --yes flipped.tar.gz
@@ -70,16 +70,25 @@ ok "the pack before serves" eval 'denied one && reads two'
 ok "rollback of a rollback" update --rollback
 ok "serves again" eval 'denied one && denied two'
 
-# A pack that this host cannot load with its configuration: what served goes on.
+# Ids of a host's own are not for packs.
 rule R3 1 '~/three' block >p2/c.yaml
-printf 'id: X1\nname: n\nversion: 1\nkind: file_opened\nmatch: { any_of: [ path: { glob: "~/x" } ] }\naction: { default: warn }\n' >p2/x.yaml
+printf 'id: X1\nname: n\nversion: 1\nkind: file_opened\nmatch: { any_of: [ path: { glob: "~/x" } ] }\naction: { default: warn }\n' >x.yaml
+cp x.yaml p2/x.yaml
+exits 2 "a rule with an X id is not signed" pack 1.4.0 p2
+like "$(err pack 1.4.0 p2)" 'rules/x.yaml:1: id X1 is for rules of a host' "and why is said"
+rm p2/x.yaml
+ok "without it the pack is built" pack 1.4.0 p2
+
+# A pack that this host cannot load with its configuration: what served goes on.
+printf 'lists: 5\n' >"$SCRATCH/bad.yaml"
 mkdir "${CONFIG%/*}/rules.d"
-cp p2/x.yaml "${CONFIG%/*}/rules.d/x.yaml"
-pack 1.4.0 p2
-exits 2 "a pack that collides with a rule of this host" update --yes oknek-rules-v1.4.0.tar.gz
-like "$(err update --yes oknek-rules-v1.4.0.tar.gz)" 'rule X1 is there twice' "says why"
+cp bad.yaml "${CONFIG%/*}/rules.d/x.yaml"
+exits 2 "the daemon refuses a pack" update --yes oknek-rules-v1.4.0.tar.gz
+like "$(err update --yes oknek-rules-v1.4.0.tar.gz)" 'x.yaml:.*the rules that served go on' "says why"
 ok "and the one before serves" eval 'denied two'
 like "$(oknek --json rules list)" '"pack": ?"oknek-rules 1.1.0"' "by name"
+ok "and is the active one" "$cli" pack verify "$STATE/rules/active"
+is "$(ls "$STATE/rules")" "$(printf 'active\nprevious')" "with the one before it"
 rm -r "${CONFIG%/*}/rules.d"
 
 # Somebody edits the active pack on disk.

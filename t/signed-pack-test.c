@@ -104,7 +104,7 @@ static void what_is_signed_holds(void **state)
 	assert_null(pack_manifest(other));
 	assert_int_equal(pack_verify(other, k.public, &err), 0);
 	assert_string_equal(pack_digest(other), pack_digest(p));
-	assert_int_equal(pack_may_follow(other, p, NOW, &err), 1);
+	assert_int_equal(pack_may_follow(other, p, PACK_ACTIVE, NOW, &err), 1);
 	snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
 	assert_int_equal(system(cmd), 0);
 	pack_free(other);
@@ -202,30 +202,30 @@ static void only_the_next_follows(void **state)
 
 	(void)state;
 	next = packed(&m11, "id: X2\n");
-	assert_int_equal(pack_may_follow(next, active, NOW, &err), 0);
-	assert_int_equal(pack_may_follow(next, NULL, NOW, &err), 0);
-	assert_int_equal(pack_may_follow(next, active, NOW + 100, &err), -EKEYEXPIRED);
-	assert_int_equal(pack_may_follow(next, active, NOW - 101, &err), -EKEYEXPIRED);
+	assert_int_equal(pack_may_follow(next, active, PACK_ACTIVE, NOW, &err), 0);
+	assert_int_equal(pack_may_follow(next, NULL, PACK_ACTIVE, NOW, &err), 0);
+	assert_int_equal(pack_may_follow(next, active, PACK_ACTIVE, NOW + 100, &err), -EKEYEXPIRED);
+	assert_int_equal(pack_may_follow(next, active, PACK_ACTIVE, NOW - 101, &err), -EKEYEXPIRED);
 	pack_free(next);
 	next = packed(&m9, "id: X2\n");
-	assert_int_equal(pack_may_follow(next, active, NOW, &err), -EALREADY);
+	assert_int_equal(pack_may_follow(next, active, PACK_ACTIVE, NOW, &err), -EALREADY);
 	assert_string_equal(err.text, "version 0.9.0 is older than 1.0.0, which is active");
 	pack_free(next);
 	next = packed(&m10, "id: X3\n");
-	assert_int_equal(pack_may_follow(next, active, NOW, &err), -EALREADY);
+	assert_int_equal(pack_may_follow(next, active, PACK_ACTIVE, NOW, &err), -EALREADY);
 	pack_free(next);
 	m11.name = (char *)"others";
 	next = packed(&m11, "id: X3\n");
-	assert_int_equal(pack_may_follow(next, active, NOW, &err), -EINVAL);
+	assert_int_equal(pack_may_follow(next, active, PACK_ACTIVE, NOW, &err), -EINVAL);
 	pack_free(next);
 	m11 = manifest(1, 1);
 	snprintf(m11.previous, sizeof(m11.previous), "%s", pack_digest(active));
 	next = packed(&m11, "id: X3\n");
-	assert_int_equal(pack_may_follow(next, active, NOW, &err), 0);
+	assert_int_equal(pack_may_follow(next, active, PACK_ACTIVE, NOW, &err), 0);
 	pack_free(next);
 	m11.previous[0] = m11.previous[0] == '0' ? '1' : '0';
 	next = packed(&m11, "id: X3\n");
-	assert_int_equal(pack_may_follow(next, active, NOW, &err), -ESTALE);
+	assert_int_equal(pack_may_follow(next, active, PACK_ACTIVE, NOW, &err), -ESTALE);
 	pack_free(next);
 	pack_free(active);
 }

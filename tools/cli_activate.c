@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,6 +29,14 @@ int activate_current(const char *state_dir, struct pack **ret, struct pack_error
 		return 0;
 	}
 	return cli_pack_trusted(dir, NULL, ret, err);
+}
+
+/* The path of a pack of ours. */
+static char *path_of(const char *state_dir, const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s/rules/%s", state_dir, name) < 0 ? NULL : path;
 }
 
 /* The contents of a folder of ours: plain files, and one folder of such. */
@@ -63,6 +72,9 @@ static int open_rules(const char *state_dir, struct pack_error *err)
 
 	if (asprintf(&dir, "%s/rules", state_dir) < 0)
 		return pack_say(err, -ENOMEM, "out of memory");
+	/* Before the daemon's first start. */
+	if (mkdir(state_dir, 0700) < 0 && errno != EEXIST)
+		return pack_say(err, -errno, "%s: %s", state_dir, strerror(errno));
 	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
 		return pack_say(err, -errno, "%s: %s", dir, strerror(errno));
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -87,6 +99,47 @@ static int change_places(int fd, const char *from, const char *to)
 	if (errno != ENOENT)
 		return -errno;
 	return renameat(fd, from, fd, to) < 0 ? -errno : 0;
+}
+
+/*
+ * Who was killed between the exchange and activate_keep() left what had been active as INCOMING: it
+ * becomes the previous one. Whatever else is there by that name was never active. Which of the two
+ * the versions tell: what is activated is always the newer.
+ */
+static int finish(int fd, const char *state_dir)
+{
+	_cleanup_pack_ struct pack *incoming = NULL, *active = NULL;
+	_cleanup_free_ char *path = path_of(state_dir, INCOMING);
+	struct pack_error err;
+	int r;
+
+	if (!path)
+		return -ENOMEM;
+	if (faccessat(fd, INCOMING, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (cli_pack_trusted(path, NULL, &incoming, &err) ||
+	    activate_current(state_dir, &active, &err) || !active ||
+	    pack_version_compare(&pack_manifest(incoming)->version,
+				 &pack_manifest(active)->version) >= 0)
+		return remove_tree(fd, INCOMING, 1);
+	r = remove_tree(fd, "previous", 1);
+	return !r && renameat(fd, INCOMING, fd, "previous") < 0 ? -errno : r;
+}
+
+int activate_lock(const char *state_dir, struct pack_error *err)
+{
+	_cleanup_close_ int fd = open_rules(state_dir, err);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ?
+			       pack_say(err, -EBUSY, "%s/rules: another oknek update is at it",
+					state_dir) :
+			       say(state_dir, -errno, err);
+	r = finish(fd, state_dir);
+	return r ? say(state_dir, r, err) : TAKE_FD(fd);
 }
 
 int activate_pack(const char *state_dir, const struct pack *p, struct pack_error *err)

@@ -8,6 +8,9 @@
 
 #include "rules/pack.h"
 
+/* One at a time changes what is active: a descriptor to close afterwards. What somebody who was killed
+ * left half done is finished. -EBUSY: another one does; -errno. */
+int activate_lock(const char *state_dir, struct pack_error *err);
 /* The active pack, verified; *ret NULL when there is none. -errno; err says it. */
 int activate_current(const char *state_dir, struct pack **ret, struct pack_error *err);
 /* Makes p, which was verified, the active one. What was active is kept until one of the next two. */

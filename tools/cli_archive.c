@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,12 +20,10 @@
 #include "core/cleanup.h"
 #include "core/io.h"
 #include "enforce/confine.h"
+#include "tools/cli_archive_read.h"
 
 #define READER_MEMORY_BYTES (256u << 20)
 #define READER_CPU_S 10
-#define RATIO_MAX 200 /* unpacked to packed; YAML comes to about 10 */
-#define RATIO_FREE (1u << 20) /* bytes that are not asked about */
-#define NOBODY 65534
 
 /* What the reader tells: this, then the name, then the data. type 0 ends it: well, or with the
  * error whose text `name` is. */
@@ -38,34 +35,25 @@ struct told {
 
 /* ---- the child ----------------------------------------------------------------------------- */
 
-struct reader {
+struct telling {
 	int out;
-	uint64_t unpacked, packed;
-	char buf[65536];
-	char *data; /* PACK_BYTES_MAX */
 };
 
-static void tell(struct reader *r, uint32_t type, int code, const char *name, const void *data,
-		 size_t len)
+static int tell(int out, uint32_t type, int code, const char *name, const void *data, size_t len)
 {
 	struct told t = { type, code, (uint32_t)strlen(name), (uint32_t)len };
 
-	if (io_write_all(r->out, &t, sizeof(t)) || io_write_all(r->out, name, t.name_len) ||
-	    (len && io_write_all(r->out, data, len)))
+	if (io_write_all(out, &t, sizeof(t)) || io_write_all(out, name, t.name_len) ||
+	    (len && io_write_all(out, data, len)))
 		_exit(1);
+	return 0;
 }
 
-static void __attribute__((noreturn, format(printf, 3, 4)))
-give_up(struct reader *r, int code, const char *fmt, ...)
+static int tell_file(void *arg, const char *name, const void *data, size_t len)
 {
-	char text[400];
-	va_list ap;
+	const struct telling *t = arg;
 
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	tell(r, 0, code, text, NULL, 0);
-	_exit(0);
+	return tell(t->out, 1, 0, name, data, len);
 }
 
 /* All that the child needs to open or make is there by now. */
@@ -74,15 +62,13 @@ static void confine_reader(void)
 	struct rlimit memory = { READER_MEMORY_BYTES, READER_MEMORY_BYTES };
 	struct rlimit cpu = { READER_CPU_S, READER_CPU_S }, none = { 0, 0 };
 
-	if (geteuid() == 0 && (setgid(NOBODY) < 0 || setuid(NOBODY) < 0))
+	if (confine_become(CONFINE_USER_PACKS, 0) < 0)
 		_exit(1);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setrlimit(RLIMIT_CPU, &cpu);
 	setrlimit(RLIMIT_FSIZE, &none);
 	setrlimit(RLIMIT_CORE, &none);
 	setrlimit(RLIMIT_NPROC, &none);
-	prctl(PR_SET_DUMPABLE, 0);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		_exit(1);
 	if (!confine_available())
 		return; /* a sanitizer's: its memory is not to be limited either */
 	setrlimit(RLIMIT_AS, &memory);
@@ -90,62 +76,30 @@ static void confine_reader(void)
 		_exit(1);
 }
 
-static void read_one(struct reader *r, struct archive *a, struct archive_entry *e)
-{
-	const char *name = archive_entry_pathname(e);
-	size_t len = 0;
-	la_ssize_t n;
-
-	if (!name)
-		give_up(r, -EBADMSG, "a file without a name");
-	while (!strncmp(name, "./", 2))
-		name += 2;
-	if (archive_entry_filetype(e) == AE_IFDIR && (!*name || !strcmp(name, "rules/") ||
-						      !strcmp(name, "rules")))
-		return;
-	if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e))
-		give_up(r, -EBADMSG, "%.100s is no regular file", name);
-	while ((n = archive_read_data(a, r->data + len, PACK_BYTES_MAX - len)) > 0) {
-		len += (size_t)n;
-		r->unpacked += (size_t)n;
-		r->packed = (uint64_t)archive_filter_bytes(a, -1);
-		if (r->unpacked > RATIO_FREE && r->unpacked / RATIO_MAX > r->packed)
-			give_up(r, -E2BIG, "it unpacks to more than %d times its size", RATIO_MAX);
-		if (r->unpacked >= PACK_BYTES_MAX)
-			give_up(r, -E2BIG, "it unpacks to more than %u MiB", PACK_BYTES_MAX >> 20);
-	}
-	if (n < 0)
-		give_up(r, -EBADMSG, "%.200s", archive_error_string(a));
-	tell(r, 1, 0, name, r->data, len);
-}
-
 static void __attribute__((noreturn)) read_archive(int fd, int out)
 {
-	static struct reader r;
-	struct archive *a = archive_read_new();
-	struct archive_entry *e;
-	unsigned n = 0;
+	uint8_t *packed = malloc(ARCHIVE_BYTES_MAX + 1);
+	char err[ARCHIVE_ERROR_SIZE] = "";
+	struct telling t = { out };
+	size_t len = 0;
+	ssize_t n = 0;
 	int rc;
 
-	r.out = out;
-	r.data = malloc(PACK_BYTES_MAX);
-	/* One format and one filter: the fewer of them, the less there is to break. */
-	if (!a || !r.data || archive_read_support_format_tar(a) != ARCHIVE_OK ||
-	    archive_read_support_filter_gzip(a) != ARCHIVE_OK)
+	if (!packed)
 		_exit(1);
 	confine_reader();
-	if (archive_read_open_fd(a, fd, sizeof(r.buf)) != ARCHIVE_OK)
-		give_up(&r, -EBADMSG, "no .tar.gz: %.200s", archive_error_string(a));
-	while ((rc = archive_read_next_header(a, &e)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
-		if (n++ > PACK_FILES_MAX)
-			give_up(&r, -E2BIG, "more than %d files", PACK_FILES_MAX);
-		read_one(&r, a, e);
-	}
-	if (rc != ARCHIVE_EOF)
-		give_up(&r, -EBADMSG, "no .tar.gz: %.200s", archive_error_string(a));
-	if (n == 0)
-		give_up(&r, -EBADMSG, "no .tar.gz, or an empty one");
-	give_up(&r, 0, "%s", "");
+	while (len <= ARCHIVE_BYTES_MAX &&
+	       (n = read(fd, packed + len, ARCHIVE_BYTES_MAX + 1 - len)) > 0)
+		len += (size_t)n;
+	if (n < 0)
+		tell(out, 0, -errno, strerror(errno), NULL, 0);
+	else if (len > ARCHIVE_BYTES_MAX)
+		tell(out, 0, -E2BIG, "it grows while it is read", NULL, 0);
+	else if ((rc = archive_read_bytes(packed, len, tell_file, &t, err)) < 0)
+		tell(out, 0, rc, err, NULL, 0);
+	else
+		tell(out, 0, 0, "", NULL, 0);
+	_exit(0);
 }
 
 /* ---- the parent ---------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/cli_pack.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -13,16 +14,59 @@
 #include "core/cleanup.h"
 #include "tools/cli_archive.h"
 
+/* 1: in this folder lies one archive and no manifest, as on a stick that carries a pack. 0: it is a
+ * pack, or nothing that we know. */
+static int only_archive(int dir_fd, const char *dir, char **ret, struct pack_error *err)
+{
+	static const char suffix[] = ".tar.gz";
+	_cleanup_free_ char *found = NULL;
+	DIR *d = opendir(dir);
+	const struct dirent *e;
+	int n = 0;
+
+	if (!d)
+		return pack_say(err, -errno, "%s: %s", dir, strerror(errno));
+	while ((e = readdir(d))) {
+		size_t len = strlen(e->d_name);
+
+		if (len < sizeof(suffix) || e->d_name[0] == '.' ||
+		    strcmp(e->d_name + len - (sizeof(suffix) - 1), suffix) || n++)
+			continue;
+		found = strdup(e->d_name);
+		if (!found)
+			break;
+	}
+	closedir(d);
+	if (faccessat(dir_fd, PACK_MANIFEST, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	if (!n)
+		return pack_say(err, -ENOENT, "%s: neither a pack (" PACK_MANIFEST ", "
+				PACK_SIGNATURE ", rules/) nor a folder with one .tar.gz", dir);
+	if (n > 1)
+		return pack_say(err, -EINVAL, "%s: %d archives lie there: name the one that is meant",
+				dir, n);
+	*ret = TAKE_PTR(found);
+	return *ret ? 1 : pack_say(err, -ENOMEM, "out of memory");
+}
+
 int cli_pack_open(const char *path, struct pack **ret, struct pack_error *err)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), inside = -1;
+	_cleanup_free_ char *name = NULL;
 	struct stat st;
+	int rc;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return pack_say(err, -errno, "%s: %s", path, strerror(errno));
-	if (S_ISDIR(st.st_mode))
-		return pack_read_dir(path, ret, err);
-	return archive_read_pack(fd, path, ret, err);
+	if (!S_ISDIR(st.st_mode))
+		return archive_read_pack(fd, path, ret, err);
+	rc = only_archive(fd, path, &name, err);
+	if (rc <= 0)
+		return rc ? rc : pack_read_dir(path, ret, err);
+	inside = openat(fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (inside < 0)
+		return pack_say(err, -errno, "%s/%s: %s", path, name, strerror(errno));
+	return archive_read_pack(inside, name, ret, err);
 }
 
 int cli_pack_public_key(const char *file, uint8_t ret[32], struct pack_error *err)
@@ -48,15 +92,11 @@ int cli_pack_public_key(const char *file, uint8_t ret[32], struct pack_error *er
 	return 0;
 }
 
-int cli_pack_trusted(const char *path, const char *key_file, struct pack **ret,
-		     struct pack_error *err)
+int cli_pack_verify(struct pack *p, const char *path, const char *key_file, struct pack_error *err)
 {
-	_cleanup_pack_ struct pack *p = NULL;
 	uint8_t key[32];
 	int rc = cli_pack_public_key(key_file, key, err);
 
-	if (!rc)
-		rc = cli_pack_open(path, &p, err);
 	if (rc)
 		return rc;
 	rc = pack_verify(p, key, err);
@@ -66,8 +106,28 @@ int cli_pack_trusted(const char *path, const char *key_file, struct pack **ret,
 		memcpy(why, err->text, sizeof(why));
 		return pack_say(err, rc, "%.100s: %.400s", path, why);
 	}
-	*ret = TAKE_PTR(p);
 	return 0;
+}
+
+int cli_pack_trusted(const char *path, const char *key_file, struct pack **ret,
+		     struct pack_error *err)
+{
+	_cleanup_pack_ struct pack *p = NULL;
+	int rc = cli_pack_open(path, &p, err);
+
+	if (!rc)
+		rc = cli_pack_verify(p, path, key_file, err);
+	if (!rc)
+		*ret = TAKE_PTR(p);
+	return rc;
+}
+
+void cli_pack_title(const struct pack *p, char buf[PACK_TITLE_SIZE])
+{
+	const struct pack_manifest *m = pack_manifest(p);
+
+	snprintf(buf, PACK_TITLE_SIZE, "%s %u.%u.%u", m->name, m->version.major, m->version.minor,
+		 m->version.patch);
 }
 
 struct collecting {
@@ -84,30 +144,57 @@ static int collect(void *arg, const char *name, const void *data, size_t len)
 	return 0;
 }
 
-int cli_pack_rules(const struct pack *p, struct ruleset **ret, struct pack_error *err)
+static int load_rules(const struct pack *p, struct rules_config *c, struct ruleset **ret,
+		      struct pack_error *err)
 {
 	const struct pack_manifest *m = pack_manifest(p);
 	_cleanup_free_ struct rules_file *files = calloc(m->n_files + 1, sizeof(*files));
-	struct rules_config c = { .pack = m->name, .files = files };
 	struct collecting collecting = { files, 0 };
 	struct rules_error why = { "" };
-	struct ruleset *rs = NULL;
+	_cleanup_rules_ struct ruleset *rs = NULL;
 	int rc;
 
 	if (!files)
 		return pack_say(err, -ENOMEM, "out of memory");
 	pack_each(p, collect, &collecting);
-	/* What can be stopped is the host's matter; here the rules are to be whole. */
-	c.n_files = collecting.n;
-	rc = ruleset_load(&c, &rs, &why);
+	c->pack = m->name;
+	c->files = files;
+	c->n_files = collecting.n;
+	rc = ruleset_load(c, &rs, &why);
 	if (rc)
 		return pack_say(err, rc, "%s", why.text[0] ? why.text : strerror(-rc));
 	rc = pack_check_rules(rs, err);
-	if (rc)
-		ruleset_unref(rs);
-	else
-		*ret = rs;
+	if (!rc)
+		*ret = TAKE_PTR(rs);
 	return rc;
+}
+
+int cli_pack_rules(const struct pack *p, struct ruleset **ret, struct pack_error *err)
+{
+	/* What can be stopped is the host's matter; here the rules are to be whole. */
+	struct rules_config c = { 0 };
+
+	return load_rules(p, &c, ret, err);
+}
+
+int cli_pack_rules_here(const struct pack *p, const char *config_file, const struct config *config,
+			struct ruleset **ret, struct pack_error *err)
+{
+	const char *slash = strrchr(config_file, '/');
+	_cleanup_free_ char *site = NULL;
+	const char *dirs[2] = { NULL };
+	struct rules_config c = { .dirs = dirs, .site = config };
+
+	if (asprintf(&site, "%.*s/rules.d", slash ? (int)(slash - config_file) : 1,
+		     slash ? config_file : ".") < 0) {
+		site = NULL;
+		return pack_say(err, -ENOMEM, "out of memory");
+	}
+	if (access(site, F_OK) == 0) {
+		dirs[0] = site;
+		c.site_only_x = true;
+	}
+	return load_rules(p, &c, ret, err);
 }
 
 /* ---- differences --------------------------------------------------------------------------- */

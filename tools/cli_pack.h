@@ -10,16 +10,29 @@
 
 #define PACK_KEY_HEX 64
 
-/* A folder or a .tar.gz; not verified. -errno; err says it. */
+/* A .tar.gz, a folder of its contents, or one in which one .tar.gz lies; not verified. -errno; err
+ * says it. */
 int cli_pack_open(const char *path, struct pack **ret, struct pack_error *err);
 /* The key that packs must be signed with: that of FILE, or with NULL the one built in. */
 int cli_pack_public_key(const char *file, uint8_t ret[32], struct pack_error *err);
-/* The two above and pack_verify(). */
+/* pack_verify() with that key; path is for messages. */
+int cli_pack_verify(struct pack *p, const char *path, const char *key_file,
+		    struct pack_error *err);
+/* cli_pack_open() and that. */
 int cli_pack_trusted(const char *path, const char *key_file, struct pack **ret,
 		     struct pack_error *err);
 
 /* The rules of a verified pack, as a daemon would load them. -EINVAL: err has file and line. */
 int cli_pack_rules(const struct pack *p, struct ruleset **ret, struct pack_error *err);
+
+/* The same beside a host's rules.d and under its overrides, as its daemon would load them. */
+struct config;
+int cli_pack_rules_here(const struct pack *p, const char *config_file, const struct config *config,
+			struct ruleset **ret, struct pack_error *err);
+
+/* "oknek-rules 1.2.3" of a verified pack. */
+#define PACK_TITLE_SIZE 128
+void cli_pack_title(const struct pack *p, char buf[PACK_TITLE_SIZE]);
 
 /* What changes for the rules in force: a list of {rule, change, old, new}; change is added,
  * removed, or changed. old may be NULL. A new reference. */

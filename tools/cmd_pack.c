@@ -302,7 +302,7 @@ static int verify(struct cli *cli, int n, char **argv, const char *key)
 	if (!rc)
 		rc = cli_pack_rules(p, &rs, &err);
 	if (!rc)
-		rc = pack_may_follow(p, NULL, cli->now, &err);
+		rc = pack_may_follow(p, NULL, PACK_ACTIVE, cli->now, &err);
 	j = rc ? json_pack("{s:b,s:s}", "ok", 0, "problem", err.text) : manifest_json(p);
 	if (!rc)
 		json_object_set_new(j, "ok", json_true());
