@@ -41,11 +41,12 @@ struct field_value {
 };
 
 /*
- * The plain fields, read straight from the event. Null here: what detectors compute, and `argv`,
- * which needs a caller's buffer (field_argv()). name_index: which of file.names[] PATH means.
- * category (may be NULL) is matched_category; clock (may be NULL: time fields are null) gives the
- * time. wall_clock is given in UTC, because struct wall_clock does not say the minutes of the
- * local offset; records have it in local time. Makes no system call, allocates nothing.
+ * The plain fields, read straight from the event. Null here: what detectors compute, and `argv`
+ * and `bash_command`, which need a caller's buffer (field_argv()). name_index: which of
+ * file.names[] PATH means. category (may be NULL) is matched_category; clock (may be NULL: time
+ * fields are null) gives the time. wall_clock is given in UTC, because struct wall_clock does not
+ * say the minutes of the local offset; records have it in local time. Makes no system call,
+ * allocates nothing.
  */
 void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 	       const char *category, const struct wall_clock *clock, struct field_value *ret);
@@ -53,5 +54,8 @@ void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 /* Arguments joined by spaces into buf, NUL-terminated, cut at size_bytes; an argument's own bytes
  * are kept as they are. Returns the length without the NUL. size_bytes > 0. */
 size_t field_argv(const struct exec_object *x, char *buf, size_t size_bytes);
+/* bash_command in the same manner: the script that a shell is given with -c. 0 where the program
+ * is no shell, by its path or by its argv[0], or where it is given none. */
+size_t field_shell_script(const struct exec_object *x, char *buf, size_t size_bytes);
 
 #endif

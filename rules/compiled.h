@@ -15,6 +15,7 @@
 #define RULE_VALUES_MAX 1024            /* of one comparison */
 #define RULES_SOURCE_MAX (16u << 20)    /* bytes of all files of a set */
 #define RULES_PATTERNS_MAX (16u << 20)  /* bytes of all globs, braces expanded */
+#define RULES_ARGV_MAX 32768            /* bytes of arguments that are compared */
 #define RULES_REGEX_MAX (8u << 20)      /* bytes of all compiled regular expressions */
 
 enum node_type { NODE_ALL, NODE_ANY, NODE_NONE, NODE_COMPARE };

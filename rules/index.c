@@ -193,24 +193,30 @@ static void look(const struct asking *a, enum key_type type, const void *s, size
 		look_hash(a, key_hash(type, s, len));
 }
 
-static void look_inside(const struct asking *a, enum key_type type, const char *s)
+/* A NUL is read as the blank that it is in joined arguments. */
+static void look_inside(const struct asking *a, enum key_type type, const char *s, size_t len)
 {
 	const struct index *ix = a->ix;
-	uint32_t bytes;
+	uint32_t bytes = 0;
 
-	if (!has(a, type) || !s || !s[0] || !s[1])
+	if (!has(a, type))
 		return;
-	bytes = (uint32_t)(unsigned char)s[0] << 8 | (unsigned char)s[1];
-	for (s += 2; *s; s++) {
+	for (size_t i = 0; i < len; i++) {
 		uint64_t hash;
 		uint32_t bit;
 
-		bytes = (bytes << 8 | (unsigned char)*s) & 0xffffff;
+		bytes = (bytes << 8 | (unsigned char)(s[i] ? s[i] : ' ')) & 0xffffff;
 		hash = key_hash_in(type, bytes);
 		bit = (uint32_t)(hash >> 20) & ix->filter_mask;
-		if (ix->filter[bit / 64] >> bit % 64 & 1)
+		if (ix->filter[bit / 64] >> bit % 64 & 1 && i + 1 >= KEY_BYTES)
 			look_hash(a, hash);
 	}
+}
+
+static void look_text(const struct asking *a, enum key_type type, const char *s)
+{
+	if (s && has(a, type))
+		look_inside(a, type, s, strlen(s));
 }
 
 static void look_path(const struct asking *a, const char *path)
@@ -229,7 +235,7 @@ static void look_path(const struct asking *a, const char *path)
 		if (dot)
 			look(a, KEY_EXTENSION, dot, last_n - (size_t)(dot - last));
 	}
-	look_inside(a, KEY_IN_PATH, path);
+	look_text(a, KEY_IN_PATH, path);
 }
 
 static void look_destination(const struct asking *a, const struct dest_object *d)
@@ -241,7 +247,19 @@ static void look_destination(const struct asking *a, const struct dest_object *d
 	look(a, KEY_PORT, &port, sizeof(port));
 	if (d->host)
 		look(a, KEY_HOST, d->host, strlen(d->host));
-	look_inside(a, KEY_IN_HOST, d->host);
+	look_text(a, KEY_IN_HOST, d->host);
+}
+
+/* What is too long to be compared to its end may hold anything. */
+static void look_arguments(const struct asking *a, const struct exec_object *x)
+{
+	if (x->argv_len_bytes < RULES_ARGV_MAX) {
+		look_inside(a, KEY_IN_ARGV, x->argv, x->argv_len_bytes);
+		return;
+	}
+	for (uint32_t i = 0; i <= a->ix->mask; i++)
+		if (a->ix->buckets[i].n)
+			a->fn(a->arg, a->ix->rules + a->ix->buckets[i].first, a->ix->buckets[i].n);
 }
 
 void index_lookup(const struct index *ix, const struct event *ev, const char *path,
@@ -258,7 +276,9 @@ void index_lookup(const struct index *ix, const struct event *ev, const char *pa
 		look_path(&a, path);
 	if (!ev)
 		return;
-	look_inside(&a, KEY_IN_EXE, ev->subj.exe);
+	look_text(&a, KEY_IN_EXE, ev->subj.exe);
 	if (ev->kind == KIND_SOCKET_CONNECT)
 		look_destination(&a, &ev->dest);
+	if (ev->kind == KIND_EXEC_OBSERVED && ev->exec.argv)
+		look_arguments(&a, &ev->exec);
 }

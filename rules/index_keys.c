@@ -85,6 +85,9 @@ static enum key_type inside(enum field_id field)
 		return KEY_IN_EXE;
 	case FIELD_DEST_HOST:
 		return KEY_IN_HOST;
+	case FIELD_ARGV:
+	case FIELD_BASH_COMMAND: /* it is one of the arguments */
+		return KEY_IN_ARGV;
 	default:
 		return 0;
 	}
@@ -290,6 +293,8 @@ static bool may_be_filed(const struct builder *b, const struct node *n)
 		return n->op == OP_EQ || n->op == OP_CIDR || n->op == OP_PORT;
 	case FIELD_EXE:
 	case FIELD_DEST_HOST:
+	case FIELD_ARGV:
+	case FIELD_BASH_COMMAND:
 		return n->op != OP_NE;
 	default:
 		return false;

@@ -17,6 +17,7 @@ enum key_type {
 	KEY_IN_PATH,
 	KEY_IN_EXE,
 	KEY_IN_HOST,
+	KEY_IN_ARGV, /* joined by blanks */
 };
 
 #define KEY_BYTES 3 /* of a KEY_IN_… */

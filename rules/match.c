@@ -166,6 +166,27 @@ unsigned match_process_names(struct match_context *ctx, const char *const **ret)
 	return ctx->n_process_names;
 }
 
+/* Apart, because it takes much of the stack. Arguments that are longer than it has room for could
+ * hold anything behind that. */
+__attribute__((noinline)) static bool command_compare(const struct match_context *ctx,
+						      const struct node *n, bool wanted)
+{
+	const struct exec_object *x = &ctx->ev->exec;
+	char text[RULES_ARGV_MAX];
+	const char *s = text;
+	size_t len;
+
+	if (ctx->ev->kind != KIND_EXEC_OBSERVED)
+		return false;
+	len = n->field == FIELD_ARGV ? field_argv(x, text, sizeof(text)) :
+				       field_shell_script(x, text, sizeof(text));
+	if (len == 0)
+		return false;
+	if (string_compare(ctx, n, &s, 1, wanted) == wanted)
+		return wanted;
+	return len == sizeof(text) - 1 ? wanted : !wanted;
+}
+
 static bool compare(struct match_context *ctx, const struct node *n, bool wanted)
 {
 	const char *const *names;
@@ -181,6 +202,8 @@ static bool compare(struct match_context *ctx, const struct node *n, bool wanted
 	}
 	if (field_info(n->field)->type == FIELD_TYPE_ADDRESS)
 		return address_compare(ctx, n);
+	if (n->field == FIELD_ARGV || n->field == FIELD_BASH_COMMAND)
+		return command_compare(ctx, n, wanted);
 	if (n->field == FIELD_MATCHED_CATEGORY && ctx->category)
 		category = ctx->category(ctx, ctx->name_index);
 	field_get(ctx->ev, n->field, ctx->name_index, category, ctx->clock, &v);

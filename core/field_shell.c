@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The script in the arguments of a shell: `bash -lc SCRIPT name args`. */
+#include <stdbool.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "core/field.h"
+
+struct args {
+	const char *at, *end;
+};
+
+/* The next argument, NULL behind the last; the last may have been cut and have no NUL. */
+static const char *next(struct args *a, size_t *len)
+{
+	const char *arg = a->at;
+
+	if (arg >= a->end)
+		return NULL;
+	*len = strnlen(arg, (size_t)(a->end - arg));
+	a->at = arg + *len + 1;
+	return arg;
+}
+
+static bool is(const char *s, size_t len, const char *word)
+{
+	return strlen(word) == len && !memcmp(s, word, len);
+}
+
+static bool is_shell(const char *name, size_t len)
+{
+	static const char *const shells[] = {
+		"sh", "bash", "dash", "zsh", "ksh", "ksh93", "mksh", "ash", "fish", "rbash", "csh",
+		"tcsh",
+	};
+	const char *slash = len ? memrchr(name, '/', len) : NULL;
+
+	if (slash) {
+		len -= (size_t)(slash + 1 - name);
+		name = slash + 1;
+	}
+	if (len && *name == '-') { /* a login shell */
+		name++;
+		len--;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(shells); i++)
+		if (is(name, len, shells[i]))
+			return true;
+	return false;
+}
+
+/* Of the options of a shell: does one take the next argument for itself? */
+static bool takes_next(const char *arg, size_t len)
+{
+	if (len > 2 && arg[0] == '-' && arg[1] == '-')
+		return is(arg, len, "--rcfile") || is(arg, len, "--init-file");
+	return memchr(arg, 'o', len) || memchr(arg, 'O', len);
+}
+
+static const char *script_of(struct args *a, size_t *ret_len)
+{
+	bool has_c = false;
+	const char *arg;
+	size_t len;
+
+	while ((arg = next(a, &len))) {
+		if (is(arg, len, "--") || is(arg, len, "-")) {
+			arg = next(a, &len);
+			break;
+		}
+		if (len < 2 || (*arg != '-' && *arg != '+'))
+			break;
+		if (arg[0] == '-' && arg[1] != '-' && memchr(arg, 'c', len))
+			has_c = true;
+		if (takes_next(arg, len))
+			next(a, &len);
+	}
+	if (!has_c || !arg)
+		return NULL;
+	*ret_len = len;
+	return arg;
+}
+
+size_t field_shell_script(const struct exec_object *x, char *buf, size_t size_bytes)
+{
+	struct args a = { x->argv, x->argv ? x->argv + x->argv_len_bytes : NULL };
+	size_t len = 0, n = 0;
+	const char *name = next(&a, &len), *script = NULL;
+	bool shell = name && (is_shell(name, len) ||
+			      (x->path && is_shell(x->path, strlen(x->path))));
+
+	if (name && !shell && len >= 7 && is(name + len - 7, 7, "busybox")) {
+		name = next(&a, &len);
+		shell = name && is_shell(name, len);
+	}
+	if (shell)
+		script = script_of(&a, &n);
+	if (n >= size_bytes)
+		n = size_bytes - 1;
+	if (script)
+		memcpy(buf, script, n);
+	buf[n] = '\0';
+	return n;
+}

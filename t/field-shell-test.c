@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The script that a shell was given: what rules compare as bash_command. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/cleanup.h"
+#include "core/field.h"
+
+#define ARGS(text) text, sizeof(text) - 1
+
+static void scripts_of_shells(void **state)
+{
+	static const struct {
+		const char *argv;
+		size_t len;
+		const char *script;
+	} cases[] = {
+		{ ARGS("bash\0-c\0echo a b\0"), "echo a b" },
+		{ ARGS("/bin/sh\0-ec\0ls\0x\0"), "ls" },
+		{ ARGS("-bash\0-lc\0ls\0"), "ls" },
+		{ ARGS("bash\0-c\0-e\0ls -c\0"), "ls -c" },
+		{ ARGS("bash\0--norc\0-o\0pipefail\0-c\0ls"), "ls" },
+		{ ARGS("bash\0-euo\0pipefail\0-c\0ls\0"), "ls" },
+		{ ARGS("bash\0--rcfile\0f\0-c\0ls\0"), "ls" },
+		{ ARGS("bash\0-c\0--\0ls\0"), "ls" },
+		{ ARGS("zsh\0+e\0-c\0ls\0"), "ls" },
+		{ ARGS("busybox\0sh\0-c\0ls\0"), "ls" },
+		{ ARGS("bash\0script\0-c\0ls\0"), "" },
+		{ ARGS("bash\0--\0-c\0ls\0"), "" },
+		{ ARGS("bash\0-c\0"), "" },
+		{ ARGS("bash\0-c"), "" },
+		{ ARGS("bash\0-l\0ls\0"), "" },
+		{ ARGS("python3\0-c\0ls\0"), "" },
+		{ ARGS("busybox\0ls\0-c\0"), "" },
+		{ ARGS("busybox\0"), "" },
+		{ ARGS(""), "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct exec_object x = { .path = "/x", .argv = cases[i].argv,
+					       .argv_len_bytes = cases[i].len };
+		char buf[64];
+
+		assert_int_equal(field_shell_script(&x, buf, sizeof(buf)), strlen(cases[i].script));
+		assert_string_equal(buf, cases[i].script);
+	}
+}
+
+static void the_path_tells_a_shell_too(void **state)
+{
+	const struct exec_object renamed = { .path = "/usr/bin/bash", .argv = "editor\0-c\0ls",
+					     .argv_len_bytes = 12 };
+	const struct exec_object none = { .path = "/usr/bin/bash" };
+	char buf[3];
+
+	(void)state;
+	assert_int_equal(field_shell_script(&renamed, buf, sizeof(buf)), 2);
+	assert_string_equal(buf, "ls");
+	assert_int_equal(field_shell_script(&renamed, buf, 2), 1); /* cut */
+	assert_string_equal(buf, "l");
+	assert_int_equal(field_shell_script(&none, buf, sizeof(buf)), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(scripts_of_shells),
+		cmocka_unit_test(the_path_tells_a_shell_too),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
