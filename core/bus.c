@@ -14,7 +14,7 @@ enum mechanism bus_mechanism(const struct event *ev, const struct decision *d)
 
 	/* Without a permission the act has happened: whatever a rule is bound to, this was seen
 	 * and not stopped. */
-	if (!ev->perm)
+	if (!ev->perm && ev->settled.by == MECH_DETECT)
 		return MECH_DETECT;
 	for (unsigned i = 0; i < d->n_fired; i++) {
 		const struct fired *f = &d->fired[i];
@@ -37,6 +37,8 @@ static int answer(struct bus *b, const struct event *ev, enum verdict v)
 {
 	struct decision d = { .verdict = v };
 
+	if (ev->settled.by != MECH_DETECT)
+		return ev->settled.refused ? OUTCOME_DENIED : OUTCOME_ALLOWED;
 	if (!ev->perm)
 		return OUTCOME_OBSERVED;
 	return b->enforcer->ops->apply(b->enforcer, ev, &d);
@@ -81,8 +83,13 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	/* What no rule decided was still answered by somebody. */
 	if (ev->perm && by != BY_RULE && note.mechanism == MECH_DETECT)
 		note.mechanism = b->enforcer->ops->mechanism;
+	/* The kernel did what was in force then; mode and rules may be others by now. */
+	if (ev->settled.refused)
+		note.mechanism = ev->settled.by;
+	if (ev->settled.refused || ev->settled.spared)
+		note.mode = ev->settled.refused ? MODE_ENFORCE : MODE_OBSERVE;
 	fault(FAULT_DECIDE);
-	if (d->n_fired || by != BY_RULE)
+	if (d->n_fired || by != BY_RULE || ev->settled.refused)
 		ticket = b->recorder->decided(b->recorder, &note);
 	if (ev->perm)
 		permission_decided(ev->perm, effect, ticket);

@@ -267,6 +267,8 @@ static const struct key {
 	{ "control", read_control },
 	{ "evidence", read_evidence },
 	{ "capture", config_read_capture },
+	{ "egress", config_read_egress },
+	{ "on_unenforceable", config_read_on_unenforceable },
 	{ "rules", config_read_rules },
 	{ "readers", config_read_readers },
 	{ "exceptions", config_read_exceptions },
@@ -435,6 +437,7 @@ void config_free(struct config *c)
 	free_strings(c->sources);
 	free_strings(c->mark_roots);
 	free(c->group);
+	config_free_egress(c);
 	config_free_rules(c);
 	free(c);
 }

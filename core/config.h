@@ -3,6 +3,7 @@
 #ifndef OKNEK_CORE_CONFIG_H
 #define OKNEK_CORE_CONFIG_H
 
+#include "core/address.h"
 #include "core/event.h"
 
 struct yaml_doc;
@@ -52,6 +53,32 @@ struct config_exception {
 	unsigned line;
 };
 
+struct config_destination {
+	char *text; /* as written */
+	struct address address;
+	struct config_place at;
+};
+
+struct config_destinations {
+	struct config_destination *v;
+	size_t n;
+	bool given;
+};
+
+#define EGRESS_LOOPBACK_PORTS 64
+
+struct config_egress { /* egress: */
+	struct config_destinations gateway, allow;
+	struct config_destinations resolvers; /* not given: those of resolv.conf(5) */
+	enum { LOOPBACK_ALL, LOOPBACK_NONE, LOOPBACK_PORTS } loopback;
+	struct config_ports {
+		uint16_t from, to;
+	} ports[EGRESS_LOOPBACK_PORTS];
+	size_t n_ports;
+	char **allow_unix; /* paths of sockets, NULL-ended; NULL: none */
+	bool keep;         /* jail_on_exit: keep; default open */
+};
+
 struct config {
 	enum mode mode;          /* mode: observe | enforce; default observe */
 	char **sources;          /* source: [fanotify]; names that exist; empty: all that work */
@@ -64,6 +91,8 @@ struct config {
 	uint64_t retain_default_s; /* evidence.retain_for; default 90d */
 	uint64_t max_size_bytes;   /* evidence.max_size; default 1 GiB */
 	struct config_capture capture;
+	struct config_egress egress;
+	bool refuse_unenforceable; /* on_unenforceable: degrade | refuse; default degrade */
 	struct config_override *overrides;
 	size_t n_overrides;
 	struct config_reader *readers;
@@ -87,5 +116,6 @@ void config_free(struct config *c);
 
 /* What both say about single rules changes places: overrides, readers, exceptions. */
 void config_swap_rules(struct config *a, struct config *b);
+void config_swap_egress(struct config *a, struct config *b); /* the same of `egress:` */
 
 #endif

@@ -21,6 +21,10 @@ static const char *const mode_names[] = { "observe", "enforce" };
 static const char *const by_names[] = { "rule", "operator", "deadline", "guardian" };
 static const char *const outcome_names[] = { "unknown", "allowed", "denied", "gone", "observed" };
 
+static const char *const egress_names[EGRESS_CLASSES] = {
+	"", "loopback", "gateway", "resolver", "allowed", "metadata", "foreign", "service", "raw",
+};
+
 static int find(const char *const *names, size_t n, const char *name)
 {
 	for (size_t i = 0; i < n; i++)
@@ -57,6 +61,16 @@ const char *decided_by_name(enum decided_by d)
 const char *outcome_name(enum outcome o)
 {
 	return outcome_names[o];
+}
+
+const char *egress_class_name(enum egress_class c)
+{
+	return (unsigned)c < EGRESS_CLASSES ? egress_names[c] : "";
+}
+
+int egress_class_parse(const char *name)
+{
+	return find(egress_names, EGRESS_CLASSES, name);
 }
 
 int event_kind_parse(const char *name)

@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "core/egress_class.h"
+
 struct source;
 struct permission;
 struct tree;
@@ -61,11 +63,13 @@ const char *mechanism_name(enum mechanism m);   /* detect fanotify lsm cgroup pr
 const char *mode_name(enum mode m);             /* observe enforce */
 const char *decided_by_name(enum decided_by d); /* rule operator deadline guardian */
 const char *outcome_name(enum outcome o);       /* unknown allowed denied gone observed */
+const char *egress_class_name(enum egress_class c); /* "" loopback gateway resolver allowed … */
 
 /* The inverses: the value, or -EINVAL. */
 int event_kind_parse(const char *name);
 int verdict_parse(const char *name);
 int mode_parse(const char *name);
+int egress_class_parse(const char *name);
 
 #define HOMES_MAX 4 /* homes that `~` means for one subject */
 
@@ -127,6 +131,9 @@ struct dest_object {
 	uint16_t port;
 	const char *host;
 	const char *protocol;
+	const char *path; /* of an AF_UNIX socket, as it was given; @ begins an abstract name */
+	enum egress_class egress;
+	bool gateway_set; /* the configuration has a gateway */
 };
 
 struct event {
@@ -142,6 +149,12 @@ struct event {
 		struct dest_object dest;
 	};
 	struct permission *perm; /* NULL unless an answer is due */
+	/* What the kernel did about it by itself, before anybody was told; by DETECT: nothing. */
+	struct {
+		enum mechanism by;
+		bool refused;
+		bool spared; /* it would have been, but for observing */
+	} settled;
 };
 
 #define FIRED_MAX 8 /* rules that one event may fire; more are counted in `n_fired_more` */

@@ -72,6 +72,9 @@ static const struct key {
 	{ "dest_ip", TEXT, NET, 0, 0 },
 	{ "dest_port", INTEGER, NET, 0, UINT16_MAX },
 	{ "dest_host", BYTES, NET, 0, 0 },
+	{ "dest_path", BYTES, NET, 0, 0 },
+	{ "egress", TEXT, NET, 0, 0 },
+	{ "egress_gateway", TEXT, NET, 0, 0 },
 	{ "protocol", BYTES, NET, 0, 0 },
 	{ "decided", MAP, ALL, 0, 0 },
 };
@@ -395,15 +398,24 @@ static int read_dest(struct event_reader *r, const json_t *o)
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	const char *ip = text_of(o, "dest_ip", NULL);
 	struct dest_object *d = &r->line.ev.dest;
-	int e;
+	int e, class = egress_class_parse(text_of(o, "egress", ""));
 
+	if (class < 0)
+		return fail(r, "egress", "is loopback, gateway, resolver, allowed, metadata, foreign, "
+			    "service or raw");
+	if (*text_of(o, "egress_gateway", "") && strcmp(text_of(o, "egress_gateway", ""), "set") != 0)
+		return fail(r, "egress_gateway", "is set, or left out");
 	*d = (struct dest_object){ .port = (uint16_t)int_of(o, "dest_port", 0) };
 	if (ip && inet_pton(AF_INET6, ip, d->addr) != 1) {
 		memcpy(d->addr, mapped, sizeof(mapped));
 		if (inet_pton(AF_INET, ip, d->addr + 12) != 1)
 			return fail(r, "dest_ip", "is no address");
 	}
+	d->egress = (enum egress_class)class;
+	d->gateway_set = *text_of(o, "egress_gateway", "") != '\0';
 	e = bytes_of(r, o, "dest_host", "", &d->host);
+	if (!e)
+		e = bytes_of(r, o, "dest_path", "", &d->path);
 	return e ? e : bytes_of(r, o, "protocol", "", &d->protocol);
 }
 

@@ -276,6 +276,9 @@ static void put_dest(struct out *o, const struct dest_object *d)
 	if (d->port)
 		put_int(o, "dest_port", d->port);
 	put_string(o, "dest_host", d->host);
+	put_string(o, "dest_path", d->path);
+	put_string(o, "egress", egress_class_name(d->egress));
+	put_string(o, "egress_gateway", d->gateway_set ? "set" : NULL);
 	put_string(o, "protocol", d->protocol);
 }
 

@@ -185,6 +185,15 @@ void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 	case FIELD_DEST_HOST:
 		set_string(ret, ev->dest.host);
 		return;
+	case FIELD_DEST_PATH:
+		set_string(ret, ev->dest.path);
+		return;
+	case FIELD_EGRESS:
+		set_string(ret, egress_class_name(ev->dest.egress));
+		return;
+	case FIELD_EGRESS_GATEWAY:
+		set_string(ret, ev->dest.gateway_set ? "set" : NULL);
+		return;
 	case FIELD_PROTOCOL:
 		set_string(ret, ev->dest.protocol);
 		return;

@@ -16,9 +16,6 @@
 
 #include "enforce/bpf/wire.h"
 
-/* "loopback", "gateway" … as rules compare them; "" for none. */
-const char *egress_class_name(enum egress_class class);
-
 /* ---- egress_table.c: what stands where, as the kernel looks it up ---------------------------- */
 
 /* These ports of these addresses. When several say something about one, the strongest counts. */

@@ -12,23 +12,6 @@
 #include "core/cleanup.h"
 #include "enforce/egress.h"
 
-static const char *const class_names[EGRESS_CLASSES] = {
-	[EGRESS_NONE] = "",
-	[EGRESS_LOOPBACK] = "loopback",
-	[EGRESS_GATEWAY] = "gateway",
-	[EGRESS_RESOLVER] = "resolver",
-	[EGRESS_ALLOWED] = "allowed",
-	[EGRESS_METADATA] = "metadata",
-	[EGRESS_FOREIGN] = "foreign",
-	[EGRESS_SERVICE] = "service",
-	[EGRESS_RAW] = "raw",
-};
-
-const char *egress_class_name(enum egress_class class)
-{
-	return (unsigned)class < EGRESS_CLASSES ? class_names[class] : "";
-}
-
 /* Where clouds hand out credentials to whoever asks from this host. */
 static const char *const metadata[] = {
 	"::ffff:169.254.169.254", /* AWS, Google, Azure, Oracle, DigitalOcean, OpenStack … */

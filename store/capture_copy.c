@@ -14,6 +14,7 @@ struct head {
 	uint32_t uid, auid, n_fired_more, argv_len_bytes;
 	uint16_t port;
 	uint8_t kind, verdict, mode, by, outcome, open_mode, member, main_exe, exe_verified;
+	bool gateway_set;
 	uint8_t n_homes, n_names, n_fired;
 	uint8_t addr[16];
 };
@@ -58,6 +59,7 @@ static void put_object(struct capture_out *o, const struct event *ev, const stru
 	} else if (ev->kind == KIND_SOCKET_CONNECT) {
 		put_string(o, ev->dest.host);
 		put_string(o, ev->dest.protocol);
+		put_string(o, ev->dest.path);
 	}
 }
 
@@ -100,6 +102,8 @@ void capture_copy(struct capture_out *o, const struct verdict_note *note,
 						      ev->exec.argv_len_bytes :
 						      CAPTURE_COPY_MAX + 1);
 	} else if (ev->kind == KIND_SOCKET_CONNECT) {
+		h.open_mode = (uint8_t)ev->dest.egress;
+		h.gateway_set = ev->dest.gateway_set;
 		h.port = ev->dest.port;
 		memcpy(h.addr, ev->dest.addr, sizeof(h.addr));
 	}
@@ -161,6 +165,9 @@ static void get_object(const uint8_t **p, const struct head *h, struct event *ev
 		ev->dest.port = h->port;
 		ev->dest.host = get_string(p);
 		ev->dest.protocol = get_string(p);
+		ev->dest.path = get_string(p);
+		ev->dest.egress = (enum egress_class)h->open_mode;
+		ev->dest.gateway_set = h->gateway_set;
 	}
 }
 

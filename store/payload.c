@@ -86,6 +86,14 @@ static bool has_file(enum event_kind kind)
 	       kind == KIND_FILE_SCANNED;
 }
 
+#define GATEWAY_SET 0x80
+
+/* In the place of the open mode, which files alone have. */
+static uint8_t egress_byte(const struct dest_object *d)
+{
+	return (uint8_t)(d->egress | (d->gateway_set ? GATEWAY_SET : 0));
+}
+
 static void put_note(struct writer *w, const struct verdict_note *note, int64_t time_unix_ns)
 {
 	const struct event *ev = note->ev;
@@ -102,8 +110,8 @@ static void put_note(struct writer *w, const struct verdict_note *note, int64_t 
 		.mode = (uint8_t)note->mode,
 		.mechanism = (uint8_t)note->mechanism,
 		.by = (uint8_t)note->by,
-		.open_mode = file ? (uint8_t)ev->file.mode : 0,
-		.permission = ev->perm != NULL,
+		.open_mode = file ? (uint8_t)ev->file.mode : net ? egress_byte(&ev->dest) : 0,
+		.permission = ev->perm || ev->settled.by != MECH_DETECT,
 		.member = t != NULL,
 		.n_fired = (uint8_t)(d->n_fired < FIRED_MAX ? d->n_fired : FIRED_MAX),
 		.n_fired_more = d->n_fired_more,
@@ -121,6 +129,8 @@ static void put_note(struct writer *w, const struct verdict_note *note, int64_t 
 		path = ev->file.names[0].path;
 	else if (exec)
 		path = ev->exec.path;
+	else if (net)
+		path = ev->dest.path;
 
 	put(w, &h, sizeof(h));
 	put_string(w, s->comm, 64);
@@ -262,7 +272,10 @@ static bool head_is_sane(const struct head *h)
 {
 	return h->own <= 1 && h->kind < KIND_COUNT && h->verdict <= VERDICT_BLOCK &&
 	       h->mode <= MODE_ENFORCE && h->mechanism < MECH_COUNT && h->by <= BY_GUARDIAN &&
-	       h->open_mode <= OPEN_MODE_EXEC && h->n_fired <= FIRED_MAX;
+	       (h->kind == KIND_SOCKET_CONNECT ?
+			(h->open_mode & ~GATEWAY_SET) < EGRESS_CLASSES :
+			h->open_mode <= OPEN_MODE_EXEC) &&
+	       h->n_fired <= FIRED_MAX;
 }
 
 int payload_read(const void *buf, size_t len_bytes, struct payload *ret)
@@ -287,7 +300,12 @@ int payload_read(const void *buf, size_t len_bytes, struct payload *ret)
 		p.mode = h.mode;
 		p.mechanism = h.mechanism;
 		p.by = h.by;
-		p.open_mode = h.open_mode;
+		if (p.kind == KIND_SOCKET_CONNECT) {
+			p.egress = (enum egress_class)(h.open_mode & ~GATEWAY_SET);
+			p.gateway_set = h.open_mode & GATEWAY_SET;
+		} else {
+			p.open_mode = h.open_mode;
+		}
 		p.permission = h.permission;
 		p.member = h.member;
 		p.pid = h.pid;

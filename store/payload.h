@@ -48,12 +48,15 @@ struct payload {
 	enum mechanism mechanism;
 	enum decided_by by;
 	enum open_mode open_mode;
+	enum egress_class egress;
+	bool gateway_set;
 	bool permission; /* an answer was due */
 	bool member;     /* agent, session and root_pid are known */
 	pid_t pid, ppid, root_pid;
 	uid_t uid, auid;
 	const char *comm, *exe, *cgroup, *lineage, *agent, *session, *source, *category;
-	const char *path, *host, *protocol;
+	const char *path; /* of a file, an executable, an AF_UNIX socket */
+	const char *host, *protocol;
 	const char *argv; /* NUL between arguments */
 	size_t argv_len_bytes;
 	uint8_t addr[16];

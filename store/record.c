@@ -100,6 +100,9 @@ static void as_event(const struct payload *p, const struct payload_fired *f, str
 		ev->dest.port = p->port;
 		ev->dest.host = p->host;
 		ev->dest.protocol = p->protocol;
+		ev->dest.path = p->path;
+		ev->dest.egress = p->egress;
+		ev->dest.gateway_set = p->gateway_set;
 	} else if (p->kind == KIND_FILE_OPENED || p->kind == KIND_FILE_CHANGED ||
 		   p->kind == KIND_FILE_SCANNED) {
 		ev->file.n_names = f->path && *f->path;
@@ -348,6 +351,11 @@ void record_write(const struct record_context *c, const struct payload *p,
 	const struct payload_fired *f = p->n_fired ? &p->fired[i] : &none;
 	const char *verdict;
 
+	if (p->kind == KIND_SOCKET_CONNECT) {
+		none.capture[none.n_capture++] = FIELD_DEST_IP;
+		none.capture[none.n_capture++] = FIELD_DEST_PORT;
+		none.capture[none.n_capture++] = FIELD_EGRESS;
+	}
 	if (p->own) {
 		write_own(c, p, seq, prev_hex, t, row);
 		return;

@@ -6,21 +6,8 @@
 #ifndef OKNEK_ENFORCE_BPF_WIRE_H
 #define OKNEK_ENFORCE_BPF_WIRE_H
 
+#include "core/egress_class.h"
 #include "core/wire.h"
-
-/* Where a destination stands. The order is nobody's business; 0 is none of them. */
-enum egress_class {
-	EGRESS_NONE,
-	EGRESS_LOOPBACK,
-	EGRESS_GATEWAY,
-	EGRESS_RESOLVER,
-	EGRESS_ALLOWED,
-	EGRESS_METADATA,
-	EGRESS_FOREIGN,
-	EGRESS_SERVICE, /* a socket of somebody who acts for whoever asks: docker, D-Bus … */
-	EGRESS_RAW,     /* a socket whose packets no hook sees */
-	EGRESS_CLASSES
-};
 
 /* What becomes of it; the kernel carries it out, the daemon's rules say the same. */
 enum egress_verdict {
