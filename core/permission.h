@@ -100,6 +100,8 @@ struct verdict_state {
 	_Atomic uint32_t parked;   /* somebody is */
 	_Atomic uint64_t left;     /* grows when the guardian has left or answered something */
 	_Atomic uint32_t mode;     /* in force: enum mode */
+	_Atomic int64_t pause_ends_s; /* wall clock: from then on mode_after is in force; 0 no pause */
+	_Atomic uint32_t mode_after;
 	_Atomic uint32_t crashed;  /* by the daemon's handler of fatal signals */
 	_Atomic uint32_t end;      /* the daemon wants the guardian to end */
 	_Atomic uint32_t spare;    /* the guardian is not to outlive the daemon */

@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "enforce/guardian_priv.h"
@@ -18,6 +20,7 @@
 #define HANGS_NS (6 * NSEC_PER_SEC)
 #define END_WAIT_MS 2000
 #define KILL_WAIT_MS 1000
+#define MAKE_WAIT_S 2
 
 /* A handler of signals has nothing else to find it by. Set while there is one. */
 static struct verdict_state *_Atomic crash_state;
@@ -42,7 +45,7 @@ int guardian_new(const struct guardian_config *c, enum mode mode, struct guardia
 		return err;
 	}
 	atomic_store(&g->v->wake_fd, g->wake_fd);
-	guardian_set_mode(g, mode);
+	guardian_set_mode(g, mode, 0, mode);
 	*ret = g;
 	return 0;
 }
@@ -70,6 +73,73 @@ int guardian_start(struct guardian *g)
 	atomic_store(&g->pid, pid);
 	atomic_store(&crash_state, g->v);
 	return 0;
+}
+
+static void *maker_main(void *arg)
+{
+	struct guardian *g = arg;
+
+	if (g->settle_maker)
+		g->settle_maker(g->c.arg);
+	pthread_mutex_lock(&g->lock);
+	while (!g->maker_ends) {
+		if (g->make) {
+			g->make_result = guardian_start(g);
+			g->make = false;
+			pthread_cond_signal(&g->made);
+		}
+		pthread_cond_wait(&g->wake_maker, &g->lock);
+	}
+	pthread_mutex_unlock(&g->lock);
+	return NULL;
+}
+
+int guardian_start_maker(struct guardian *g, void (*settle)(void *arg))
+{
+	int r;
+
+	pthread_mutex_init(&g->lock, NULL);
+	pthread_cond_init(&g->wake_maker, NULL);
+	pthread_cond_init(&g->made, NULL);
+	g->settle_maker = settle;
+	r = pthread_create(&g->maker, NULL, maker_main, g);
+	if (r)
+		return -r;
+	pthread_setname_np(g->maker, "oknek-maker");
+	g->has_maker = true;
+	return 0;
+}
+
+static void end_maker(struct guardian *g)
+{
+	if (!g->has_maker)
+		return;
+	pthread_mutex_lock(&g->lock);
+	g->maker_ends = true;
+	pthread_cond_signal(&g->wake_maker);
+	pthread_mutex_unlock(&g->lock);
+	pthread_join(g->maker, NULL);
+	g->has_maker = false;
+}
+
+static int start_again(struct guardian *g)
+{
+	struct timespec until;
+	int r;
+
+	if (!g->has_maker)
+		return guardian_start(g);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += MAKE_WAIT_S;
+	pthread_mutex_lock(&g->lock);
+	g->make = true;
+	pthread_cond_signal(&g->wake_maker);
+	while (g->make && !pthread_cond_timedwait(&g->made, &g->lock, &until))
+		;
+	r = g->make ? -ETIMEDOUT : g->make_result;
+	g->make = false;
+	pthread_mutex_unlock(&g->lock);
+	return r;
 }
 
 static void end_by_force(struct guardian *g)
@@ -120,7 +190,7 @@ int guardian_check(struct guardian *g, uint64_t now_ns)
 	/* What its predecessor was asked, the new one need not answer. */
 	atomic_store(&g->v->pong, atomic_load(&g->v->ping));
 	atomic_store(&g->v->asleep, 0);
-	err = guardian_start(g);
+	err = start_again(g);
 	if (err)
 		return err;
 	atomic_fetch_add(&g->restarts, 1);
@@ -132,9 +202,22 @@ bool guardian_alive(const struct guardian *g)
 	return g && atomic_load(&g->pid) > 0;
 }
 
-void guardian_set_mode(struct guardian *g, enum mode mode)
+/* Any order is right in between: it is the mode before, or that after the pause. */
+void guardian_set_mode(struct guardian *g, enum mode mode, int64_t until_s, enum mode after)
 {
+	atomic_store(&g->v->mode_after, after);
+	atomic_store(&g->v->pause_ends_s, until_s);
 	atomic_store(&g->v->mode, mode);
+}
+
+enum mode guardian_mode(const struct guardian *g)
+{
+	int64_t until_s = atomic_load(&g->v->pause_ends_s);
+	struct timespec now;
+
+	if (until_s && clock_gettime(CLOCK_REALTIME, &now) == 0 && now.tv_sec >= until_s)
+		return (enum mode)atomic_load(&g->v->mode_after);
+	return (enum mode)atomic_load(&g->v->mode);
 }
 
 void guardian_set_listener(struct guardian *g, int fd)
@@ -179,6 +262,7 @@ void guardian_stop(struct guardian *g)
 		poll(NULL, 0, 1);
 	}
 	end_by_force(g);
+	end_maker(g);
 	cleanup_close(&g->wake_fd);
 	cleanup_close(&g->daemon_pidfd);
 	free(g);

@@ -67,6 +67,13 @@ int guardian_new(const struct guardian_config *c, enum mode mode, struct guardia
  * -errno: there is none then. */
 int guardian_start(struct guardian *g);
 
+/*
+ * A thread that clones it again: priority is inherited from who clones, and privilege to raise it is
+ * gone by then. To be called at the priority that it is to have. settle: the thread calls it first,
+ * with c.arg. -errno: without it, the main thread clones.
+ */
+int guardian_start_maker(struct guardian *g, void (*settle)(void *arg));
+
 /* Main thread, each tick: notices that it ended, stopped or hangs, and replaces it. 1 when it was
  * replaced, 0 all is well (or it was never started), -errno: it is gone and could not be. */
 int guardian_check(struct guardian *g, uint64_t now_ns);
@@ -74,7 +81,8 @@ int guardian_check(struct guardian *g, uint64_t now_ns);
 /* A process is there that answers if we do not. Any thread. */
 bool guardian_alive(const struct guardian *g);
 
-void guardian_set_mode(struct guardian *g, enum mode mode);
+/* until_s: by the wall clock, when `after` is in force instead, be the daemon there or not; 0: never. */
+void guardian_set_mode(struct guardian *g, enum mode mode, int64_t until_s, enum mode after);
 
 /* The socket by which the next daemon finds it, once it may be found; stays the caller's. */
 void guardian_set_listener(struct guardian *g, int fd);

@@ -145,7 +145,7 @@ void guardian_alone(struct guardian *g)
 			poll(NULL, 0, RETRY_MS);
 		for (int i = 0; i < GUARDIAN_CONNS; i++)
 			if (p[2 + i].revents)
-				guardian_serve(g, &g->conns[i]);
+				guardian_serve(g, i);
 		now_ns = clock_boottime_ns();
 		if (now_ns - looked_ns < LOOK_MS * NSEC_PER_MSEC)
 			continue;

@@ -46,7 +46,7 @@ static bool denied_by_default(struct guardian *g, uint64_t dev, uint64_t ino)
 {
 	int known = defaults_find(g->c.defaults, dev, ino);
 
-	if (atomic_load(&g->v->mode) != MODE_ENFORCE || g->c.on_timeout != VERDICT_BLOCK)
+	if (guardian_mode(g) != MODE_ENFORCE || g->c.on_timeout != VERDICT_BLOCK)
 		return false;
 	/* A name that nobody knows, where secrets are: it may have become one. */
 	return known < 0 || known == VERDICT_BLOCK;

@@ -7,6 +7,8 @@
 #ifndef OKNEK_ENFORCE_GUARDIAN_PRIV_H
 #define OKNEK_ENFORCE_GUARDIAN_PRIV_H
 
+#include <pthread.h>
+
 #include "core/cleanup.h"
 #include "core/loop.h"
 #include "enforce/guardian.h"
@@ -14,7 +16,7 @@
 #define GUARDIAN_TICK_MS 10
 #define GUARDIAN_LATE_NS (20 * NSEC_PER_MSEC)
 #define GUARDIAN_GRACE_NS (30 * NSEC_PER_MSEC) /* past a deadline the verdict thread knows itself */
-#define GUARDIAN_CONNS 2
+#define GUARDIAN_CONNS 4
 
 struct guardian_pending { /* a GUARDED slot whose answer the kernel has not taken yet */
 	uint64_t ticket;
@@ -39,6 +41,13 @@ struct guardian {
 	_Atomic uint64_t restarts;
 	bool started;
 	uint64_t ping_ns;
+	pthread_t maker; /* clones it again, at the priority that it was made with */
+	bool has_maker;
+	void (*settle_maker)(void *arg);
+	pthread_mutex_t lock;
+	pthread_cond_t wake_maker, made;
+	bool make, maker_ends; /* under lock */
+	int make_result;
 
 	/* The guardian's. */
 	bool ticking, late, alone, told_to_end;
@@ -52,6 +61,8 @@ struct guardian {
 		struct fanotify_event_metadata md;
 	} seen[PERMISSION_BATCH]; /* entries as they were at the last look */
 	int conns[GUARDIAN_CONNS];
+	uint64_t heard_ns[GUARDIAN_CONNS]; /* of each connection; 0: it has said nothing yet */
+	uint64_t opened_ns[GUARDIAN_CONNS];
 	pid_t alive_pid; /* a member that was alive when last asked */
 	uint32_t alive_at;
 	char path[4096], exe[4096], lineage[LINEAGE_MAX], text[1024];
@@ -64,6 +75,9 @@ void guardian_main(struct guardian *g) __attribute__((noreturn));
 /* guardian_alone.c: the daemon is dead. Never returns. */
 void guardian_alone(struct guardian *g) __attribute__((noreturn));
 void guardian_end(struct guardian *g) __attribute__((noreturn)); /* all is answered by now */
+
+/* guardian.c: in force now. */
+enum mode guardian_mode(const struct guardian *g);
 
 /* guardian_answer.c */
 /* One look at all slots. at_once: members are not given the rest of their deadline. */
@@ -91,7 +105,7 @@ int guardian_peer_fd(const struct guardian_peer *p);
 
 /* guardian_serve.c: the next daemon asks. */
 bool guardian_serve_accept(struct guardian *g); /* false: nobody could be accepted */
-void guardian_serve(struct guardian *g, int *conn);
+void guardian_serve(struct guardian *g, int conn); /* an index */
 /* Says to the guardian before us what the daemon did not come to say. */
 void guardian_end_before(struct guardian *g);
 

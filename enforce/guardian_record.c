@@ -73,7 +73,7 @@ uint64_t guardian_note(struct guardian *g, const struct permission *p, uint32_t 
 	struct verdict_note note = {
 		.ev = &ev,
 		.d = &d,
-		.mode = (enum mode)atomic_load(&g->v->mode),
+		.mode = guardian_mode(g),
 		.mechanism = MECH_FANOTIFY,
 		.by = BY_GUARDIAN,
 	};

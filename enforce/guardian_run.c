@@ -44,6 +44,13 @@ static const char *why_late(struct guardian *g)
 	return atomic_load(&g->v->busy) ? "the verdict thread was stuck" : "the verdict thread was late";
 }
 
+static bool is_dead(struct guardian *g)
+{
+	char state = guardian_state_of(g->daemon_pid);
+
+	return state == 'Z' || state == 'X';
+}
+
 static bool group_readable(const struct guardian *g)
 {
 	struct pollfd p = { .fd = g->c.group_fd, .events = POLLIN };
@@ -82,6 +89,10 @@ static void tick(struct guardian *g)
 	/* Who is missing for longer than anybody may wait is not waited for. */
 	bool at_once = late && now_ns - g->progress_ns > g->c.deadline_ns;
 
+	/* Killed, with a thread that hangs in the kernel: nobody is told of its end before that lets go,
+	 * but nothing of it runs any more. */
+	if (late && is_dead(g))
+		guardian_alone(g);
 	if (late && !g->episode.since_ns) {
 		g->episode.since_ns = g->progress_ns;
 		atomic_fetch_add(&g->v->episodes, 1);
@@ -156,7 +167,7 @@ static void wait_and_look(struct guardian *g)
 		poll(NULL, 0, GUARDIAN_TICK_MS); /* it must not keep us spinning */
 	for (int i = 0; i < GUARDIAN_CONNS; i++)
 		if (p[4 + i].revents)
-			guardian_serve(g, &g->conns[i]);
+			guardian_serve(g, i);
 	if (g->ticking)
 		tick(g);
 }

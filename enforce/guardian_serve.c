@@ -12,6 +12,8 @@
 
 #include "enforce/guardian_priv.h"
 
+#define IDLE_NS (60 * NSEC_PER_SEC) /* starting may take a while */
+
 static bool may_ask(struct guardian *g, int fd)
 {
 	socklen_t len = sizeof(struct ucred);
@@ -22,18 +24,44 @@ static bool may_ask(struct guardian *g, int fd)
 	       !guardian_tree_of(g, peer.pid, &m);
 }
 
+/* A place for one more: free, or of whoever has not said a word for the longest time; else of whoever
+ * spoke last the longest ago. The next daemon speaks at once, and again within some seconds. */
+static int find_place(const struct guardian *g, uint64_t now_ns)
+{
+	int silent = -1, idle = -1;
+
+	for (int i = 0; i < GUARDIAN_CONNS; i++) {
+		if (g->conns[i] < 0)
+			return i;
+		if (!g->heard_ns[i]) {
+			if (silent < 0 || g->opened_ns[i] < g->opened_ns[silent])
+				silent = i;
+		} else if (now_ns - g->heard_ns[i] >= IDLE_NS &&
+			   (idle < 0 || g->heard_ns[i] < g->heard_ns[idle])) {
+			idle = i;
+		}
+	}
+	return silent >= 0 ? silent : idle;
+}
+
 bool guardian_serve_accept(struct guardian *g)
 {
 	int fd = accept4(atomic_load(&g->v->listen_fd), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	uint64_t now_ns = clock_boottime_ns();
+	int i;
 
 	if (fd < 0)
 		return false;
-	for (int i = 0; i < GUARDIAN_CONNS && may_ask(g, fd); i++)
-		if (g->conns[i] < 0) {
-			g->conns[i] = fd;
-			return true;
-		}
-	close(fd);
+	i = may_ask(g, fd) ? find_place(g, now_ns) : -1;
+	if (i < 0) {
+		close(fd);
+		return true;
+	}
+	if (g->conns[i] >= 0)
+		close(g->conns[i]);
+	g->conns[i] = fd;
+	g->opened_ns[i] = now_ns;
+	g->heard_ns[i] = 0;
 	return true;
 }
 
@@ -90,19 +118,20 @@ static int act(struct guardian *g, uint32_t op)
 	}
 }
 
-void guardian_serve(struct guardian *g, int *conn)
+void guardian_serve(struct guardian *g, int conn)
 {
 	struct guardian_message m;
-	ssize_t n = recv(*conn, &m, sizeof(m), MSG_DONTWAIT | MSG_TRUNC);
+	ssize_t n = recv(g->conns[conn], &m, sizeof(m), MSG_DONTWAIT | MSG_TRUNC);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n != sizeof(m) || m.magic != GUARDIAN_MAGIC) {
-		close(*conn);
-		*conn = -1;
+		close(g->conns[conn]);
+		g->conns[conn] = -1;
 		return;
 	}
-	reply(g, *conn, m.op, act(g, m.op));
+	g->heard_ns[conn] = clock_boottime_ns();
+	reply(g, g->conns[conn], m.op, act(g, m.op));
 }
 
 void guardian_end_before(struct guardian *g)

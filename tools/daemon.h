@@ -195,7 +195,9 @@ void daemon_settle_log(void); /* for log_start() */
 void daemon_prepare_guardian(struct daemon *d);
 void daemon_settle_guardian(void *arg);
 int daemon_drop_privileges(struct daemon *d); /* -EPERM, said */
+/* The calling thread: raised is for threads that clone the guardian, verdict is one below it. */
 void daemon_raise_priority(void);
+void daemon_verdict_priority(void);
 void daemon_ordinary_priority(void);
 /* The calling thread, which is the verdict thread, asks for no more than its list from here on. */
 void daemon_confine_verdicts(struct daemon *d);
@@ -210,6 +212,7 @@ void daemon_resume_trees(struct daemon *d);
  * gone afterwards, or -errno. start: while privileged. adopt: how many were born in between. */
 int daemon_guardian_find(struct daemon *d);
 int daemon_guardian_start(struct daemon *d);
+void daemon_guardian_start_maker(struct daemon *d); /* at raised priority, without privilege */
 unsigned daemon_guardian_adopt(struct daemon *d);
 void daemon_guardian_take_over(struct daemon *d); /* ready: the one before us ends */
 void daemon_guardian_tick(struct daemon *d);      /* main thread */

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -69,15 +68,6 @@ static void own_record(void *arg, const char *name, const char *json)
 
 /* --- ours ----------------------------------------------------------------------------------- */
 
-/* It is cloned again without privilege: above the verdict thread, or as near as may be. */
-static void let_it_have_priority(void)
-{
-	struct rlimit rr = { 2, 2 }, nice = { 40, 40 };
-
-	setrlimit(RLIMIT_RTPRIO, &rr);
-	setrlimit(RLIMIT_NICE, &nice);
-}
-
 int daemon_guardian_start(struct daemon *d)
 {
 	struct guardian_config c = {
@@ -101,7 +91,6 @@ int daemon_guardian_start(struct daemon *d)
 		c.kernel_next = kernel_next;
 		c.n_keep = process_feed_kept_fds(d->feed, c.keep, GUARDIAN_KEEP_MAX);
 	}
-	let_it_have_priority();
 	err = guardian_new(&c, daemon_mode_now(d), &d->guardian);
 	if (err)
 		return err;
@@ -110,6 +99,22 @@ int daemon_guardian_start(struct daemon *d)
 	if (err)
 		log_error("no guardian: %s; while we do not answer, openers wait", strerror(-err));
 	return 0;
+}
+
+static void settle_maker(void *arg)
+{
+	const struct daemon *d = arg;
+
+	confine_calls(CONFINE_DAEMON, d->opt.seccomp);
+}
+
+void daemon_guardian_start_maker(struct daemon *d)
+{
+	int err = guardian_start_maker(d->guardian, settle_maker);
+
+	if (err)
+		log_warning("a guardian that has to be replaced will have ordinary priority: %s",
+			    strerror(-err));
 }
 
 /* It is gone, and cannot be had: what only it makes safe is taken back. */

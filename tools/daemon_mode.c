@@ -32,7 +32,8 @@ static void set_mode_now(struct daemon *d, enum mode mode)
 {
 	atomic_store(&d->mode_now, mode);
 	if (d->guardian)
-		guardian_set_mode(d->guardian, mode);
+		guardian_set_mode(d->guardian, mode, atomic_load(&d->paused_until_s),
+				  (enum mode)atomic_load(&d->mode));
 }
 
 /*

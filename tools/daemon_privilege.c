@@ -178,12 +178,21 @@ json_t *daemon_privilege_json(const struct daemon *d)
  */
 void daemon_raise_priority(void)
 {
-	struct sched_param rr = { .sched_priority = 1 };
+	struct sched_param rr = { .sched_priority = 2 };
 
 	if (sched_setscheduler(0, SCHED_RR, &rr) == 0)
 		return;
 	if (setpriority(PRIO_PROCESS, 0, VERDICT_NICE) < 0)
 		log_warning("verdict thread keeps ordinary priority: %s", strerror(errno));
+}
+
+/* To lower it takes no privilege. */
+void daemon_verdict_priority(void)
+{
+	struct sched_param rr = { .sched_priority = 1 };
+
+	if (sched_getscheduler(0) == SCHED_RR)
+		sched_setscheduler(0, SCHED_RR, &rr);
 }
 
 void daemon_ordinary_priority(void)

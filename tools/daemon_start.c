@@ -181,6 +181,9 @@ static int start_threads(struct daemon *d)
 		daemon_raise_priority();
 	}
 	err = daemon_drop_privileges(d);
+	if (!err && d->fanotify)
+		daemon_guardian_start_maker(d);
+	daemon_verdict_priority();
 	if (!err)
 		err = daemon_start_verdicts(d);
 	daemon_ordinary_priority();
