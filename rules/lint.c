@@ -20,7 +20,43 @@ void lint_say(struct linting *l, enum lint_level level, unsigned line, const cha
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	l->o->found(l->o->arg, &(struct lint_finding){ level, l->c->rule.file, line, l->rule, text });
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? l->cap * 2 : 16;
+		struct lint_finding *grown = pool_array(l->pool, cap, sizeof(*grown));
+
+		if (!grown) {
+			l->failed = true;
+			return;
+		}
+		if (l->n)
+			memcpy(grown, l->found, l->n * sizeof(*grown));
+		l->found = grown;
+		l->cap = cap;
+	}
+	l->found[l->n] = (struct lint_finding){ level, l->c->rule.file, line, l->rule,
+						pool_strdup(l->pool, text) };
+	l->failed |= !l->found[l->n].text;
+	l->n++;
+}
+
+static int by_line(const void *a, const void *b)
+{
+	const struct lint_finding *x = a, *y = b;
+
+	if (x->line != y->line)
+		return x->line < y->line ? -1 : 1;
+	return strcmp(x->text, y->text);
+}
+
+/* What two ways lead to is said once. */
+static void report(struct linting *l)
+{
+	if (l->failed || !l->n)
+		return;
+	qsort(l->found, l->n, sizeof(*l->found), by_line);
+	for (size_t i = 0; i < l->n; i++)
+		if (!i || by_line(&l->found[i - 1], &l->found[i]) != 0)
+			l->o->found(l->o->arg, &l->found[i]);
 }
 
 const char *lint_value(struct linting *l, const struct node *n, const struct value *v)
@@ -34,6 +70,21 @@ const char *lint_value(struct linting *l, const struct node *n, const struct val
 		return "?";
 	}
 	sprintf(ret, "%s%s%s", bare ? "" : "\"", text, bare ? "" : "\"");
+	return ret;
+}
+
+const char *lint_comparison(struct linting *l, const struct node *n)
+{
+	const char *value = lint_value(l, n, &n->values[0]);
+	size_t size = strlen(value) + 96;
+	char *ret = pool_alloc(l->pool, size);
+
+	if (!ret) {
+		l->failed = true;
+		return "?";
+	}
+	snprintf(ret, size, "%s %s %s%s", field_info(n->field)->name, match_word(n), value,
+		 n->n > 1 ? " …" : "");
 	return ret;
 }
 
@@ -126,6 +177,9 @@ static const char *some_category(struct match_context *ctx, unsigned name_index)
 /* Asked of the evaluator itself: a field that something fills one day is no finding then. */
 static bool is_ever_known(enum event_kind kind, enum field_id field)
 {
+	static const enum field_id computed[] = { FIELD_BASELINE_DISTANCE, FIELD_BASH_COMMAND,
+						  FIELD_ARGV, FIELD_CHAIN_DEPTH };
+	bool plain = true;
 	struct event ev = full_event(kind);
 	struct wall_clock clock = { .unix_s = 1 };
 	struct match_context ctx = { .ev = &ev, .clock = &clock, .category = some_category };
@@ -133,7 +187,9 @@ static bool is_ever_known(enum event_kind kind, enum field_id field)
 	struct node other = { .type = NODE_COMPARE, .n = 1, .field = field, .op = OP_NE,
 			      .values = &none };
 
-	return match_event(&ctx, &other);
+	for (size_t i = 0; i < ARRAY_SIZE(computed); i++)
+		plain &= field != computed[i];
+	return plain || match_event(&ctx, &other);
 }
 
 static void check_known(struct linting *l, const struct node *n)
@@ -191,6 +247,7 @@ int rules_lint(const struct ruleset *rs, const struct lint_options *o)
 		if (!l.pool)
 			return -ENOMEM;
 		check_rule(&l);
+		report(&l);
 		pool_free(l.pool);
 		if (l.failed)
 			return -ENOMEM;
