@@ -171,6 +171,8 @@ struct match_context {
 };
 
 bool match_event(struct match_context *ctx, const struct node *n);
+/* Has the event that field, FIELD_ARGV or FIELD_BASH_COMMAND? */
+bool match_knows_command(const struct match_context *ctx, enum field_id field);
 /* The process's names to compare with; 0 when it has none. */
 unsigned match_process_names(struct match_context *ctx, const char *const **ret);
 

@@ -170,6 +170,8 @@ static bool is_known(struct match_context *ctx, enum field_id field)
 
 	if (field == FIELD_PROCESS_NAME)
 		return match_process_names(ctx, &names) > 0;
+	if (field == FIELD_ARGV || field == FIELD_BASH_COMMAND)
+		return match_knows_command(ctx, field);
 	if (field == FIELD_MATCHED_CATEGORY && ctx->category)
 		category = ctx->category(ctx, ctx->name_index);
 	field_get(ctx->ev, field, ctx->name_index, category, ctx->clock, &v);

@@ -166,20 +166,31 @@ unsigned match_process_names(struct match_context *ctx, const char *const **ret)
 	return ctx->n_process_names;
 }
 
+static size_t command_text(const struct match_context *ctx, enum field_id field, char *buf,
+			   size_t size)
+{
+	if (ctx->ev->kind != KIND_EXEC_OBSERVED)
+		return 0;
+	return field == FIELD_ARGV ? field_argv(&ctx->ev->exec, buf, size) :
+				     field_shell_script(&ctx->ev->exec, buf, size);
+}
+
+bool match_knows_command(const struct match_context *ctx, enum field_id field)
+{
+	char some[2];
+
+	return command_text(ctx, field, some, sizeof(some)) > 0;
+}
+
 /* Apart, because it takes much of the stack. Arguments that are longer than it has room for could
  * hold anything behind that. */
 __attribute__((noinline)) static bool command_compare(const struct match_context *ctx,
 						      const struct node *n, bool wanted)
 {
-	const struct exec_object *x = &ctx->ev->exec;
 	char text[RULES_ARGV_MAX];
 	const char *s = text;
-	size_t len;
+	size_t len = command_text(ctx, n->field, text, sizeof(text));
 
-	if (ctx->ev->kind != KIND_EXEC_OBSERVED)
-		return false;
-	len = n->field == FIELD_ARGV ? field_argv(x, text, sizeof(text)) :
-				       field_shell_script(x, text, sizeof(text));
 	if (len == 0)
 		return false;
 	if (string_compare(ctx, n, &s, 1, wanted) == wanted)
