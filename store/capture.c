@@ -19,7 +19,7 @@
 #include "store/text.h"
 
 #define ALIGN 64
-#define BATCH_BYTES (256u << 10) /* of text, written at once */
+#define BATCH_BYTES (64u << 10) /* of text, written at once */
 #define POLL_MIN_NS (2 * NSEC_PER_MSEC)
 #define POLL_MAX_NS (50 * NSEC_PER_MSEC)
 #define PRUNE_EVERY_NS (NSEC_PER_SEC / 4)
@@ -44,6 +44,7 @@ struct capture {
 	pthread_cond_t wake;
 	bool stop;                 /* under lock, as what follows */
 	struct timespec stop_until;
+	bool all;
 	uint64_t max_size, max_age_s;
 	struct capture_stats pub;
 
@@ -210,6 +211,7 @@ static void publish(struct capture *c, int err)
 	c->pub.bytes = c->files.bytes;
 	c->pub.ok = ok;
 	snprintf(c->pub.why, sizeof(c->pub.why), "%s", why);
+	c->files.all = c->all;
 	c->files.max_size = c->max_size;
 	c->files.max_age_s = c->max_age_s;
 	pthread_mutex_unlock(&c->lock);
@@ -325,6 +327,7 @@ int capture_open(const struct capture_config *config, struct capture **ret)
 	}
 	c->files.state_dir = c->state_dir;
 	c->healthy = true;
+	c->files.all = c->all = config->all;
 	c->files.max_size = c->max_size = config->max_size_bytes;
 	c->files.max_age_s = c->max_age_s = config->max_age_s;
 	c->pub.ok = true;
@@ -345,9 +348,10 @@ int capture_start(struct capture *c)
 	return r;
 }
 
-void capture_limit(struct capture *c, uint64_t max_size_bytes, uint64_t max_age_s)
+void capture_change(struct capture *c, bool all, uint64_t max_size_bytes, uint64_t max_age_s)
 {
 	pthread_mutex_lock(&c->lock);
+	c->all = all;
 	c->max_size = max_size_bytes;
 	c->max_age_s = max_age_s;
 	pthread_mutex_unlock(&c->lock);

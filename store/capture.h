@@ -15,10 +15,15 @@
 #define CAPTURE_RING_BYTES (4u << 20)
 #define CAPTURE_SIZE_MIN (1u << 20) /* of max_size_bytes */
 
+/* The first line of each file, with one of these words in it. */
+#define CAPTURE_HEADER_MATCHED "# captured: matched\n"
+#define CAPTURE_HEADER_ALL "# captured: all\n"
+
 struct capture;
 
 struct capture_config {
 	const char *state_dir;
+	bool all; /* that of events is pushed, not only those for which a rule fired: the files say so */
 	uint64_t max_size_bytes; /* of all files */
 	uint64_t max_age_s;      /* what is older goes, file by file */
 	/* Told on the writing thread, when it begins to fail and when it works again. */
@@ -31,8 +36,8 @@ struct capture_config {
 int capture_open(const struct capture_config *c, struct capture **ret);
 /* Starts the thread. A directory that cannot be written is no error here: `health` tells. -errno. */
 int capture_start(struct capture *c);
-/* Other limits, from now on; max_size_bytes and max_age_s alone are taken. */
-void capture_limit(struct capture *c, uint64_t max_size_bytes, uint64_t max_age_s);
+/* From now on. What is captured otherwise goes into another file. */
+void capture_change(struct capture *c, bool all, uint64_t max_size_bytes, uint64_t max_age_s);
 /* Writes what is in the ring, at most wait_ms; ends the thread; frees. Nobody may push any more.
  * NULL is fine. */
 void capture_close(struct capture *c, int wait_ms);

@@ -118,8 +118,27 @@ static int next_file(struct capture_files *f, int64_t now_s)
 		return -errno;
 	f->size = 0;
 	f->begun_s = (uint64_t)now_s;
+	f->begun_all = f->all;
 	f->bytes = s.bytes;
 	return 0;
+}
+
+/* All of it or nothing. */
+static int append(struct capture_files *f, const void *data, size_t len)
+{
+	int r = io_write_all(f->fd, data, len);
+
+	if (!r) {
+		f->size += len;
+		f->bytes += len;
+		return 0;
+	}
+	/* No half lines; and what cannot even be cut is not gone on with. */
+	if (ftruncate(f->fd, (off_t)f->size) < 0)
+		close_file(f);
+	else
+		lseek(f->fd, (off_t)f->size, SEEK_SET);
+	return r;
 }
 
 static uint64_t file_bytes_max(const struct capture_files *f)
@@ -135,7 +154,7 @@ static bool is_done(const struct capture_files *f, size_t more, int64_t now_s)
 	uint64_t age = (uint64_t)now_s - f->begun_s;
 
 	return f->fd < 0 ||
-	       (f->size && (f->size + more > file_bytes_max(f) || now_s < (int64_t)f->begun_s ||
+	       f->all != f->begun_all || (f->size && (f->size + more > file_bytes_max(f) || now_s < (int64_t)f->begun_s ||
 			    age > f->max_age_s / FILES_LEAST));
 }
 
@@ -156,19 +175,12 @@ int capture_files_write(struct capture_files *f, const void *data, size_t len_by
 	r = open_dir(f);
 	if (!r && is_done(f, len_bytes, now_s))
 		r = next_file(f, now_s);
-	if (!r)
-		r = io_write_all(f->fd, data, len_bytes);
-	if (r) {
-		/* No half lines; and what cannot even be cut is not gone on with. */
-		if (f->fd >= 0 && ftruncate(f->fd, (off_t)f->size) < 0)
-			close_file(f);
-		else if (f->fd >= 0)
-			lseek(f->fd, (off_t)f->size, SEEK_SET);
-		return r;
+	if (!r && !f->size) {
+		const char *header = f->begun_all ? CAPTURE_HEADER_ALL : CAPTURE_HEADER_MATCHED;
+
+		r = append(f, header, strlen(header));
 	}
-	f->size += len_bytes;
-	f->bytes += len_bytes;
-	return 0;
+	return r ? r : append(f, data, len_bytes);
 }
 
 int capture_files_prune(struct capture_files *f, int64_t now_s)

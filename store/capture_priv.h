@@ -27,6 +27,7 @@ struct capture_files {
 	int dir_fd, fd; /* -1: not open */
 	uint64_t number; /* of the file that is written; 0: none yet */
 	uint64_t size, begun_s; /* of that file */
+	bool all, begun_all; /* what comes; what the file says */
 	uint64_t max_size, max_age_s;
 	uint64_t bytes; /* of all */
 	int64_t pruned_s;

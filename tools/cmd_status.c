@@ -187,6 +187,22 @@ static void print_evidence(const struct cli *cli, const json_t *st)
 	print_store(cli, st);
 }
 
+static void print_capture(const struct cli *cli, const json_t *st)
+{
+	const json_t *c = json_object_get(st, "capture");
+	int64_t events = cli_int(c, "events");
+	char size[32];
+
+	if (!c || !strcmp(cli_str(c, "what"), "off"))
+		return;
+	cli_field(cli, "capture", "%s: %lld %s, %lld written, %s in files, dropped %lld",
+		  cli_str(c, "what"), (long long)events, cli_plural(events, "event", "events"),
+		  (long long)cli_int(c, "written"), in_units(cli_int(c, "bytes"), size),
+		  (long long)cli_int(c, "dropped"));
+	if (json_is_false(json_object_get(c, "ok")))
+		cli_field(cli, "", "not written now: %s", cli_str(c, "why"));
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_json_ json_t *st = NULL;
@@ -214,6 +230,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	print_enforcement(cli, st);
 	print_guardian(cli, st);
 	print_evidence(cli, st);
+	print_capture(cli, st);
 	json_array_foreach(json_object_get(st, "warnings"), i, v)
 		cli_field(cli, "warning", "%s", json_is_string(v) ? json_string_value(v) : "");
 	return cli_flush();

@@ -72,6 +72,7 @@ int daemon_capture(struct daemon *d, const struct config_capture *want)
 {
 	struct capture_config config = {
 		.state_dir = d->opt.state_dir,
+		.all = want->events == CAPTURE_ALL,
 		.max_size_bytes = want->max_size_bytes,
 		.max_age_s = want->max_age_s,
 		.health = health,
@@ -83,7 +84,7 @@ int daemon_capture(struct daemon *d, const struct config_capture *want)
 	if (want->events == CAPTURE_OFF) {
 		c.capture = NULL;
 	} else if (c.capture) {
-		capture_limit(c.capture, want->max_size_bytes, want->max_age_s);
+		capture_change(c.capture, c.all, want->max_size_bytes, want->max_age_s);
 	} else {
 		r = capture_open(&config, &c.capture);
 		if (!r && d->verdict_running)
