@@ -127,7 +127,8 @@ int lookup_child(struct lookup *l, uid_t uid, const char *home, const char *proj
 /* Opens a file handle: finds the filesystem with this fsid among the mounts, open_by_handle_at
  * there, and reports it alone, with the given logical path, home and project. -ESTALE: the object
  * is gone; -ENODEV: no such filesystem is mounted; -EOPNOTSUPP: it opens no handles (overlay).
- * Outside of the roots, or no longer named by a pattern: 0, and nothing is reported. */
+ * No longer named by a pattern: it is reported with neither reach. Outside of the roots: 0, and
+ * nothing is reported. */
 int lookup_handle(struct lookup *l, uint64_t fsid, int handle_type, const void *handle,
 		  unsigned handle_len, const char *path, const char *home, const char *project,
 		  int deadline_ms, const struct lookup_handler *h);

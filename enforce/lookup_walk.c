@@ -541,10 +541,12 @@ int walk_object(struct walk *w, int fd, const char *path)
 	if (error < 0)
 		return error;
 	steer_look(w->steer, &state, &view);
-	if (!S_ISDIR(st.st_mode))
+	if (!S_ISDIR(st.st_mode) && pathset_reach(w->patterns, path, w->home, NULL) & GLOB_HERE)
 		return report_file(&r, &p, &st, path);
-	if ((!view.direct && !view.deeper) || !takes_marks(&r, &p, path, &error))
+	if (!takes_marks(&r, &p, path, &error))
 		return error;
+	if (!S_ISDIR(st.st_mode))
+		return report(&r, &p, &st, path, "", 0, VERDICT_ALLOW);
 	return report(&r, &p, &st, path, "",
 		      WIRE_DIR | (view.direct ? WIRE_HERE : 0) | (view.deeper ? WIRE_BELOW : 0),
 		      view.verdict);

@@ -19,7 +19,7 @@
 #define RETRY_MS 1000   /* places that could not be looked at */
 #define MOUNTS_MS 100   /* a host that mounts all the time is looked at this often */
 
-enum job_type { JOB_WATCH, JOB_SET };
+enum job_type { JOB_WATCH, JOB_SET, JOB_SETTLE };
 
 struct marks_job {
 	enum job_type type;
@@ -50,7 +50,7 @@ static int set(struct marks *m, const struct marks_job *j)
 	/* Observation holds nobody, not even for the time of an answer. */
 	if (to_observe)
 		marks_flush(m, true, false);
-	/* Marks are only added: what no rule names any more is allowed by the rules. */
+	/* Marks are only added: the rules that named the others may serve yet. */
 	if (m->recalled)
 		marks_rescan(m);
 	return 0;
@@ -84,6 +84,16 @@ static void job_free(struct marks_job *j)
 
 static void publish_stats(struct marks *m);
 
+static int run_job(struct marks *m, struct marks_job *j)
+{
+	if (j->type == JOB_WATCH)
+		return watch(m, j);
+	if (j->type == JOB_SET)
+		return set(m, j);
+	marks_settle_now(m);
+	return 0;
+}
+
 static void run_jobs(struct marks *m)
 {
 	struct marks_job *j;
@@ -92,7 +102,7 @@ static void run_jobs(struct marks *m)
 	while ((j = m->jobs)) {
 		m->jobs = j->next;
 		pthread_mutex_unlock(&m->lock);
-		j->result = j->type == JOB_WATCH ? watch(m, j) : set(m, j);
+		j->result = run_job(m, j);
 		/* Whoever asked may ask for the figures next. */
 		publish_stats(m);
 		pthread_mutex_lock(&m->lock);
@@ -431,6 +441,16 @@ int marks_set(struct marks *m, enum mode mode, struct pathset *pathset, int wait
 	j->type = JOB_SET;
 	j->mode = mode;
 	j->pathset = pathset_ref(pathset);
+	return ask(m, j, wait_ms, NULL);
+}
+
+int marks_settle(struct marks *m, int wait_ms)
+{
+	struct marks_job *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return -ENOMEM;
+	j->type = JOB_SETTLE;
 	return ask(m, j, wait_ms, NULL);
 }
 

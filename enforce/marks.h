@@ -53,8 +53,11 @@ struct marks_watch {
  * many places), -errno. Any thread but verdict. */
 int marks_watch(struct marks *m, struct marks_watch *w, int wait_ms);
 
-/* New mode or new paths: returns when the marks are as they should be. */
+/* New mode or new paths: returns when all marks stand that they ask for. */
 int marks_set(struct marks *m, enum mode mode, struct pathset *pathset, int wait_ms);
+/* The rules with these paths serve: marks that no rule asks for any more are taken away. -ETIMEDOUT
+ * (it goes on in the background), -errno. */
+int marks_settle(struct marks *m, int wait_ms);
 
 struct marks_stats {
 	unsigned files, directories;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From what the lookup helper finds to objects with marks; and looking again. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,6 +100,8 @@ void marks_found(struct marks *m, const struct lookup_found *f)
 	};
 	struct object *put;
 
+	if (!f->reach_here && !f->reach_below)
+		return; /* no rule names it any more: marks_settle() sees to its marks */
 	if (f->handle_len <= OBJECT_HANDLE_MAX) {
 		o.handle.fsid = f->fsid;
 		o.handle.type = f->handle_type;
@@ -224,4 +227,54 @@ void marks_rescan(struct marks *m)
 	for (unsigned i = 0; i < m->n_places; i++)
 		marks_expand(m, &m->places[i]);
 	objects_each(m->c.objects, remark, m);
+}
+
+/* ---- after a reload ------------------------------------------------------------------------- */
+
+struct settling {
+	bool named;
+	int fd; /* of the object, -1 none; owned */
+};
+
+static void on_settled(void *arg, const struct lookup_found *f)
+{
+	struct settling *s = arg;
+
+	s->named |= f->reach_here || f->reach_below;
+	if (s->fd < 0)
+		s->fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
+}
+
+static void no_gap(void *arg, const struct lookup_gap *g)
+{
+	(void)arg;
+	(void)g;
+}
+
+/* What cannot be asked about keeps its marks. */
+static void settle(struct object *o, void *arg)
+{
+	struct marks *m = arg;
+	struct settling s = { false, -1 };
+	struct lookup_handler h = { on_settled, no_gap, &s };
+	_cleanup_close_ int fd = -1;
+
+	if ((!o->perm_marked && !o->observe_marked) || o->pass == m->pass || !o->handle.len)
+		return;
+	for (unsigned i = 0; i < o->n_names && !s.named; i++) {
+		const struct object_name *n = &o->names[i];
+
+		/* that a link gives the name, only the link can tell */
+		s.named |= n->via[0] || lookup_handle(m->c.lookup, o->handle.fsid, o->handle.type,
+						      o->handle.bytes, o->handle.len, n->path,
+						      n->home, n->project, LOOKUP_MS, &h) < 0;
+	}
+	fd = s.fd;
+	if (!s.named && fd >= 0)
+		marks_take(m, o, fd);
+}
+
+void marks_settle_now(struct marks *m)
+{
+	objects_each(m->c.objects, settle, m);
 }

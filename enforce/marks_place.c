@@ -123,6 +123,18 @@ int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 	return err;
 }
 
+void marks_take(struct marks *m, struct object *o, int fd)
+{
+	uint64_t child = o->is_dir ? FAN_EVENT_ON_CHILD : 0;
+
+	if (o->perm_marked &&
+	    change(m->c.groups->permission, FAN_MARK_REMOVE, FAN_OPEN_PERM | child, fd) == 0)
+		o->perm_marked = false;
+	if (o->observe_marked && o->group >= 0 &&
+	    change(m->c.groups->observe[o->group], FAN_MARK_REMOVE, FAN_OPEN | child, fd) == 0)
+		o->observe_marked = false;
+}
+
 static void forget_marks(struct object *o, void *arg)
 {
 	const bool *what = arg;

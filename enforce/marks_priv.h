@@ -92,6 +92,8 @@ struct marks {
 /* marks_place.c: puts the marks that mode and verdict ask for on an object, through an O_PATH
  * descriptor. 0 or -errno (the first that failed; a gap was noted). */
 int marks_place(struct marks *m, struct object *o, int fd, const char *fstype);
+/* Takes the marks of an object that no rule names; it stays known, should one do so again. */
+void marks_take(struct marks *m, struct object *o, int fd);
 /* Takes all permission or all observation marks away. */
 void marks_flush(struct marks *m, bool permission, bool rest);
 
@@ -111,6 +113,7 @@ void marks_failed(struct marks *m, const char *path, int err);
 struct lookup_handler marks_handler(struct marks *m);
 int marks_expand(struct marks *m, struct place *p);
 void marks_rescan(struct marks *m); /* everything is looked at, and marked, again */
+void marks_settle_now(struct marks *m);
 /* Finds an object by its handle and marks it under this name. -errno of lookup_handle(). */
 int marks_lookup_object(struct marks *m, const struct object_handle *h,
 			const struct object_name *name);

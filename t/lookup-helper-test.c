@@ -331,7 +331,10 @@ static void handles(void **state)
 	assert_int_equal(lookup_handle(t->l, file.fsid, file.handle_type, file.handle,
 				       file.handle_len, at(t, "unnamed"), t->home, "", WAIT_MS, &h),
 			 0);
-	assert_int_equal(t->n, 0);
+	assert_int_equal(t->n, 1);
+	assert_false(t->seen[0].f.reach_here || t->seen[0].f.reach_below);
+	assert_int_equal(t->seen[0].f.verdict, VERDICT_ALLOW);
+	assert_int_equal(t->seen[0].f.ino, file.ino);
 	assert_int_equal(unlink(at(t, "x/y")), 0);
 	assert_int_equal(lookup_handle(t->l, file.fsid, file.handle_type, file.handle,
 				       file.handle_len, at(t, ".aws/credentials"), t->home, "",

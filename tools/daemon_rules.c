@@ -229,6 +229,8 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 		r = loop_call(d->loop, swap_rules, &s);
 		if (r < 0)
 			snprintf(err->text, sizeof(err->text), "the daemon is stopping");
+		else if (d->marks)
+			marks_settle(d->marks, 0); /* nobody waits for that */
 	}
 	if (r >= 0) {
 		struct ruleset *now = daemon_rules_ref(d);
