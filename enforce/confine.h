@@ -20,6 +20,7 @@ enum confine_list {
 	CONFINE_ZYGOTE,   /* forks helpers: its list has theirs, and what they do before theirs */
 	CONFINE_MARKS,    /* the helper that walks paths */
 	CONFINE_PROCESSES, /* the helper that reads /proc */
+	CONFINE_NAMES,   /* asks for addresses of names; forks who waits for them */
 	CONFINE_ARCHIVE, /* the child of oknek that unpacks what somebody sent */
 	CONFINE_FETCH,   /* the one that fetches it */
 	CONFINE_LOG,       /* writes what it is sent to stderr */
@@ -56,7 +57,7 @@ void confine_program_free(struct confine_program *p);
 int confine_files(void);
 
 enum confine_user { CONFINE_USER_MARKS, CONFINE_USER_PROCESSES, CONFINE_USER_LOG,
-		    CONFINE_USER_PACKS, CONFINE_USERS };
+		    CONFINE_USER_PACKS, CONFINE_USER_NAMES, CONFINE_USERS };
 
 /* The uid of a helper: of the system user oknek-marks, oknek-processes, oknek-log or oknek-packs,
  * and where there is none 65520 and the next three, which nobody is given. */

@@ -23,6 +23,7 @@ static const char *const user_names[CONFINE_USERS] = {
 	[CONFINE_USER_PROCESSES] = "oknek-processes",
 	[CONFINE_USER_LOG] = "oknek-log",
 	[CONFINE_USER_PACKS] = "oknek-packs",
+	[CONFINE_USER_NAMES] = "oknek-names",
 };
 
 static void cleanup_file(FILE **f)

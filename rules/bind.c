@@ -211,17 +211,6 @@ int bind_paths(struct loader *l, struct compiled *c)
 
 /* ---- mechanisms ---------------------------------------------------------------------------- */
 
-static void fields_used(const struct node *n, uint64_t *set)
-{
-	if (n->type == NODE_COMPARE)
-		*set |= UINT64_C(1) << n->field;
-	else
-		for (size_t i = 0; i < n->n; i++)
-			fields_used(n->kids[i], set);
-}
-
-_Static_assert(FIELD_COUNT <= 64, "a set of fields is one word");
-
 static char *why_no_path(struct pool *p, const struct node *match)
 {
 	char why[256] = "no path that could be marked: ";
@@ -257,6 +246,37 @@ static size_t count_pseudo(const struct compiled *c)
 	return n;
 }
 
+/* A rule of connections that is held: what of it is not, if anything. NULL: no memory. */
+static const char *bind_hold(struct loader *l, struct compiled *c)
+{
+	const char *field = NULL;
+	const struct rule_exception *e = hold_without(c, &field);
+	char text[512];
+
+	if (!e)
+		return c->held ? "hold is not available on this host yet: denied at once" : "";
+	snprintf(text, sizeof(text), "the exception of %.300s:%u has no effect: the kernel, which denies, "
+		 "does not know %s; list the destination in egress.allow", e->file, e->line, field);
+	return pool_strdup(l->pool, text);
+}
+
+/* Why no mechanism holds a rule of connections although there is one; NULL: it can. */
+static const char *why_not_held(struct loader *l, const struct compiled *c,
+				const struct rules_config *config)
+{
+	const char *field = hold_unknown(c);
+	char text[160], *why;
+
+	if (config->no_gateway && hold_asks_gateway(c))
+		return "off: no gateway is set (egress.gateway)";
+	if (!field || !(config->mechanisms[KIND_SOCKET_CONNECT] >> MECH_CGROUP & 1))
+		return NULL;
+	snprintf(text, sizeof(text), "the kernel, which denies connections, does not know %s: only "
+		 "detected", field);
+	why = pool_strdup(l->pool, text);
+	return why ? why : "the kernel, which denies connections, does not know all of it";
+}
+
 int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_config *config)
 {
 	static const enum mechanism strongest_first[] = { MECH_LSM, MECH_FANOTIFY, MECH_CGROUP,
@@ -280,7 +300,8 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 	if (!(have & ~(1u << MECH_DETECT)) && c->rule.action == VERDICT_BLOCK) {
 		snprintf(text, sizeof(text), "kind %s has no mechanism on this host yet",
 			 event_kind_name(c->rule.kind));
-		why = pool_strdup(l->pool, text);
+		why = pool_strdup(l->pool, config->why_none[c->rule.kind] ?
+						   config->why_none[c->rule.kind] : text);
 	}
 	if (c->rule.kind == KIND_FILE_OPENED && c->n_paths == 0) {
 		have &= ~marking;
@@ -290,20 +311,30 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 		have &= ~marking;
 		why = "files in /proc, /sys and /dev cannot carry a permission mark";
 	}
+	if (c->rule.kind == KIND_SOCKET_CONNECT && c->rule.action == VERDICT_BLOCK) {
+		const char *not = why_not_held(l, c, config);
+
+		if (not) {
+			have = 0;
+			why = not;
+		}
+	}
 	if (!why)
 		return no_memory(l);
 	for (size_t i = 0; i < ARRAY_SIZE(strongest_first) && c->rule.action == VERDICT_BLOCK; i++)
 		if (have >> strongest_first[i] & 1) {
 			c->rule.mechanism = strongest_first[i];
 			why = "";
-			if (c->held)
+			if (strongest_first[i] == MECH_CGROUP)
+				why = bind_hold(l, c);
+			else if (c->held)
 				why = "hold is not available on this host yet: denied at once";
 			else if (count_pseudo(c))
 				why = "its paths in /proc, /sys and /dev are only detected";
 			break;
 		}
 	c->rule.bound_why = why;
-	return 0;
+	return why ? 0 : no_memory(l);
 }
 
 static void pathset_cleanup(struct pathset **p)

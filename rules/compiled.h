@@ -150,6 +150,14 @@ int regex_compile(struct loader *l, unsigned line, const char *pattern, struct r
 const char *regex_literal(const struct regex *re, size_t *len_bytes);
 enum regex_result regex_match(const struct regex *re, const char *s, size_t len_bytes);
 
+/* hold.c: rules of connections. */
+void fields_used(const struct node *n, uint64_t *set); /* bit per field */
+/* The field that keeps the kernel from holding it by itself, NULL: it can. */
+const char *hold_unknown(const struct compiled *c);
+/* Takes away exceptions that the kernel cannot know of; one of them, and for which field. */
+const struct rule_exception *hold_without(struct compiled *c, const char **field);
+bool hold_asks_gateway(const struct compiled *c);
+
 /* bind.c */
 int bind_paths(struct loader *l, struct compiled *c);
 int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_config *config);

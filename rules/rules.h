@@ -32,6 +32,8 @@ struct rules_config {
 	const char *pack;        /* name for struct rule.pack */
 	const char *origin;      /* where they are from, for people; NULL: "" */
 	unsigned mechanisms[KIND_COUNT]; /* bit per enum mechanism that works here, per kind */
+	const char *why_none[KIND_COUNT]; /* no mechanism works: why; NULL: there is none yet */
+	bool no_gateway; /* no egress gateway is set: rules that ask for one are off */
 	unsigned unobserved_kinds; /* bit per kind that no running source reports */
 	const struct config *site; /* overrides and exceptions of this host; NULL: none. It may go
 				    * once the set is loaded */
@@ -67,6 +69,26 @@ struct pathset *ruleset_pathset(const struct ruleset *rs);
  */
 void rules_decide(const struct ruleset *rs, const struct event *ev,
 		  const struct wall_clock *clock, struct decision *ret, const char **category);
+
+/*
+ * How long an answer about this opened file may take and what it is then: of the rules that block
+ * what one of its names is, whatever else they compare, the earliest deadline and the strictest
+ * answer. Both are given as configured, for rules that do not say and for files that none blocks.
+ * Pure, as rules_decide(); no category or exception is asked.
+ */
+void rules_timeout(const struct ruleset *rs, const struct event *ev, uint64_t *deadline_ns,
+		   enum verdict *on_timeout);
+
+/*
+ * What the kernel is to do about a connection by itself: the strongest of the rules that are held by
+ * MECH_CGROUP, and WARN for one that warns. They ask for dest_ip, dest_port, egress and
+ * egress_gateway alone, so that the answer is the same for all that has no boundary between.
+ */
+enum verdict ruleset_hold(const struct ruleset *rs, const struct dest_object *dest,
+			  const struct wall_clock *clock);
+typedef void (*ruleset_boundary_fn)(void *arg, const uint8_t addr[16], unsigned bits, uint16_t from,
+				    uint16_t to);
+void ruleset_each_boundary(const struct ruleset *rs, ruleset_boundary_fn fn, void *arg);
 
 /* An exception of this host, as `oknek rules show` tells it; owned by the set. */
 struct rule_exception {

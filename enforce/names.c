@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process that asks the name service. It forks for each question: who hangs in a module or waits
+ * for a server is ended by its alarm, and others go on.
+ */
+#include "enforce/names.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "enforce/confine.h"
+
+#define SOCKET_FD 3 /* after stdin, stdout and stderr */
+#define HOST_MAX 256
+#define WORKERS_MAX 16
+#define QUIT_WAIT_MS 500
+
+struct names {
+	int sock;
+	pid_t pid;
+};
+
+struct question {
+	uint32_t id;
+	char host[HOST_MAX];
+};
+
+/* ---- the process --------------------------------------------------------------------------- */
+
+static void add_address(struct names_answer *a, const struct sockaddr *sa)
+{
+	uint8_t *to = a->addr[a->count];
+
+	if (a->count == NAMES_ADDRESSES_MAX)
+		return;
+	if (sa->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const void *)sa;
+
+		to[10] = to[11] = 0xff;
+		memcpy(to + 12, &in->sin_addr, 4);
+		a->count++;
+	} else if (sa->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const void *)sa;
+
+		memcpy(to, &in6->sin6_addr, 16);
+		a->count++;
+	}
+}
+
+static void find(const struct question *q) __attribute__((noreturn));
+static void find(const struct question *q)
+{
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+	static struct names_answer a;
+	struct addrinfo *list = NULL;
+
+	alarm(NAMES_WAIT_S);
+	a.id = q->id;
+	a.error = getaddrinfo(q->host, NULL, &hints, &list);
+	for (const struct addrinfo *i = a.error ? NULL : list; i; i = i->ai_next)
+		add_address(&a, i->ai_addr);
+	send(SOCKET_FD, &a, sizeof(a), MSG_NOSIGNAL);
+	_exit(0);
+}
+
+static void settle(pid_t parent)
+{
+	struct rlimit none = { 0, 0 }, workers = { WORKERS_MAX + 4, WORKERS_MAX + 4 };
+	struct sigaction fallback = { .sa_handler = SIG_DFL }, ignore = { .sa_handler = SIG_IGN };
+	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE };
+	sigset_t mask;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		sigaction(sig, &fallback, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		sigaction(ignored[i], &ignore, NULL);
+	sigemptyset(&mask);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	if (close_range(SOCKET_FD + 1, ~0U, 0) < 0 || chdir("/") < 0)
+		_exit(1);
+	confine_expendable();
+	setrlimit(RLIMIT_CORE, &none);
+	if (confine_become(CONFINE_USER_NAMES, 0) < 0)
+		_exit(1);
+	/* That limit counts all of a user's processes, and root's are not counted. */
+	if (geteuid() == confine_uid(CONFINE_USER_NAMES))
+		setrlimit(RLIMIT_NPROC, &workers);
+	/* Changing the user disarms this. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		_exit(1);
+	if (confine_calls(CONFINE_NAMES, CONFINE_REFUSE) == -EPERM)
+		_exit(1);
+}
+
+static void serve(pid_t parent) __attribute__((noreturn));
+static void serve(pid_t parent)
+{
+	unsigned workers = 0;
+
+	settle(parent);
+	for (;;) {
+		struct question q;
+		ssize_t n = recv(SOCKET_FD, &q, sizeof(q), 0);
+		pid_t pid;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != sizeof(q) || !memchr(q.host, 0, sizeof(q.host)))
+			_exit(0);
+		while (workers && waitpid(-1, NULL, workers < WORKERS_MAX ? WNOHANG : 0) > 0)
+			workers--;
+		pid = fork();
+		if (pid == 0)
+			find(&q);
+		workers += pid > 0;
+	}
+}
+
+/* ---- the daemon's side --------------------------------------------------------------------- */
+
+int names_open(struct names **ret)
+{
+	_cleanup_free_ struct names *n = calloc(1, sizeof(*n));
+	pid_t parent = getpid();
+	int fds[2], null;
+
+	if (!n)
+		return -ENOMEM;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	n->pid = fork();
+	if (n->pid < 0) {
+		int err = -errno;
+
+		close(fds[0]);
+		close(fds[1]);
+		return err;
+	}
+	if (!n->pid) {
+		prctl(PR_SET_NAME, "oknek-names");
+		if (fds[1] != SOCKET_FD && dup2(fds[1], SOCKET_FD) < 0)
+			_exit(1);
+		null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (null >= 0) {
+			dup2(null, STDIN_FILENO);
+			dup2(null, STDOUT_FILENO);
+		}
+		serve(parent);
+	}
+	close(fds[1]);
+	n->sock = fds[0];
+	*ret = TAKE_PTR(n);
+	return 0;
+}
+
+void names_close(struct names *n)
+{
+	if (!n)
+		return;
+	close(n->sock);
+	for (int ms = 0; ms < QUIT_WAIT_MS && waitpid(n->pid, NULL, WNOHANG) == 0; ms++)
+		poll(NULL, 0, 1);
+	kill(n->pid, SIGKILL);
+	waitpid(n->pid, NULL, 0);
+	free(n);
+}
+
+int names_fd(const struct names *n)
+{
+	return n->sock;
+}
+
+pid_t names_pid(const struct names *n)
+{
+	return n->pid;
+}
+
+int names_ask(struct names *n, uint32_t id, const char *host)
+{
+	struct question q = { .id = id };
+
+	if (strlen(host) >= sizeof(q.host))
+		return -ENAMETOOLONG;
+	strcpy(q.host, host);
+	return send(n->sock, &q, sizeof(q), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int names_take(struct names *n, struct names_answer *ret)
+{
+	struct names_answer a;
+	ssize_t len = recv(n->sock, &a, sizeof(a), MSG_DONTWAIT);
+
+	if (len < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (len == 0)
+		return -EPIPE;
+	if (len != sizeof(a) || a.count > NAMES_ADDRESSES_MAX)
+		return -EPROTO;
+	*ret = a;
+	return 1;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which rules of connections the kernel can carry out by itself: those that ask for nothing but where
+ * a connection goes. What they say is asked for once for each kind of destination, beforehand.
+ */
+#include "rules/compiled.h"
+
+#define BIT(field) (UINT64_C(1) << FIELD_##field)
+#define KNOWN (BIT(EGRESS) | BIT(EGRESS_GATEWAY) | BIT(DEST_IP) | BIT(DEST_PORT))
+
+_Static_assert(FIELD_COUNT <= 64, "a set of fields is one word");
+
+void fields_used(const struct node *n, uint64_t *set)
+{
+	if (n->type == NODE_COMPARE)
+		*set |= UINT64_C(1) << n->field;
+	else
+		for (size_t i = 0; i < n->n; i++)
+			fields_used(n->kids[i], set);
+}
+
+static int first_unknown(const struct node *n)
+{
+	uint64_t set = 0;
+
+	fields_used(n, &set);
+	set &= ~KNOWN;
+	return set ? __builtin_ctzll(set) : -1;
+}
+
+const char *hold_unknown(const struct compiled *c)
+{
+	int f = first_unknown(c->match);
+
+	return f < 0 ? NULL : field_info((enum field_id)f)->name;
+}
+
+/* The kernel would not know of it, and the rule is to say what the kernel does. */
+const struct rule_exception *hold_without(struct compiled *c, const char **field)
+{
+	const struct rule_exception *dropped = NULL;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < c->n_exceptions; i++) {
+		int f = first_unknown(c->exceptions[i].none);
+
+		if (f < 0) {
+			c->exceptions[kept++] = c->exceptions[i];
+		} else {
+			dropped = c->exceptions[i].told;
+			*field = field_info((enum field_id)f)->name;
+		}
+	}
+	c->n_exceptions = kept;
+	return dropped;
+}
+
+bool hold_asks_gateway(const struct compiled *c)
+{
+	uint64_t set = 0;
+
+	fields_used(c->match, &set);
+	return set & BIT(EGRESS_GATEWAY);
+}
+
+static bool is_held(const struct compiled *c)
+{
+	return c->rule.kind == KIND_SOCKET_CONNECT &&
+	       (c->rule.mechanism == MECH_CGROUP ||
+		(c->rule.action == VERDICT_WARN && !hold_unknown(c)));
+}
+
+enum verdict ruleset_hold(const struct ruleset *rs, const struct dest_object *dest,
+			  const struct wall_clock *clock)
+{
+	struct event ev = { .kind = KIND_SOCKET_CONNECT, .dest = *dest };
+	struct match_context ctx = { .ev = &ev, .clock = clock };
+	enum verdict v = VERDICT_ALLOW;
+
+	for (size_t i = 0; i < rs->n; i++) {
+		const struct compiled *c = rs->rules[i];
+
+		if (is_held(c) && c->rule.action > v && match_event(&ctx, c->match) &&
+		    !rule_is_excepted(&ctx, c))
+			v = c->rule.action;
+	}
+	return v;
+}
+
+static void tell(const struct node *n, ruleset_boundary_fn fn, void *arg)
+{
+	static const uint8_t all[16];
+
+	if (n->type != NODE_COMPARE) {
+		for (size_t i = 0; i < n->n; i++)
+			tell(n->kids[i], fn, arg);
+		return;
+	}
+	for (size_t k = 0; k < n->n; k++) {
+		const struct value *v = &n->values[k];
+
+		if (n->field == FIELD_DEST_IP && n->op != OP_PORT)
+			fn(arg, v->addr, v->addr_bits, 0, UINT16_MAX);
+		else if ((n->field == FIELD_DEST_PORT || n->field == FIELD_DEST_IP) &&
+			 v->number >= 0 && v->number <= UINT16_MAX)
+			fn(arg, all, 0, (uint16_t)v->number, (uint16_t)v->number);
+	}
+}
+
+void ruleset_each_boundary(const struct ruleset *rs, ruleset_boundary_fn fn, void *arg)
+{
+	for (size_t i = 0; i < rs->n; i++) {
+		const struct compiled *c = rs->rules[i];
+
+		if (!is_held(c))
+			continue;
+		tell(c->match, fn, arg);
+		for (size_t k = 0; k < c->n_exceptions; k++)
+			tell(c->exceptions[k].none, fn, arg);
+	}
+}
