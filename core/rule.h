@@ -26,6 +26,7 @@ struct rule {
 	enum mechanism mechanism;  /* what it is bound to on this host */
 	const char *bound_why;     /* why not stronger; "" when nothing to say */
 	enum verdict on_timeout;   /* ALLOW or BLOCK */
+	bool on_timeout_said;      /* by the rule; else the configured default holds */
 	uint64_t deadline_ns;      /* 0: the configured default */
 	uint64_t retain_s;
 	unsigned n_capture;

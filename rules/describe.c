@@ -176,6 +176,20 @@ static void put_time(struct telling *t, uint64_t s)
 		fprintf(t->out, "%" PRIu64 " seconds", s);
 }
 
+/* What the rule itself says of an answer that takes long; else oknek.yaml holds. */
+static void put_timeout(struct telling *t, const struct rule *r)
+{
+	fputs("Where no decision is made ", t->out);
+	if (r->deadline_ns)
+		fprintf(t->out, "within %" PRIu64 " ms", (uint64_t)(r->deadline_ns / NSEC_PER_MSEC));
+	else
+		fputs("before the deadline", t->out);
+	if (r->on_timeout_said)
+		fprintf(t->out, ", it is %s.\n", r->on_timeout == VERDICT_BLOCK ? "denied" : "allowed");
+	else
+		fputs(", on_timeout of oknek.yaml holds.\n", t->out);
+}
+
 static void put_action(struct telling *t, const struct compiled *c)
 {
 	const struct rule *r = &c->rule;
@@ -195,13 +209,7 @@ static void put_action(struct telling *t, const struct compiled *c)
 		fprintf(t->out, "Then it is blocked, by %s, before it happens. In the mode "
 			"observe it is only recorded, as would_block.\n",
 			mechanism_name(r->mechanism));
-		if (r->deadline_ns)
-			fprintf(t->out, "Where no decision is made within %" PRIu64
-				" ms, it is %s.\n", (uint64_t)(r->deadline_ns / NSEC_PER_MSEC),
-				r->on_timeout == VERDICT_BLOCK ? "denied" : "allowed");
-		else
-			fprintf(t->out, "Where no decision is made before the deadline, it is %s.\n",
-				r->on_timeout == VERDICT_BLOCK ? "denied" : "allowed");
+		put_timeout(t, r);
 	}
 	if (*r->bound_why)
 		fprintf(t->out, "Note: %s.\n", r->bound_why);

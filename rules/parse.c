@@ -223,7 +223,7 @@ static int parse_action(struct loader *l, const struct yaml_node *n, struct comp
 		err = parse_options(l, v, c);
 	if (!err && (v = yaml_get(n, "on_block")))
 		err = parse_choice(l, v, "action.on_block", "hold", "deny", &c->held);
-	if (!err && (v = yaml_get(n, "on_timeout")))
+	if (!err && (v = yaml_get(n, "on_timeout")) && (c->rule.on_timeout_said = true))
 		err = parse_choice(l, v, "action.on_timeout", "deny", "allow", &deny);
 	if (err)
 		return err;

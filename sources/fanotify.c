@@ -103,7 +103,7 @@ static bool is_own(const struct fanotify_source *s, pid_t pid)
 }
 
 static void park(struct fanotify_source *s, struct event *ev, struct bus *b, uint32_t tree_id,
-		 enum verdict on_timeout)
+		 uint64_t deadline_ns, enum verdict on_timeout)
 {
 	struct permission *p = ev->perm;
 	struct tree *tree;
@@ -114,7 +114,7 @@ static void park(struct fanotify_source *s, struct event *ev, struct bus *b, uin
 		bus_expire(b, ev, on_timeout, BY_DEADLINE);
 		return;
 	}
-	if (permission_park(s->c.permissions, p, tree_id, p->since_ns + s->c.deadline_ns,
+	if (permission_park(s->c.permissions, p, tree_id, p->since_ns + deadline_ns,
 			    on_timeout) < 0) {
 		s->fig.parked_refused++;
 		tree = proctree_tree(s->c.tree, tree_id);
@@ -202,6 +202,33 @@ static bool names_settled(struct fanotify_source *s, struct parked *ctx, const s
 	return ctx->drained && watch_queue_settled(s->c.queue, ctx->wait_seq);
 }
 
+/* What the rules say about an answer that takes long, by the names that are known now. */
+static enum verdict timeout_of(struct fanotify_source *s, struct event *ev, struct parked *ctx,
+			       const struct object *obj, uint64_t *deadline_ns)
+{
+	enum verdict ret = s->c.on_timeout;
+
+	*deadline_ns = s->c.deadline_ns;
+	if (!s->c.timeout)
+		return ret;
+	collect_names(s, ev, ctx, obj);
+	s->c.timeout(s->c.arg, ev, deadline_ns, &ret);
+	ev->file.n_names = 0;
+	return ret;
+}
+
+static void park_member(struct fanotify_source *s, struct event *ev, struct bus *b,
+			struct parked *ctx, const struct object *obj, const struct member *m)
+{
+	uint64_t deadline_ns;
+	enum verdict on_timeout;
+
+	if (ev->perm->deadline_ns)
+		return; /* is parked already, as in park() */
+	on_timeout = timeout_of(s, ev, ctx, obj, &deadline_ns);
+	park(s, ev, b, m->tree_id, deadline_ns, on_timeout);
+}
+
 /*
  * What nobody can say yet. Returns true when the event now waits (or has got its default).
  * A change of names that was queued before this event may have made the file a protected one.
@@ -212,14 +239,14 @@ static bool must_wait(struct fanotify_source *s, struct event *ev, struct bus *b
 	enum exe_trust trust;
 
 	if (!names_settled(s, ctx, obj)) {
-		park(s, ev, b, m->tree_id, s->c.on_timeout);
+		park_member(s, ev, b, ctx, obj, m);
 		return true;
 	}
 	if (!ctx->exe_seq && !s->c.reader_candidate(s->c.arg, s->exe))
 		return false;
 	trust = trust_of_exe(s, ev->perm, ctx);
 	if (trust == EXE_UNKNOWN) {
-		park(s, ev, b, m->tree_id, s->c.on_timeout);
+		park_member(s, ev, b, ctx, obj, m);
 		return true;
 	}
 	ev->subj.exe_verified = trust == EXE_TRUSTED;
@@ -256,10 +283,12 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 	const struct member *m;
 	struct member spare;
 	enum who who = fanotify_who(s, p->tgid, &spare, &m);
+	bool became_member = ctx->undecided && who == WHO_MEMBER && !expired;
+	uint64_t deadline_ns;
 
 	if (who == WHO_UNKNOWN && !expired) {
 		ctx->undecided = true;
-		park(s, &ev, b, UNDECIDED_TREE(p->tgid), VERDICT_ALLOW);
+		park(s, &ev, b, UNDECIDED_TREE(p->tgid), s->c.deadline_ns, VERDICT_ALLOW);
 		return;
 	}
 	if (who != WHO_MEMBER) {
@@ -267,17 +296,18 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 		bus_allow(b, &ev);
 		return;
 	}
-	if (ctx->undecided && !expired) {
+	if (became_member) {
 		/* It is parked; from now on as what it is. */
 		ctx->undecided = false;
 		p->tree_id = m->tree_id;
-		p->on_timeout = s->c.on_timeout;
 	}
 	fanotify_subject(s, m, &ev.subj);
 	ev.file.dev = ctx->dev;
 	ev.file.ino = ctx->ino;
 	if (!expired) {
 		obj = objects_find(s->c.objects, ctx->dev, ctx->ino);
+		if (became_member)
+			p->on_timeout = timeout_of(s, &ev, ctx, obj, &deadline_ns);
 		if (must_wait(s, &ev, b, ctx, obj, m))
 			return;
 	}

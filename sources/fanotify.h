@@ -29,6 +29,9 @@ struct fanotify_config {
 	struct pathset *(*pathset)(void *arg);                /* of the rule set in force */
 	const char *(*home_of)(void *arg, uid_t uid);         /* NULL: not known yet */
 	bool (*reader_candidate)(void *arg, const char *exe); /* named by `readers:` */
+	/* How long this open may wait and what it gets then, in place of the two above. NULL: these. */
+	void (*timeout)(void *arg, const struct event *ev, uint64_t *deadline_ns,
+			enum verdict *on_timeout);
 	void (*feed_lost)(void *arg); /* the feed overran: somebody must scan */
 	void *arg;
 };

@@ -227,6 +227,56 @@ static void kinds_that_nobody_reports_say_so(void **state)
 	ruleset_unref(rs);
 }
 
+/* Of what blocks a file under any of its names: the earliest deadline, the strictest answer. */
+static void deadlines_and_answers_of_rules_count(void **state)
+{
+#define SLOW(id, match, action) "id: " id "\nname: n\nversion: 1\nkind: file_opened\naction: { " action \
+	" }\nmatch: { all_of: [ " match " ] }\n---\n"
+	static const char text[] =
+		SLOW("R1", "path: { eq: /a }", "default: block, deadline: 200ms, on_timeout: allow")
+		SLOW("R2", "path: { eq: /b }", "default: block, deadline: 5s")
+		SLOW("R3", "path: { prefix: /b }", "default: block, on_timeout: allow")
+		SLOW("R4", "path: { eq: /c }", "default: warn, deadline: 1ms, on_timeout: allow")
+		SLOW("R5", "path: { eq: /d }, uid: { eq: 7 }", "default: block, deadline: 3s")
+		SLOW("R6", "path: { eq: /e }, process_name: { eq: cat }", "default: block, on_timeout: allow")
+		SLOW("R7", "process_name: { eq: cat }", "default: block, deadline: 1ms");
+	static const struct {
+		const char *names[2];
+		enum verdict configured;
+		unsigned ms;
+		enum verdict answer;
+	} cases[] = {
+		{ { "/x" }, VERDICT_BLOCK, 1000, VERDICT_BLOCK }, /* nobody's */
+		{ { "/x" }, VERDICT_ALLOW, 1000, VERDICT_ALLOW },
+		{ { "/a" }, VERDICT_BLOCK, 200, VERDICT_ALLOW },
+		{ { "/b" }, VERDICT_BLOCK, 1000, VERDICT_BLOCK }, /* R2 says nothing of the answer, R3 */
+		{ { "/b" }, VERDICT_ALLOW, 1000, VERDICT_ALLOW }, /* nothing of the time */
+		{ { "/bb" }, VERDICT_BLOCK, 1000, VERDICT_ALLOW },
+		{ { "/a", "/b" }, VERDICT_BLOCK, 200, VERDICT_BLOCK },
+		{ { "/x", "/a" }, VERDICT_BLOCK, 200, VERDICT_ALLOW },
+		{ { "/c" }, VERDICT_BLOCK, 1000, VERDICT_BLOCK }, /* it only warns */
+		{ { "/d" }, VERDICT_BLOCK, 3000, VERDICT_BLOCK }, /* whoever opens it */
+		{ { "/e" }, VERDICT_BLOCK, 1000, VERDICT_ALLOW },
+	};
+	struct ruleset *rs = rules(text);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct event ev = an_open(cases[i].names[0]);
+		uint64_t ns = NSEC_PER_SEC;
+		enum verdict v = cases[i].configured;
+
+		if (cases[i].names[1])
+			ev.file.names[ev.file.n_names++].path = cases[i].names[1];
+		rules_timeout(rs, &ev, &ns, &v);
+		if (ns != cases[i].ms * NSEC_PER_MSEC || v != cases[i].answer)
+			fail_msg("%s %s: %llu ms, %s", cases[i].names[0],
+				 cases[i].names[1] ? cases[i].names[1] : "",
+				 (unsigned long long)(ns / NSEC_PER_MSEC), verdict_name(v));
+	}
+	ruleset_unref(rs);
+}
+
 /* ---- versions ------------------------------------------------------------------------------- */
 
 static void append(void *arg, const struct version_fault *f)
@@ -305,6 +355,7 @@ int main(void)
 		cmocka_unit_test(every_ordering_literal_equal_to_the_default_is_replaced),
 		cmocka_unit_test(action_and_threshold_go_together),
 		cmocka_unit_test(kinds_that_nobody_reports_say_so),
+		cmocka_unit_test(deadlines_and_answers_of_rules_count),
 		cmocka_unit_test(versions_only_go_up),
 		cmocka_unit_test(groups_are_nested_to_a_depth),
 	};

@@ -308,7 +308,7 @@ const char *daemon_cmd_agents(void *arg, const struct control_peer *peer, const 
 /* --- parked permissions ------------------------------------------------------------------- */
 
 struct parked_brief {
-	uint64_t token, deadline_ns;
+	uint64_t token, since_ns, deadline_ns;
 	pid_t pid;
 	uid_t uid;
 	uint32_t tree_id; /* 0: not known to be a member */
@@ -338,8 +338,8 @@ static void take_parked_one(void *arg, const struct permission *p)
 		return;
 	c->n++;
 	c->next = slot + 1;
-	*b = (struct parked_brief){ .token = p->token, .deadline_ns = p->deadline_ns,
-				    .pid = p->tgid, .uid = (uid_t)-1,
+	*b = (struct parked_brief){ .token = p->token, .since_ns = p->since_ns,
+				    .deadline_ns = p->deadline_ns, .pid = p->tgid, .uid = (uid_t)-1,
 				    .on_timeout = p->on_timeout };
 	if (m) {
 		b->uid = m->uid;
@@ -369,7 +369,7 @@ static json_t *text_or_null(const char *text)
 }
 
 /* No rule is named: which one decides is what is being waited for. */
-static json_t *parked_json(const struct daemon *d, const struct parked_brief *b)
+static json_t *parked_json(const struct parked_brief *b)
 {
 	uint64_t now_ns = clock_boottime_ns();
 	int64_t boot_unix_s = time(NULL) - (int64_t)(now_ns / NSEC_PER_SEC);
@@ -383,8 +383,7 @@ static json_t *parked_json(const struct daemon *d, const struct parked_brief *b)
 		"{s:I, s:I, s:I, s:s, s:n, s:n, s:n, s:o, s:o, s:o, s:{s:i, s:o, s:o, s:o}}", "token",
 		(json_int_t)b->token, "deadline",
 		(json_int_t)(boot_unix_s + (int64_t)(b->deadline_ns / NSEC_PER_SEC)), "since",
-		(json_int_t)(boot_unix_s + (int64_t)((b->deadline_ns - d->config->deadline_ns) /
-						     NSEC_PER_SEC)),
+		(json_int_t)(boot_unix_s + (int64_t)(b->since_ns / NSEC_PER_SEC)),
 		"on_timeout", b->on_timeout == VERDICT_BLOCK ? "deny" : "allow", "rule", "part",
 		"name", "path", text_or_null(b->path), "agent", text_or_null(b->agent), "tree",
 		b->tree_id ? json_integer(b->tree_id) : json_null(), "process", "pid", b->pid, "uid",
@@ -408,7 +407,7 @@ const char *daemon_cmd_pending(void *arg, const struct control_peer *peer, const
 		if (loop_call(d->loop, take_parked, c) < 0)
 			break;
 		for (size_t i = 0; i < c->n; i++) {
-			json_t *j = parked_json(d, &c->at[i]);
+			json_t *j = parked_json(&c->at[i]);
 
 			if (j && reply->item(reply, j) < 0)
 				return NULL;

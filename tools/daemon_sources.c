@@ -89,6 +89,14 @@ static int open_feed(struct daemon *d)
 	return err;
 }
 
+static void timeout_by_rules(void *arg, const struct event *ev, uint64_t *deadline_ns,
+			     enum verdict *on_timeout)
+{
+	const struct daemon *d = arg;
+
+	rules_timeout(d->rules, ev, deadline_ns, on_timeout);
+}
+
 /* The groups and what they need; a failure here leaves the daemon without this source. */
 static int open_fanotify(struct daemon *d)
 {
@@ -98,6 +106,7 @@ static int open_fanotify(struct daemon *d)
 		.pathset = pathset_in_force,
 		.home_of = daemon_home_of,
 		.reader_candidate = daemon_reader_candidate,
+		.timeout = timeout_by_rules,
 		.feed_lost = daemon_feed_lost,
 		.arg = d,
 	};

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What rules say about an answer that takes long: action.deadline and action.on_timeout. */
+#include "core/cleanup.h"
+#include "core/config.h"
+#include "rules/compiled.h"
+
+struct timing {
+	const struct ruleset *rs;
+	struct match_context ctx;
+	uint64_t default_ns, deadline_ns;
+	enum verdict by_default, on_timeout;
+	bool any;
+};
+
+static void take_rules(void *arg, const uint32_t *rules, size_t n)
+{
+	struct timing *t = arg;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct compiled *c = t->rs->rules[rules[i]];
+		uint64_t ns = c->rule.deadline_ns ? c->rule.deadline_ns : t->default_ns;
+		enum verdict v = c->rule.on_timeout_said ? c->rule.on_timeout : t->by_default;
+
+		if (c->rule.action != VERDICT_BLOCK || c->rule.mechanism == MECH_DETECT ||
+		    !match_event(&t->ctx, c->match))
+			continue;
+		if (!t->any || ns < t->deadline_ns)
+			t->deadline_ns = ns;
+		if (!t->any || v > t->on_timeout)
+			t->on_timeout = v;
+		t->any = true;
+	}
+}
+
+void rules_timeout(const struct ruleset *rs, const struct event *ev, uint64_t *deadline_ns,
+		   enum verdict *on_timeout)
+{
+	struct timing t = {
+		.rs = rs,
+		.ctx = { .ev = ev, .paths_only = true },
+		.default_ns = *deadline_ns,
+		.by_default = *on_timeout,
+	};
+	const char *const *process_names;
+	unsigned n_process_names;
+
+	if (ev->kind != KIND_FILE_OPENED || !rs->index[ev->kind])
+		return;
+	n_process_names = match_process_names(&t.ctx, &process_names);
+	for (unsigned i = 0; i < ev->file.n_names && i < FILE_NAMES_MAX; i++) {
+		t.ctx.name_index = i;
+		index_lookup(rs->index[ev->kind], ev, ev->file.names[i].path, process_names,
+			     n_process_names, take_rules, &t);
+	}
+	if (!t.any)
+		return;
+	*deadline_ns = t.deadline_ns < DEADLINE_MAX_NS ? t.deadline_ns : DEADLINE_MAX_NS;
+	*on_timeout = t.on_timeout;
+}
