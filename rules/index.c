@@ -25,7 +25,7 @@ struct index {
 	uint32_t *rules;
 	uint32_t *residual;
 	size_t n_residual;
-	uint64_t *filter; /* of three bytes, a bit for each hash: most texts have none of them */
+	uint64_t *filter; /* a bit for each hash: most of what is asked for is not there */
 	uint32_t filter_mask;
 	size_t n_nets;
 	uint8_t nets[NET_BITS]; /* numbers of bits that networks have */
@@ -58,8 +58,7 @@ static void filter_add(struct index *ix, uint64_t hash)
 static void note(struct index *ix, const struct entry *e)
 {
 	ix->types |= 1u << e->type;
-	if (e->type >= KEY_IN_PATH)
-		filter_add(ix, e->hash);
+	filter_add(ix, e->hash);
 	if (e->type == KEY_NET && !memchr(ix->nets, e->net_bits, ix->n_nets))
 		ix->nets[ix->n_nets++] = e->net_bits;
 }
@@ -181,10 +180,15 @@ static bool has(const struct asking *a, enum key_type type)
 
 static void look_hash(const struct asking *a, uint64_t hash)
 {
-	const struct bucket *b = bucket_of(a->ix, hash);
+	const struct index *ix = a->ix;
+	uint32_t bit = (uint32_t)(hash >> 20) & ix->filter_mask;
+	const struct bucket *b;
 
+	if (!(ix->filter[bit / 64] >> bit % 64 & 1))
+		return;
+	b = bucket_of(ix, hash);
 	if (b->hash)
-		a->fn(a->arg, a->ix->rules + b->first, b->n);
+		a->fn(a->arg, ix->rules + b->first, b->n);
 }
 
 static void look(const struct asking *a, enum key_type type, const void *s, size_t len)
@@ -196,20 +200,14 @@ static void look(const struct asking *a, enum key_type type, const void *s, size
 /* A NUL is read as the blank that it is in joined arguments. */
 static void look_inside(const struct asking *a, enum key_type type, const char *s, size_t len)
 {
-	const struct index *ix = a->ix;
 	uint32_t bytes = 0;
 
 	if (!has(a, type))
 		return;
 	for (size_t i = 0; i < len; i++) {
-		uint64_t hash;
-		uint32_t bit;
-
 		bytes = (bytes << 8 | (unsigned char)(s[i] ? s[i] : ' ')) & 0xffffff;
-		hash = key_hash_in(type, bytes);
-		bit = (uint32_t)(hash >> 20) & ix->filter_mask;
-		if (ix->filter[bit / 64] >> bit % 64 & 1 && i + 1 >= KEY_BYTES)
-			look_hash(a, hash);
+		if (i + 1 >= KEY_BYTES)
+			look_hash(a, key_hash_in(type, bytes));
 	}
 }
 

@@ -20,13 +20,19 @@
  * fit while the one is copied to the other. */
 #define REGEX_HEAP_KIB 40
 #define REGEX_AREA (64 * 1024)
-/* Steps from one starting point. A path of 4,096 bytes has as many starting points. */
-#define REGEX_STEPS_MAX 2000
 #define REGEX_DEPTH_MAX 500
+/*
+ * PCRE2 counts only some of its steps, and anew from each starting point, of which a text has as
+ * many as bytes: within its own limit a match of 2,000 bytes can take seconds. So it calls us before
+ * each element of the pattern, and we count these calls and the bytes between them: 20 to 50 ns
+ * each.
+ */
+#define REGEX_WORK_MAX 60000
+#define REGEX_WORK_PER_BYTE 4
+#define REGEX_BYTES_PER_STEP 16
 
 struct regex {
 	pcre2_code *code;
-	pcre2_match_context *limits;
 	const char *literal;
 	size_t literal_len;
 };
@@ -59,11 +65,6 @@ static void area_free(void *ptr, void *data)
 static void free_code(void *code)
 {
 	pcre2_code_free(code);
-}
-
-static void free_limits(void *limits)
-{
-	pcre2_match_context_free(limits);
 }
 
 static void compile_context_cleanup(pcre2_compile_context **c)
@@ -110,7 +111,7 @@ int regex_compile(struct loader *l, unsigned line, const char *pattern, struct r
 	re->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
 				 PCRE2_DOTALL | PCRE2_DOLLAR_ENDONLY | PCRE2_NO_AUTO_CAPTURE |
 					 PCRE2_NEVER_UTF | PCRE2_NEVER_UCP |
-					 PCRE2_NEVER_BACKSLASH_C,
+					 PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT,
 				 &code, &at, cc);
 	if (!re->code && code == PCRE2_ERROR_HEAP_FAILED)
 		return no_memory(l);
@@ -130,26 +131,35 @@ int regex_compile(struct loader *l, unsigned line, const char *pattern, struct r
 		return yaml_fail(l->err, l->file, line,
 				 "the regular expressions of all rules need more than %u MiB: "
 				 "use shorter repeat counts", RULES_REGEX_MAX >> 20);
-	re->limits = pcre2_match_context_create(NULL);
-	if (!re->limits)
-		return no_memory(l);
-	if (pool_defer(l->pool, free_limits, re->limits)) {
-		pcre2_match_context_free(re->limits);
-		return no_memory(l);
-	}
-	pcre2_set_match_limit(re->limits, REGEX_STEPS_MAX);
-	pcre2_set_depth_limit(re->limits, REGEX_DEPTH_MAX);
-	pcre2_set_heap_limit(re->limits, REGEX_HEAP_KIB);
 	if (find_literal(l, pattern, re))
 		return -ENOMEM;
 	*ret = re;
 	return 0;
 }
 
+struct work {
+	size_t left, at;
+};
+
+static int count_work(pcre2_callout_block *block, void *data)
+{
+	struct work *w = data;
+	size_t at = block->current_position, moved = at > w->at ? at - w->at : w->at - at;
+	size_t cost = 1 + moved / REGEX_BYTES_PER_STEP;
+
+	w->at = at;
+	if (cost > w->left)
+		return PCRE2_ERROR_CALLOUT;
+	w->left -= cost;
+	return 0;
+}
+
 enum regex_result regex_match(const struct regex *re, const char *s, size_t len)
 {
+	struct work work = { .left = REGEX_WORK_MAX + REGEX_WORK_PER_BYTE * len };
 	struct area area;
 	pcre2_general_context *gc;
+	pcre2_match_context *limits;
 	pcre2_match_data *md;
 	int rc;
 
@@ -159,9 +169,14 @@ enum regex_result regex_match(const struct regex *re, const char *s, size_t len)
 	area.used = 0;
 	gc = pcre2_general_context_create(area_alloc, area_free, &area);
 	md = gc ? pcre2_match_data_create(1, gc) : NULL;
-	if (!md)
+	limits = gc ? pcre2_match_context_create(gc) : NULL;
+	if (!md || !limits)
 		return REGEX_GAVE_UP;
-	rc = pcre2_match(re->code, (PCRE2_SPTR)s, len, 0, 0, md, re->limits);
+	pcre2_set_callout(limits, count_work, &work);
+	pcre2_set_match_limit(limits, (uint32_t)work.left);
+	pcre2_set_depth_limit(limits, REGEX_DEPTH_MAX);
+	pcre2_set_heap_limit(limits, REGEX_HEAP_KIB);
+	rc = pcre2_match(re->code, (PCRE2_SPTR)s, len, 0, 0, md, limits);
 	if (rc == PCRE2_ERROR_NOMATCH)
 		return REGEX_NO;
 	return rc >= 0 ? REGEX_YES : REGEX_GAVE_UP;
