@@ -101,7 +101,8 @@ static void summary(struct linter *l, const char *path, size_t rules, bool loads
 		l->worst = CLI_FOUND;
 	if (l->cli->json) {
 		_cleanup_json_ json_t *j = json_pack("{s:o,s:b,s:I,s:I,s:o}", "file",
-						     rules_json_text(path), "ok", loads, "rules",
+						     rules_json_text(path), "ok",
+						     loads && !l->errors, "rules",
 						     (json_int_t)rules, "warnings",
 						     (json_int_t)l->warnings, "error",
 						     rules_json_text(err));

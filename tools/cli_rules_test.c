@@ -139,9 +139,24 @@ static void print_quoted(const char *s, bool number)
 		putchar('"');
 }
 
+static void print_place(const struct reason *r)
+{
+	fputs("  (", stdout);
+	cli_text(r->file);
+	printf(":%u)\n", r->line);
+}
+
 static void print_reason(const struct reason *r)
 {
-	printf("    %s %s ", r->field, r->op);
+	printf("    %s ", r->field);
+	if (!strcmp(r->field, "exception")) {
+		print_quoted(r->values[0], false);
+		fputs(" by ", stdout);
+		cli_text(r->actual[0]);
+		print_place(r);
+		return;
+	}
+	printf("%s ", r->op);
 	for (unsigned i = 0; i < r->n_values && i < 3; i++) {
 		fputs(i ? ", " : "", stdout);
 		print_quoted(r->values[i], r->number);
@@ -155,9 +170,7 @@ static void print_reason(const struct reason *r)
 		fputs(i ? " and " : "", stdout);
 		print_quoted(r->actual[i], r->number);
 	}
-	fputs("  (", stdout);
-	cli_text(r->file);
-	printf(":%u)\n", r->line);
+	print_place(r);
 	if (r->note)
 		printf("      %s\n", r->note);
 }
@@ -191,7 +204,7 @@ static const char *object_of(const struct judged *j)
 	for (size_t i = 0; keys[i]; i++)
 		if (*cli_str(j->object, keys[i]))
 			return cli_str(j->object, keys[i]);
-	return j->ev->file.n_names ? j->ev->file.names[0].path : "";
+	return "";
 }
 
 static void print_head(const struct test *t, const struct judged *j)
@@ -202,9 +215,8 @@ static void print_head(const struct test *t, const struct judged *j)
 		cli_text(t->from);
 		printf(":%u: ", t->line);
 	}
-	printf("%s ", event_kind_name(j->ev->kind));
-	if (j->ev->kind != KIND_MCP_ENDPOINT && j->ev->kind != KIND_BASELINE_DRIFT)
-		cli_text(object_of(j));
+	printf("%s%s", event_kind_name(j->ev->kind), *object_of(j) ? " " : "");
+	cli_text(object_of(j));
 	fputs(": ", stdout);
 	cli_printf(t->cli, colours[j->d.verdict], "%s", verdict_name(j->d.verdict));
 	if (j->category)
