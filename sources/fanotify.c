@@ -23,11 +23,9 @@
  * feed holds more than one tree may have parked, and less than all. */
 #define UNDECIDED_TREE(pid) (UINT32_MAX - (uint32_t)(pid) % 16)
 
-static const char deleted_suffix[] = " (deleted)"; /* appended by d_path(), fs/d_path.c */
-
 /* --- who ---------------------------------------------------------------------------------- */
 
-static void read_link(const char *link, char *buf, size_t size)
+void fanotify_read_link(const char *link, char *buf, size_t size)
 {
 	ssize_t n = readlinkat(AT_FDCWD, link, buf, size - 1);
 
@@ -58,7 +56,7 @@ static void read_exe(struct fanotify_source *s, const struct member *m)
 		return;
 	}
 	snprintf(link, sizeof(link), "/proc/%d/exe", m->tgid);
-	read_link(link, s->exe, sizeof(s->exe));
+	fanotify_read_link(link, s->exe, sizeof(s->exe));
 	if (!s->exe[0] || strlen(s->exe) >= sizeof(k->path))
 		return;
 	k->tgid = m->tgid;
@@ -102,67 +100,6 @@ static bool is_own(const struct fanotify_source *s, pid_t pid)
 	return pid <= 1 || pid == s->own_pid;
 }
 
-static void park(struct fanotify_source *s, struct event *ev, struct bus *b, uint32_t tree_id,
-		 uint64_t deadline_ns, enum verdict on_timeout)
-{
-	struct permission *p = ev->perm;
-	struct tree *tree;
-
-	if (p->deadline_ns)
-		return; /* is parked already: it goes on waiting, for the same deadline */
-	if (s->resting) {
-		bus_expire(b, ev, on_timeout, BY_DEADLINE);
-		return;
-	}
-	if (permission_park(s->c.permissions, p, tree_id, p->since_ns + deadline_ns,
-			    on_timeout) < 0) {
-		s->fig.parked_refused++;
-		tree = proctree_tree(s->c.tree, tree_id);
-		if (tree)
-			tree->parked_refused++;
-		bus_expire(b, ev, on_timeout, BY_DEADLINE);
-		return;
-	}
-	s->fig.parked_total++;
-	fault(FAULT_PARKED);
-}
-
-static void add_name(struct file_object *f, const char *path, const char *home)
-{
-	if (f->n_names < FILE_NAMES_MAX)
-		f->names[f->n_names++] =
-			(struct file_name){ path, home && home[0] ? home : NULL };
-}
-
-/* The names to judge by: what the descriptor says now, then what the object is protected as. */
-static void collect_names(struct fanotify_source *s, struct event *ev, struct parked *ctx,
-			  const struct object *obj)
-{
-	char link[40];
-	struct stat st;
-	size_t len;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", ev->perm->event_fd);
-	read_link(link, s->path, sizeof(s->path));
-	len = strlen(s->path);
-	/* It may have been unlinked since it was read, while it was parked. */
-	if (!ctx->unlinked && len >= sizeof(deleted_suffix) &&
-	    !strcmp(s->path + len - (sizeof(deleted_suffix) - 1), deleted_suffix) &&
-	    fstat(ev->perm->event_fd, &st) == 0)
-		ctx->unlinked = st.st_nlink == 0;
-	if (ctx->unlinked && len >= sizeof(deleted_suffix) &&
-	    !strcmp(s->path + len - (sizeof(deleted_suffix) - 1), deleted_suffix))
-		s->path[len - (sizeof(deleted_suffix) - 1)] = '\0';
-	if (s->path[0] == '/')
-		add_name(&ev->file, s->path, NULL);
-	for (unsigned i = 0; obj && i < obj->n_names; i++)
-		add_name(&ev->file, obj->names[i].path, obj->names[i].home);
-	/* A file that is gone cannot be looked up again by the mark process. If a protected name
-	 * was given to something while it was around, it is judged as that. */
-	if (!obj && ctx->unlinked && s->change_path[0])
-		add_name(&ev->file, s->change_path, NULL);
-}
-
 /* Is the opener's exe the very file that `readers:` names? Asked once, and again when the question
  * found no room: then it counts as settled, with no answer. */
 static enum exe_trust trust_of_exe(struct fanotify_source *s, const struct permission *p,
@@ -202,33 +139,6 @@ static bool names_settled(struct fanotify_source *s, struct parked *ctx, const s
 	return ctx->drained && watch_queue_settled(s->c.queue, ctx->wait_seq);
 }
 
-/* What the rules say about an answer that takes long, by the names that are known now. */
-static enum verdict timeout_of(struct fanotify_source *s, struct event *ev, struct parked *ctx,
-			       const struct object *obj, uint64_t *deadline_ns)
-{
-	enum verdict ret = s->c.on_timeout;
-
-	*deadline_ns = s->c.deadline_ns;
-	if (!s->c.timeout)
-		return ret;
-	collect_names(s, ev, ctx, obj);
-	s->c.timeout(s->c.arg, ev, deadline_ns, &ret);
-	ev->file.n_names = 0;
-	return ret;
-}
-
-static void park_member(struct fanotify_source *s, struct event *ev, struct bus *b,
-			struct parked *ctx, const struct object *obj, const struct member *m)
-{
-	uint64_t deadline_ns;
-	enum verdict on_timeout;
-
-	if (ev->perm->deadline_ns)
-		return; /* is parked already, as in park() */
-	on_timeout = timeout_of(s, ev, ctx, obj, &deadline_ns);
-	park(s, ev, b, m->tree_id, deadline_ns, on_timeout);
-}
-
 /*
  * What nobody can say yet. Returns true when the event now waits (or has got its default).
  * A change of names that was queued before this event may have made the file a protected one.
@@ -239,14 +149,14 @@ static bool must_wait(struct fanotify_source *s, struct event *ev, struct bus *b
 	enum exe_trust trust;
 
 	if (!names_settled(s, ctx, obj)) {
-		park_member(s, ev, b, ctx, obj, m);
+		fanotify_park_member(s, ev, b, ctx, obj, m);
 		return true;
 	}
 	if (!ctx->exe_seq && !s->c.reader_candidate(s->c.arg, s->exe))
 		return false;
 	trust = trust_of_exe(s, ev->perm, ctx);
 	if (trust == EXE_UNKNOWN) {
-		park_member(s, ev, b, ctx, obj, m);
+		fanotify_park_member(s, ev, b, ctx, obj, m);
 		return true;
 	}
 	ev->subj.exe_verified = trust == EXE_TRUSTED;
@@ -288,7 +198,7 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 
 	if (who == WHO_UNKNOWN && !expired) {
 		ctx->undecided = true;
-		park(s, &ev, b, UNDECIDED_TREE(p->tgid), s->c.deadline_ns, VERDICT_ALLOW);
+		fanotify_park(s, &ev, b, UNDECIDED_TREE(p->tgid), s->c.deadline_ns, VERDICT_ALLOW);
 		return;
 	}
 	if (who != WHO_MEMBER) {
@@ -307,12 +217,12 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 	if (!expired) {
 		obj = objects_find(s->c.objects, ctx->dev, ctx->ino);
 		if (became_member)
-			p->on_timeout = timeout_of(s, &ev, ctx, obj, &deadline_ns);
+			p->on_timeout = fanotify_timeout(s, &ev, ctx, obj, &deadline_ns);
 		if (must_wait(s, &ev, b, ctx, obj, m))
 			return;
 	}
 	obj = objects_find(s->c.objects, ctx->dev, ctx->ino);
-	collect_names(s, &ev, ctx, obj);
+	fanotify_names(s, &ev, ctx, obj);
 	if (expired) {
 		s->fig.by_deadline++;
 		bus_expire(b, &ev, p->on_timeout, BY_DEADLINE);

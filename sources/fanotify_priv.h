@@ -109,6 +109,22 @@ enum who { WHO_MEMBER, WHO_STRANGER, WHO_UNKNOWN };
 enum who fanotify_who(struct fanotify_source *s, pid_t pid, struct member *spare,
 		      const struct member **ret);
 
+void fanotify_read_link(const char *link, char *buf, size_t size);
+
+/* fanotify_park.c: made to wait, or, where there is no room, answered with what it would get at the
+ * deadline. */
+void fanotify_park(struct fanotify_source *s, struct event *ev, struct bus *b, uint32_t tree_id,
+		   uint64_t deadline_ns, enum verdict on_timeout);
+/* The same with what the rules say about the file; nothing for who waits already. */
+void fanotify_park_member(struct fanotify_source *s, struct event *ev, struct bus *b,
+			  struct parked *ctx, const struct object *obj, const struct member *m);
+/* What the rules say about an answer that takes long, by the names that are known now. */
+enum verdict fanotify_timeout(struct fanotify_source *s, struct event *ev, struct parked *ctx,
+			      const struct object *obj, uint64_t *deadline_ns);
+/* The names to judge by: what the descriptor says now, then what the object is protected as. */
+void fanotify_names(struct fanotify_source *s, struct event *ev, struct parked *ctx,
+		    const struct object *obj);
+
 /* Reads the notification groups until they are empty: what a permission event that was read
  * before must not overtake. False when its bound was reached and more is queued. */
 bool fanotify_drain_changes(struct fanotify_source *s);

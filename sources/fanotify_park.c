@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Permissions that wait, and the names by which an opened file is judged. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/fault.h"
+#include "core/objects.h"
+#include "sources/fanotify_priv.h"
+
+static const char deleted_suffix[] = " (deleted)"; /* appended by d_path(), fs/d_path.c */
+
+void fanotify_park(struct fanotify_source *s, struct event *ev, struct bus *b, uint32_t tree_id,
+		   uint64_t deadline_ns, enum verdict on_timeout)
+{
+	struct permission *p = ev->perm;
+	struct tree *tree;
+
+	if (p->deadline_ns)
+		return; /* is parked already: it goes on waiting, for the same deadline */
+	if (s->resting) {
+		bus_expire(b, ev, on_timeout, BY_DEADLINE);
+		return;
+	}
+	if (permission_park(s->c.permissions, p, tree_id, p->since_ns + deadline_ns,
+			    on_timeout) < 0) {
+		s->fig.parked_refused++;
+		tree = proctree_tree(s->c.tree, tree_id);
+		if (tree)
+			tree->parked_refused++;
+		bus_expire(b, ev, on_timeout, BY_DEADLINE);
+		return;
+	}
+	s->fig.parked_total++;
+	fault(FAULT_PARKED);
+}
+
+static void add_name(struct file_object *f, const char *path, const char *home)
+{
+	if (f->n_names < FILE_NAMES_MAX)
+		f->names[f->n_names++] =
+			(struct file_name){ path, home && home[0] ? home : NULL };
+}
+
+void fanotify_names(struct fanotify_source *s, struct event *ev, struct parked *ctx,
+		    const struct object *obj)
+{
+	char link[40];
+	struct stat st;
+	size_t len;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", ev->perm->event_fd);
+	fanotify_read_link(link, s->path, sizeof(s->path));
+	len = strlen(s->path);
+	/* It may have been unlinked since it was read, while it was parked. */
+	if (!ctx->unlinked && len >= sizeof(deleted_suffix) &&
+	    !strcmp(s->path + len - (sizeof(deleted_suffix) - 1), deleted_suffix) &&
+	    fstat(ev->perm->event_fd, &st) == 0)
+		ctx->unlinked = st.st_nlink == 0;
+	if (ctx->unlinked && len >= sizeof(deleted_suffix) &&
+	    !strcmp(s->path + len - (sizeof(deleted_suffix) - 1), deleted_suffix))
+		s->path[len - (sizeof(deleted_suffix) - 1)] = '\0';
+	if (s->path[0] == '/')
+		add_name(&ev->file, s->path, NULL);
+	for (unsigned i = 0; obj && i < obj->n_names; i++)
+		add_name(&ev->file, obj->names[i].path, obj->names[i].home);
+	/* A file that is gone cannot be looked up again by the mark process. If a protected name
+	 * was given to something while it was around, it is judged as that. */
+	if (!obj && ctx->unlinked && s->change_path[0])
+		add_name(&ev->file, s->change_path, NULL);
+}
+
+enum verdict fanotify_timeout(struct fanotify_source *s, struct event *ev, struct parked *ctx,
+			      const struct object *obj, uint64_t *deadline_ns)
+{
+	enum verdict ret = s->c.on_timeout;
+
+	*deadline_ns = s->c.deadline_ns;
+	if (!s->c.timeout)
+		return ret;
+	fanotify_names(s, ev, ctx, obj);
+	s->c.timeout(s->c.arg, ev, deadline_ns, &ret);
+	ev->file.n_names = 0;
+	return ret;
+}
+
+void fanotify_park_member(struct fanotify_source *s, struct event *ev, struct bus *b,
+			  struct parked *ctx, const struct object *obj, const struct member *m)
+{
+	uint64_t deadline_ns;
+	enum verdict on_timeout;
+
+	if (ev->perm->deadline_ns)
+		return; /* is parked already, as in fanotify_park() */
+	on_timeout = fanotify_timeout(s, ev, ctx, obj, &deadline_ns);
+	fanotify_park(s, ev, b, m->tree_id, deadline_ns, on_timeout);
+}
