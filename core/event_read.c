@@ -289,7 +289,7 @@ static int read_homes(struct event_reader *r, const json_t *o)
 	for (unsigned i = 0; i < h->n && !e; i++) {
 		size_t n = strlen(h->path[i]);
 
-		if (h->path[i][0] != '/' || h->path[i][n - 1] == '/')
+		if (h->path[i][0] != '/' || (n > 1 && h->path[i][n - 1] == '/'))
 			e = fail(r, home ? "home" : "homes",
 				 "must be an absolute path without a slash at the end");
 	}

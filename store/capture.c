@@ -140,11 +140,14 @@ static bool take(struct capture *c)
 static void mask(struct capture *c)
 {
 	struct exec_object *x = &c->line.ev.exec;
-	size_t n = x->argv_len_bytes;
+	size_t n;
 
+	if (c->line.ev.kind != KIND_EXEC_OBSERVED)
+		return;
+	n = x->argv_len_bytes;
 	while (n && !x->argv[n - 1])
 		n--;
-	if (c->line.ev.kind != KIND_EXEC_OBSERVED || !n)
+	if (!n)
 		return;
 	text_clear(&c->masked);
 	mask_secrets(&c->masked, x->argv, n);
