@@ -7,6 +7,7 @@
 #include "rules/lint_priv.h"
 
 #define TEXT_MAX 4096
+#define SIBLINGS_MAX 512 /* each is held against each */
 
 /* The values of one field; a port is asked of an address. */
 enum field_id lint_key(const struct node *n)
@@ -171,8 +172,11 @@ static void check_values_beside(struct linting *l, const struct node *x, const s
 void lint_siblings(struct linting *l, const struct node *group)
 {
 	bool all = group->type == NODE_ALL;
-	struct node **kids = kids_as_written(l->pool, group);
+	struct node **kids;
 
+	if (group->n > SIBLINGS_MAX)
+		return;
+	kids = kids_as_written(l->pool, group);
 	l->failed |= !kids;
 	for (size_t i = 0; kids && i < group->n; i++) {
 		const struct node *x = kids[i];
