@@ -70,6 +70,9 @@ static int watch(struct marks *m, struct marks_job *j)
 	int err;
 
 	check_mounts(m);
+	pthread_mutex_lock(&m->lock);
+	m->stats.watched++;
+	pthread_mutex_unlock(&m->lock);
 	err = marks_watch_now(m, &j->watch, j->env_home, j->project);
 	/* A place that is new may be concerned by mounts that were not looked at. */
 	marks_mounts_settled(m);
@@ -221,6 +224,7 @@ static void count_object(struct object *o, void *arg)
 		s->directories++;
 	else
 		s->files++;
+	s->held += o->perm_marked;
 }
 
 static void publish_stats(struct marks *m)
@@ -237,6 +241,7 @@ static void publish_stats(struct marks *m)
 	}
 	pthread_mutex_lock(&m->lock);
 	m->stats.files = now.files;
+	m->stats.held = now.held;
 	m->stats.directories = now.directories;
 	memcpy(m->stats.filesystems, now.filesystems, sizeof(now.filesystems));
 	pthread_mutex_unlock(&m->lock);

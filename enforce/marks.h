@@ -61,6 +61,8 @@ int marks_settle(struct marks *m, int wait_ms);
 
 struct marks_stats {
 	unsigned files, directories;
+	unsigned watched; /* trees that were marked for */
+	unsigned held; /* of these: opens wait for an answer */
 	uint64_t changes, rescans, lookups_failed;
 	uint64_t gaps_uncounted; /* beyond those that are kept */
 	char filesystems[256]; /* "ext4 xfs" */

@@ -109,7 +109,10 @@ static void print_enforcement(const struct cli *cli, const json_t *st)
 
 	if (!e)
 		return;
-	if (objects == 0 && directories == 0)
+	if (*cli_str(e, "nothing"))
+		cli_field(cli, "enforcement", "%s: enforcing nothing: %s", cli_str(e, "mechanism"),
+			  cli_str(e, "nothing"));
+	else if (objects == 0 && directories == 0)
 		cli_field(cli, "enforcement", "%s: nothing is marked", cli_str(e, "mechanism"));
 	else
 		cli_field(cli, "enforcement", "%s: %lld %s and %lld %s marked on %s",

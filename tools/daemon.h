@@ -74,6 +74,12 @@ struct unavailable {
 	char why[256];
 };
 
+enum daemon_nothing {
+	DAEMON_ENFORCES,
+	DAEMON_NOTHING_YET, /* there is nothing of what the rules name */
+	DAEMON_HINDERED,    /* something is in the way */
+};
+
 struct daemon {
 	struct daemon_options opt;
 	struct config *config;
@@ -89,6 +95,12 @@ struct daemon {
 		uint64_t due_ns, verdict_turns, control_turns;
 		bool asked;
 	} watchdog;
+	struct { /* main thread */
+		enum daemon_nothing now;
+		char why[256];
+		uint64_t since_ns, looked_ns;
+		bool told; /* in log and evidence */
+	} nothing;
 	struct lookup *mark_lookup, *process_lookup;
 	pthread_mutex_t process_lock; /* one caller at a time of process_lookup */
 
@@ -182,11 +194,19 @@ void daemon_suspend_tick(struct daemon *d);
 
 /* daemon_notify.c: the service manager, without waiting. */
 void daemon_notify(const char *state);
-void daemon_notify_ready(const struct daemon *d);
+void daemon_notify_ready(struct daemon *d);
 void daemon_notify_reloading(void);
 void daemon_notify_patience(unsigned seconds); /* starting takes so much longer, at most */
 void daemon_watchdog_init(struct daemon *d);
 void daemon_watchdog_tick(struct daemon *d, uint64_t now_ns);
+
+/* daemon_nothing.c: enforce mode, and nothing is marked. Main thread, but for the first two. */
+unsigned daemon_blocking_rules(const struct ruleset *rs); /* that hold something here; NULL: 0 */
+/* why: unchanged if it enforces. */
+enum daemon_nothing daemon_enforces_nothing(struct daemon *d, unsigned blocking, char why[256]);
+void daemon_notify_status(struct daemon *d, const char *before); /* before: "READY=1\n", "" */
+void daemon_nothing_first(struct daemon *d); /* before it is ready */
+void daemon_nothing_tick(struct daemon *d, uint64_t now_ns);
 
 /* daemon_privilege.c: before threads. */
 void daemon_raise_limits(struct daemon *d);

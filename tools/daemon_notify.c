@@ -52,13 +52,9 @@ void daemon_notify_reloading(void)
 	daemon_notify(state);
 }
 
-void daemon_notify_ready(const struct daemon *d)
+void daemon_notify_ready(struct daemon *d)
 {
-	char state[64];
-
-	snprintf(state, sizeof(state), "READY=1\nSTATUS=mode %s",
-		 mode_name((enum mode)atomic_load(&d->mode_now)));
-	daemon_notify(state);
+	daemon_notify_status(d, "READY=1\n");
 }
 
 void daemon_notify_patience(unsigned seconds)

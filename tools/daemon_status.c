@@ -72,13 +72,12 @@ static void add_source(json_t *list, const struct source *src, const struct sour
 						(json_int_t)st->malformed));
 }
 
-static json_t *rules(struct daemon *d)
+static json_t *rules(struct daemon *d, unsigned *blocking)
 {
 	struct ruleset *rs = daemon_rules_ref(d);
 	json_t *detect = json_array();
 	char origin[4096] = "";
 	size_t n = rs ? ruleset_count(rs) : 0;
-	int blocking = 0;
 	json_t *pack;
 
 	for (size_t i = 0; i < n; i++) {
@@ -86,9 +85,7 @@ static json_t *rules(struct daemon *d)
 
 		if (r->action != VERDICT_BLOCK)
 			continue;
-		if (r->mechanism != MECH_DETECT)
-			blocking++;
-		else
+		if (r->mechanism == MECH_DETECT)
 			json_array_append_new(detect,
 					      json_pack("{s:s, s:s, s:s, s:s}", "rule", r->id,
 							"part", r->part, "name", r->name, "why",
@@ -96,10 +93,11 @@ static json_t *rules(struct daemon *d)
 	}
 	if (rs)
 		snprintf(origin, sizeof(origin), "%s", ruleset_origin(rs));
+	*blocking = daemon_blocking_rules(rs);
 	pack = rs ? daemon_pack_json(d, rs) : json_null();
 	ruleset_unref(rs);
 	return json_pack("{s:i, s:s, s:o, s:i, s:o}", "count", (int)n, "origin", origin, "pack",
-			 pack, "blocking", blocking, "detect", detect);
+			 pack, "blocking", (int)*blocking, "detect", detect);
 }
 
 static json_t *exceptions(struct daemon *d)
@@ -151,9 +149,12 @@ static json_t *object_values(json_t *object)
 }
 
 static json_t *warnings(const struct daemon *d, const struct snapshot *s,
-			const struct store_status *st)
+			const struct store_status *st, const char *nothing)
 {
 	json_t *list = json_array();
+
+	if (*nothing)
+		json_array_append_new(list, json_sprintf("enforcing nothing: %s", nothing));
 
 	if (d->feed_why[0])
 		json_array_append_new(list, json_string(d->feed_why));
@@ -223,6 +224,10 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 	size_t n_trees;
 	struct store_status st;
 	int64_t paused = atomic_load(&d->paused_until_s);
+	unsigned blocking = 0;
+	char nothing[256] = "";
+	bool hindered;
+	json_t *e;
 
 	loop_call(d->loop, take, &s);
 	trees = daemon_trees(d, &n_trees);
@@ -246,9 +251,18 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 	json_object_set_new(r, "trees", json_integer((json_int_t)n_trees));
 	json_object_set_new(r, "members", json_integer(s.members));
 	json_object_set_new(r, "agents", object_values(agents(trees, n_trees)));
-	json_object_set_new(r, "rules", rules(d));
+	json_object_set_new(r, "rules", rules(d, &blocking));
 	json_object_set_new(r, "exceptions", exceptions(d));
-	json_object_set_new(r, "enforcement", enforcement(d, &s, privileged));
+	e = enforcement(d, &s, privileged);
+	hindered = daemon_enforces_nothing(d, blocking, nothing) == DAEMON_HINDERED;
+	/* The path that could not be marked may be another's. */
+	if (hindered && !privileged)
+		snprintf(nothing, sizeof(nothing), "nothing could be marked");
+	if (d->marks)
+		json_object_set_new(e, "nothing", *nothing ? json_string(nothing) : json_null());
+	if (!hindered)
+		nothing[0] = '\0'; /* no reason to warn */
+	json_object_set_new(r, "enforcement", e);
 	json_object_set_new(
 		r, "evidence",
 		json_pack("{s:b, s:s, s:I, s:I, s:s, s:I, s:I, s:s}", "ok", st.ok, "why", st.why,
@@ -262,6 +276,6 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 	json_object_set_new(r, "capture", daemon_capture_json(d));
 	json_object_set_new(r, "guardian", daemon_guardian_json(d));
 	json_object_set_new(r, "privilege", daemon_privilege_json(d));
-	json_object_set_new(r, "warnings", warnings(d, &s, &st));
+	json_object_set_new(r, "warnings", warnings(d, &s, &st, nothing));
 	return r;
 }

@@ -214,6 +214,7 @@ static int serve(struct daemon *d, const sigset_t *signals)
 			daemon_suspend(d);
 		daemon_suspend_tick(d);
 		daemon_watchdog_tick(d, clock_boottime_ns());
+		daemon_nothing_tick(d, clock_boottime_ns());
 		log_tell_dropped();
 		wake_followers(d, &last_seq);
 		if (atomic_load(&d->replay_done) && !d->fanotify)
@@ -243,6 +244,7 @@ static int run(struct daemon *d)
 		log_warning("messages are written by the daemon itself, which may wait for their reader");
 	status = daemon_start(d);
 	if (!status) {
+		daemon_nothing_first(d);
 		daemon_notify_ready(d);
 		daemon_watchdog_init(d);
 		log_notice("ready, mode %s", mode_name(daemon_mode_now(d)));
