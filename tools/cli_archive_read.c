@@ -16,6 +16,7 @@
 
 #define RATIO_MAX 200 /* unpacked to packed; YAML comes to about 10 */
 #define RATIO_FREE (1u << 20) /* bytes that are not asked about */
+#define CHUNK 65536
 /* What tar adds: for a file a header, and up to a block of padding; as much again for long names. */
 #define TAR_BYTES_MAX (PACK_BYTES_MAX + PACK_FILES_MAX * 4096u)
 
@@ -46,21 +47,29 @@ static const char *reason(struct archive *a)
 
 /* ---- gzip ---------------------------------------------------------------------------------- */
 
+/* What so much may unpack to, at most. */
+static size_t unpacked_max(size_t packed)
+{
+	size_t max = packed > TAR_BYTES_MAX / RATIO_MAX ? TAR_BYTES_MAX : packed * RATIO_MAX;
+
+	return max < RATIO_FREE ? RATIO_FREE : max;
+}
+
 static int unpack(struct archive *a, size_t packed, uint8_t *buf, size_t *ret,
 		  char err[ARCHIVE_ERROR_SIZE])
 {
-	size_t len = 0;
+	size_t len = 0, max = unpacked_max(packed);
 	la_ssize_t n;
 
-	while ((n = archive_read_data(a, buf + len,
-				      TAR_BYTES_MAX - len < 65536 ? TAR_BYTES_MAX - len : 65536)) > 0) {
+	while ((n = archive_read_data(a, buf + len, max - len < CHUNK ? max - len : CHUNK)) > 0) {
 		len += (size_t)n;
-		if (len > RATIO_FREE && len / RATIO_MAX > (size_t)archive_filter_bytes(a, -1))
-			return refuse(err, -E2BIG, "it unpacks to more than %d times its size",
-				      RATIO_MAX);
-		if (len >= TAR_BYTES_MAX)
+		if (len == TAR_BYTES_MAX)
 			return refuse(err, -E2BIG, "it unpacks to more than %u MiB",
 				      TAR_BYTES_MAX >> 20);
+		if (len == max ||
+		    (len > RATIO_FREE && len / RATIO_MAX > (size_t)archive_filter_bytes(a, -1)))
+			return refuse(err, -E2BIG, "it unpacks to more than %d times its size",
+				      RATIO_MAX);
 	}
 	if (n < 0)
 		return refuse(err, -EBADMSG, "no .tar.gz: %.200s", reason(a));
@@ -74,7 +83,7 @@ int archive_read_bytes(const void *packed, size_t packed_len, archive_file_fn fn
 		       char err[ARCHIVE_ERROR_SIZE])
 {
 	_cleanup_archive_ struct archive *a = archive_read_new();
-	_cleanup_free_ uint8_t *tar = malloc(TAR_BYTES_MAX);
+	_cleanup_free_ uint8_t *tar = malloc(unpacked_max(packed_len));
 	struct archive_entry *e;
 	size_t len = 0;
 	int rc;
@@ -118,8 +127,10 @@ static int read_one(struct archive *a, struct archive_entry *e, uint8_t *buf, si
 	/* Holes are written down in a few bytes, and are as long as they say. */
 	if (archive_entry_sparse_count(e) > 0)
 		return refuse(err, -EBADMSG, "%.100s is a sparse file", name);
-	if (archive_entry_size(e) < 0 || (uint64_t)archive_entry_size(e) > *budget)
+	if (archive_entry_size(e) < 0 || (uint64_t)archive_entry_size(e) > PACK_BYTES_MAX)
 		return refuse(err, -E2BIG, "it unpacks to more than %u MiB", PACK_BYTES_MAX >> 20);
+	if ((uint64_t)archive_entry_size(e) > *budget)
+		return refuse(err, -E2BIG, "%.100s is longer than what is left of the archive", name);
 	while (len < *budget && (n = archive_read_data(a, buf + len, *budget - len)) != 0) {
 		if (n < 0)
 			return refuse(err, -EBADMSG, "no .tar.gz: %.200s", reason(a));
@@ -141,8 +152,9 @@ int archive_read_tar(const void *tar, size_t tar_len, archive_file_fn fn, void *
 		     char err[ARCHIVE_ERROR_SIZE])
 {
 	_cleanup_archive_ struct archive *a = archive_read_new();
-	_cleanup_free_ uint8_t *buf = malloc(PACK_BYTES_MAX);
-	size_t budget = PACK_BYTES_MAX, at;
+	/* Without holes nothing in it is longer than the whole. */
+	size_t budget = tar_len < PACK_BYTES_MAX ? tar_len : PACK_BYTES_MAX, at;
+	_cleanup_free_ uint8_t *buf = malloc(budget + 1);
 	struct archive_entry *e;
 	unsigned n = 0;
 	int rc;
