@@ -171,6 +171,7 @@ struct decision {
 	unsigned n_fired;
 	unsigned n_fired_more;
 	struct fired fired[FIRED_MAX]; /* strongest first */
+	const struct rule *excepted; /* that matched, and an exception kept from firing; NULL none */
 };
 
 /* Wall clock as rules see it; computed by tables of our own, no time zone file is asked. */

@@ -85,6 +85,7 @@ struct compiled {
 	size_t n_excludes;
 	struct exception *exceptions;
 	size_t n_exceptions;
+	_Atomic uint64_t let_through; /* for whoever counts: no decision depends on it */
 };
 
 /* Room that the rules of a set share, so that small files cannot become large sets. */

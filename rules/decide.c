@@ -83,8 +83,15 @@ static void try_rules(void *arg, const uint32_t *rules, size_t n)
 		if (c->rule.action == VERDICT_ALLOW || test_and_set(g->tried, rules[i]) ||
 		    g->fired[rules[i] / BITS] >> (rules[i] % BITS) & 1)
 			continue;
-		if (!match_event(g->ctx, c->match) || rule_is_excepted(g->ctx, c))
+		if (!match_event(g->ctx, c->match))
 			continue;
+		if (rule_is_excepted(g->ctx, c)) {
+			if (!g->d->excepted || c->rule.action > g->d->excepted->action)
+				g->d->excepted = &c->rule;
+			continue;
+		}
+		if (g->d->excepted == &c->rule) /* under another name */
+			g->d->excepted = NULL;
 		test_and_set(g->fired, rules[i]);
 		fire(g->d, &c->rule, g->ctx->name_index);
 	}

@@ -5,6 +5,7 @@
  * never change what is marked or which rules the index offers.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "core/cleanup.h"
@@ -195,4 +196,17 @@ bool rule_is_excepted(struct match_context *ctx, const struct compiled *c)
 			return true;
 	}
 	return false;
+}
+
+void ruleset_count_excepted(const struct decision *d)
+{
+	struct compiled *c = (struct compiled *)(uintptr_t)d->excepted;
+
+	if (c)
+		atomic_fetch_add_explicit(&c->let_through, 1, memory_order_relaxed);
+}
+
+uint64_t ruleset_let_through(const struct ruleset *rs, size_t i)
+{
+	return atomic_load_explicit(&rs->rules[i]->let_through, memory_order_relaxed);
 }

@@ -102,6 +102,10 @@ struct rule_exception {
 
 size_t ruleset_exceptions(const struct ruleset *rs); /* how many there are, to all rules */
 const struct rule_exception *ruleset_exception(const struct ruleset *rs, size_t k);
+/* How many events exceptions kept rule i from firing for, as far as they were counted: rules_decide()
+ * is pure and counts nothing. Any thread. */
+void ruleset_count_excepted(const struct decision *d);
+uint64_t ruleset_let_through(const struct ruleset *rs, size_t i);
 /* Number k of those to rule i, NULL beyond the last. */
 const struct rule_exception *ruleset_rule_exception(const struct ruleset *rs, size_t i, size_t k);
 

@@ -91,9 +91,10 @@ gets "it lets through whom it names" "${IN_TREE[@]}" "$terraform" "$TEST_HOME/.a
 denied "and no other program" "${IN_TREE[@]}" "$(bin plain_open)" "$TEST_HOME/.aws/config"
 denied "and to no other file" "${IN_TREE[@]}" "$terraform" "$SECRET"
 like "$(oknek status)" 'exceptions +1 in force, 0 expired' "the status counts it"
-like "$(oknek --json status)" '"exceptions": ?\{"active":1,"expired":0\}' "also in JSON"
+like "$(oknek --json status)" '"exceptions":\{"active":1,"expired":0,"let_through":1\}' "also in JSON"
 like "$(shown X700)" '"reason":"terraform reads its profile"' "its reason is shown"
 like "$(shown X700)" '"author":"ops@example.org"' "who wrote it"
+like "$(shown X700)" '"let_through":1[,}]' "how much it let through"
 like "$(shown X700)" '"expires":"2100-01-31","expired":false' "how long it lasts"
 like "$(shown X700)" '30.yaml","line":3' "and where it stands"
 like "$(oknek rules show X700)" \
@@ -125,7 +126,8 @@ gets "one that lasts some seconds" "${IN_TREE[@]}" "$terraform" "$SECRET"
 ok "ends without a reload" wait_for 15 eval \
 	'! timeout 20 "${IN_TREE[@]}" "$terraform" "$SECRET" >/dev/null 2>&1'
 denied "so the secret is one again" "${IN_TREE[@]}" "$terraform" "$SECRET"
-like "$(oknek --json status)" '"exceptions": ?\{"active":1,"expired":2\}' "the status counts them"
+like "$(oknek --json status)" '"exceptions":\{"active":1,"expired":2,"let_through":[0-9]+\}' \
+	"the status counts them"
 like "$(shown X705)" '"expires":"2020-01-01","expired":true' "and the rule shows it"
 host 40
 

@@ -85,8 +85,20 @@ static enum verdict says(struct ruleset *rs, const char *exe, const char *path)
 static void it_lets_one_process_through_and_no_other(void **state)
 {
 	struct ruleset *rs = except("R3/aws", "{ process_name: { eq: terraform } }");
+	struct event ev = opened_by("/usr/bin/terraform", "/home/u/.aws/config");
+	struct decision d;
 
 	(void)state;
+	rules_decide(rs, &ev, &wednesday_15, &d, NULL);
+	assert_ptr_equal(d.excepted, ruleset_rule(rs, 0));
+	assert_int_equal(ruleset_let_through(rs, 0), 0); /* deciding counts nothing */
+	ruleset_count_excepted(&d);
+	assert_int_equal(ruleset_let_through(rs, 0), 1);
+	ev.subj.exe = "/usr/bin/python3";
+	rules_decide(rs, &ev, &wednesday_15, &d, NULL);
+	assert_null(d.excepted);
+	ruleset_count_excepted(&d);
+	assert_int_equal(ruleset_let_through(rs, 0), 1);
 	assert_int_equal(says(rs, "/usr/bin/terraform", "/home/u/.aws/config"), VERDICT_ALLOW);
 	assert_int_equal(says(rs, "/usr/bin/python3", "/home/u/.aws/config"), VERDICT_BLOCK);
 	assert_int_equal(says(rs, "/usr/bin/terraform", "/home/u/.ssh/id"), VERDICT_WARN);
@@ -180,6 +192,7 @@ static void each_name_is_judged_by_itself(void **state)
 	assert_int_equal(d.verdict, VERDICT_BLOCK);
 	assert_string_equal(d.fired[0].rule->part, "aws");
 	assert_int_equal(d.fired[0].name_index, 1);
+	assert_null(d.excepted); /* it fired after all */
 	/* the other way round, and with a name that no rule knows in between */
 	ev.file.names[0].path = "/home/u/.aws/credentials";
 	ev.file.names[1].path = "/tmp/x";

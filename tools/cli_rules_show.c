@@ -140,6 +140,9 @@ static void print_exceptions(const struct cli *cli, const json_t *item)
 									"without an end",
 			  expires, cli_str(e, "file"), (long long)cli_int(e, "line"));
 	}
+	if (i)
+		cli_field(cli, "", "let through since the rules were read: %lld",
+			  (long long)cli_int(item, "let_through"));
 }
 
 static int take_all(void *arg, json_t *item, const char *text)

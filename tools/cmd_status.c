@@ -95,8 +95,9 @@ static void print_rules(const struct cli *cli, const json_t *st)
 			  cli_str(v, "why"));
 	v = json_object_get(st, "exceptions");
 	if (cli_int(v, "active") || cli_int(v, "expired"))
-		cli_field(cli, "exceptions", "%lld in force, %lld expired",
-			  (long long)cli_int(v, "active"), (long long)cli_int(v, "expired"));
+		cli_field(cli, "exceptions", "%lld in force, %lld expired; %lld events let through since the "
+			  "rules were read", (long long)cli_int(v, "active"),
+			  (long long)cli_int(v, "expired"), (long long)cli_int(v, "let_through"));
 }
 
 static void print_enforcement(const struct cli *cli, const json_t *st)

@@ -30,7 +30,7 @@
  *          sources:[{name,read,lost,malformed}], unavailable:[{name,why}],
  *          feed:{name,gaps,lost}, trees, members, agents:[{agent,trees,members}],
  *          rules:{count,origin,blocking,detect:[{rule,part,name,why}]},
- *          exceptions:{active,expired},
+ *          exceptions:{active,expired,let_through},
  *          enforcement:{mechanism,filesystems:[…],objects,directories,pending,answered,denied,
  *                       by_deadline,gaps:[{path,why}]},
  *          evidence:{ok,why,records,last_seq,last_hash,lost,pending,key}, warnings:[…],
@@ -57,7 +57,8 @@
  * rules    {[id]} → items {id,part,version,name,kind,observed,action,action_default,
  *          action_overridden|null,threshold|null,threshold_default|null,
  *          threshold_overridden|null,overridden|null,mechanism,why,pack,file,line,
- *          exceptions:[{rule,reason,author,expires|null,expired,file,line}],[source],[explain]};
+ *          exceptions:[{rule,reason,author,expires|null,expired,file,line}],let_through,
+ *          [source],[explain]}; let_through: events since the rules were read;
  *          id "R3" or "R3/aws" selects, and adds source, the YAML text. What is overridden is
  *          so by "FILE:LINE" of oknek.yaml.
  * reload   {} → result {rules, origin, notice:[…]}: what is no error and worth hearing

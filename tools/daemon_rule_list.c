@@ -98,6 +98,7 @@ static json_t *rule_json(const struct ruleset *rs, size_t i, bool source)
 	json_object_set_new(j, "observed", json_boolean(r->observed));
 	add_overrides(j, r);
 	json_object_set_new(j, "exceptions", exceptions_json(rs, i));
+	json_object_set_new(j, "let_through", json_integer((json_int_t)ruleset_let_through(rs, i)));
 	if (source)
 		json_object_set_new(j, "source", json_string(ruleset_source(rs, i)));
 	if (source && rules_describe(rs, i, &explain) == 0)

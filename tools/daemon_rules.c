@@ -61,7 +61,8 @@ static unsigned unobserved_kinds(const struct daemon *d)
 {
 	if (d->replay || d->opt.check)
 		return 0;
-	return ~(d->fanotify ? 1u << KIND_FILE_OPENED : 0u);
+	return ~((d->fanotify ? 1u << KIND_FILE_OPENED : 0u) |
+		 (daemon_egress_runs(d) ? 1u << KIND_SOCKET_CONNECT : 0u));
 }
 
 static int load_rules(struct daemon *d, const struct config *site, struct ruleset **ret,
@@ -93,6 +94,7 @@ static int load_rules(struct daemon *d, const struct config *site, struct rulese
 	/* What this daemon can stop before the fact, whatever else it sees. */
 	if (d->fanotify || d->opt.check)
 		c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY;
+	daemon_egress_rules(d, site, &c);
 	r = ruleset_load(&c, &rs, err);
 	if (!r)
 		r = daemon_pack_check(pack, rs, err);
@@ -183,6 +185,47 @@ static void notice_restart(const struct daemon *d, const struct config *new, jso
 		notice(list, text);
 }
 
+/* ---- what cannot be held ---------------------------------------------------------------------- */
+
+/* Rules that block and are only detected here; what is off by configuration is none. How many. */
+static unsigned unenforceable(const struct ruleset *rs, char *list, size_t size)
+{
+	unsigned n = 0;
+	size_t used = (size_t)snprintf(list, size, "on_unenforceable: refuse: these rules block, and "
+				       "would only be detected here:");
+
+	for (size_t i = 0; i < ruleset_count(rs); i++) {
+		const struct rule *r = ruleset_rule(rs, i);
+
+		if (r->action != VERDICT_BLOCK || r->mechanism != MECH_DETECT ||
+		    !strncmp(r->bound_why, "off: ", 5))
+			continue;
+		if (used < size)
+			used += (size_t)snprintf(list + used, size - used, "%s %s%s%s", n ? "," : "",
+						 r->id, r->part[0] ? "/" : "", r->part);
+		n++;
+	}
+	return n;
+}
+
+bool daemon_unenforceable(const struct daemon *d)
+{
+	char list[512];
+
+	if (!d->config->refuse_unenforceable || !unenforceable(d->rules, list, sizeof(list)))
+		return false;
+	log_error("%s", list);
+	for (size_t i = 0; i < ruleset_count(d->rules); i++) {
+		const struct rule *r = ruleset_rule(d->rules, i);
+
+		if (r->action == VERDICT_BLOCK && r->mechanism == MECH_DETECT &&
+		    strncmp(r->bound_why, "off: ", 5) != 0)
+			log_error("%s%s%s %s: %s", r->id, r->part[0] ? "/" : "", r->part, r->name,
+				  r->bound_why);
+	}
+	return true;
+}
+
 /* ---- reload -------------------------------------------------------------------------------- */
 
 struct swap {
@@ -214,8 +257,12 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 
 	if (!r)
 		r = load_rules(d, config, &s.rules, err);
-	if (r < 0)
+	if (!r && config->refuse_unenforceable && unenforceable(s.rules, err->text, sizeof(err->text)))
+		r = -EOPNOTSUPP;
+	if (r < 0) {
+		ruleset_unref(s.rules);
 		return r;
+	}
 	s.config = config;
 	/* What the new rules guard is marked before they serve. */
 	if (d->marks)
@@ -226,8 +273,10 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 	} else {
 		if (r == -ETIMEDOUT)
 			daemon_marks_are_late(d);
-		r = loop_call(d->loop, swap_rules, &s);
-		if (r < 0)
+		r = daemon_egress_apply(d, config, s.rules, err->text, sizeof(err->text));
+		if (!r)
+			r = loop_call(d->loop, swap_rules, &s);
+		if (r < 0 && !err->text[0])
 			snprintf(err->text, sizeof(err->text), "the daemon is stopping");
 		else if (d->marks)
 			marks_settle(d->marks, 0); /* nobody waits for that */
@@ -281,6 +330,7 @@ void daemon_decide(void *arg, const struct event *ev, struct decision *ret, cons
 	look_at_clock(d, ev);
 	offset_wall_clock(d->decided_utc_offset_s, clock_second(d->decided_unix_ns), &wc);
 	rules_decide(d->rules, ev, &wc, ret, category);
+	ruleset_count_excepted(ret);
 	if (ev->subj.exe_verified)
 		readers_drop(d->config, ev, ret);
 }

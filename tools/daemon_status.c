@@ -105,11 +105,15 @@ static json_t *exceptions(struct daemon *d)
 	struct ruleset *rs = daemon_rules_ref(d);
 	size_t n = rs ? ruleset_exceptions(rs) : 0, expired = 0;
 	int64_t now = time(NULL);
+	uint64_t let_through = 0;
 
+	for (size_t i = 0; rs && i < ruleset_count(rs); i++)
+		let_through += ruleset_let_through(rs, i);
 	for (size_t k = 0; k < n; k++)
 		expired += ruleset_exception(rs, k)->expires_unix_s <= now;
 	ruleset_unref(rs);
-	return json_pack("{s:i, s:i}", "active", (int)(n - expired), "expired", (int)expired);
+	return json_pack("{s:i, s:i, s:I}", "active", (int)(n - expired), "expired", (int)expired,
+			 "let_through", (json_int_t)let_through);
 }
 
 static void add_gap(void *arg, const char *path, const char *why)
