@@ -119,8 +119,8 @@ static int counts_init(struct counts *c, size_t rules)
 	/* a few dozen keys each; what shares a count only looks commoner than it is */
 	while (size < rules * 64 && size < 1u << 18)
 		size *= 2;
-	c->v = calloc(size, sizeof(*c->v));
-	c->mask = (uint32_t)size - 1;
+	c->v = calloc(size, 2 * sizeof(*c->v));
+	c->half = (uint32_t)size;
 	return c->v ? 0 : -ENOMEM;
 }
 

@@ -12,7 +12,7 @@
 #define COUNT_MAX 4096
 /* A key of three bytes is found by accident too, and such texts take longer to go through: taken
  * when another key is shared by this many rules more. */
-#define IN_HANDICAP 8
+#define IN_HANDICAP 16
 
 /* The keys that one value offers: any of them will do. */
 struct offer {
@@ -40,7 +40,9 @@ static void entry_add(struct builder *b, struct entry add)
 static void offer_hash(struct builder *b, struct offer *o, enum key_type type, uint64_t hash,
 		       unsigned net_bits)
 {
-	uint16_t *count = &b->counts.v[hash >> 8 & b->counts.mask];
+	bool in = type >= KEY_IN_PATH;
+	uint16_t *count = b->counts.v + (in ? b->counts.half : 0) +
+			  (hash >> 8 & (b->counts.half - 1));
 	size_t score;
 
 	if (b->counting) {
@@ -48,7 +50,7 @@ static void offer_hash(struct builder *b, struct offer *o, enum key_type type, u
 		o->any = true;
 		return;
 	}
-	score = *count + (type >= KEY_IN_PATH ? IN_HANDICAP : 0);
+	score = *count + (in ? IN_HANDICAP : 0);
 	if (o->any && score >= o->score)
 		return;
 	*o = (struct offer){ .any = true, .score = score,

@@ -60,10 +60,11 @@ struct entry {
 	uint8_t type, net_bits;
 };
 
-/* How many values offered a key, about: several keys may share a count. */
+/* How many values offered a key, about: several keys may share a count. Those of three bytes are
+ * many and common, and have counts of their own. */
 struct counts {
 	uint16_t *v;
-	uint32_t mask;
+	uint32_t half;
 };
 
 struct builder {
