@@ -90,7 +90,7 @@ static enum truth path_compare(struct asking *a, const struct node *n)
 	if (now != (n->op == OP_NE))
 		return now ? YES : NO;
 	return would_hold_at_some_home(a, n, path) != (n->op == OP_NE) ?
-		       doubt(a, "the homes (~)") :
+		       doubt(a, "what ~ stands for") :
 		       now ? YES : NO;
 }
 

@@ -19,7 +19,7 @@ struct partial {
 	struct decision sure; /* what fires whatever the unknown is */
 	/* What else may fire: NULL if that would not make the verdict stronger. */
 	const struct rule *doubt;
-	const char *asks; /* what the doubt hangs on: "path", "the homes (~)" … */
+	const char *asks; /* what the doubt hangs on: "path", "what ~ stands for" … */
 };
 
 void rules_decide_partly(const struct ruleset *rs, const struct event *ev,
