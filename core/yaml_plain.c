@@ -142,12 +142,13 @@ static bool keys_differ(struct plain *p, const struct yaml_node *map)
 static bool close_collection(struct plain *p, struct yaml_node *c, size_t first)
 {
 	size_t n = p->n_kids - first;
-	struct yaml_node **kids = p->kids + first, **to;
+	struct yaml_node **kids, **to;
 
 	p->n_kids = first;
 	p->depth--;
 	if (!n)
 		return true;
+	kids = p->kids + first;
 	to = got(p, pool_array(p->doc->pool, n, sizeof(struct yaml_node *)));
 	if (!to)
 		return false;
