@@ -32,7 +32,6 @@ int config_read_capture(struct loading *l, const struct yaml_node *n);
 /* config_egress.c */
 int config_read_egress(struct loading *l, const struct yaml_node *n);
 int config_read_on_unenforceable(struct loading *l, const struct yaml_node *n);
-void config_free_egress(struct config *c);
 /* config_rules.c: what is said about single rules. */
 int config_read_rules(struct loading *l, const struct yaml_node *n);
 int config_read_readers(struct loading *l, const struct yaml_node *n);

@@ -67,6 +67,13 @@ int egress_tree_figures(const struct egress *e, uint32_t tree_id, struct egress_
 	return -ENOENT;
 }
 
+uint32_t egress_next_tree(const struct egress *e, uint32_t tree_id)
+{
+	(void)e;
+	(void)tree_id;
+	return 0;
+}
+
 void egress_forget_tree(struct egress *e, uint32_t tree_id)
 {
 	(void)e;
@@ -291,6 +298,14 @@ void egress_figures(const struct egress *e, struct egress_figures *ret)
 int egress_tree_figures(const struct egress *e, uint32_t tree_id, struct egress_tree *ret)
 {
 	return bpf_map_lookup_elem(bpf_map__fd(e->skel->maps.trees), &tree_id, ret);
+}
+
+uint32_t egress_next_tree(const struct egress *e, uint32_t tree_id)
+{
+	uint32_t next;
+
+	return bpf_map_get_next_key(bpf_map__fd(e->skel->maps.trees), tree_id ? &tree_id : NULL,
+				    &next) < 0 ? 0 : next;
 }
 
 void egress_forget_tree(struct egress *e, uint32_t tree_id)

@@ -38,7 +38,7 @@ enum egress_strength {
 	EGRESS_BY_GATEWAY,
 	EGRESS_BY_METADATA,
 	EGRESS_BY_RESOLVER,
-	EGRESS_BY_NAME,
+	EGRESS_BY_ADDRESS,
 };
 
 struct egress_entry {
@@ -107,6 +107,8 @@ struct egress_figures {
 void egress_figures(const struct egress *e, struct egress_figures *ret);
 /* -ENOENT: nothing was asked for by this tree. */
 int egress_tree_figures(const struct egress *e, uint32_t tree_id, struct egress_tree *ret);
+/* The tree after this one (0: the first) that asked for something; 0: none. */
+uint32_t egress_next_tree(const struct egress *e, uint32_t tree_id);
 void egress_forget_tree(struct egress *e, uint32_t tree_id);
 const char *egress_where(const struct egress *e); /* the cgroup it is attached to */
 bool egress_sees_unix(const struct egress *e);

@@ -83,7 +83,54 @@ struct compiling {
 	const struct egress_judge *judge;
 };
 
-static struct egress_range judge(const struct compiling *c, const struct egress_entry *e, size_t n,
+/* The last address of a prefix, and the one after that. */
+static void last_of(uint8_t addr[16], unsigned bits)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned left = bits > i * 8 ? bits - i * 8 : 0;
+
+		if (left < 8)
+			addr[i] |= (uint8_t)(0xff >> left);
+	}
+}
+
+static bool step(uint8_t addr[16])
+{
+	for (int i = 15; i >= 0; i--)
+		if (++addr[i])
+			return true;
+	return false;
+}
+
+static bool is_within_longer(const struct compiling *c, const struct egress_entry *e,
+			     const uint8_t addr[16])
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].bits > e->key.bits &&
+		    covers(c->list[i].addr, c->list[i].bits, addr))
+			return true;
+	return false;
+}
+
+/* An address for which this entry is the longest prefix: its last, or the one after some longer
+ * prefix. If there is none, nobody looks. */
+static void find_example(const struct compiling *c, const struct egress_entry *e, uint8_t ret[16])
+{
+	memcpy(ret, e->key.addr, 16);
+	last_of(ret, e->key.bits);
+	for (size_t i = 0; i < c->n && is_within_longer(c, e, ret); i++) {
+		uint8_t next[16];
+
+		if (c->list[i].bits <= e->key.bits)
+			continue;
+		memcpy(next, c->list[i].addr, 16);
+		last_of(next, c->list[i].bits);
+		if (step(next) && covers(e->key.addr, e->key.bits, next))
+			memcpy(ret, next, 16);
+	}
+}
+
+static struct egress_range judge(const struct compiling *c, const uint8_t example[16], size_t n,
 				 uint32_t port)
 {
 	struct egress_range range = { .class = (uint8_t)c->rest };
@@ -95,7 +142,7 @@ static struct egress_range judge(const struct compiling *c, const struct egress_
 			strength = c->of[i]->strength;
 			range.class = (uint8_t)c->of[i]->class;
 		}
-	range.verdict = (uint8_t)c->judge->judge(c->judge->arg, range.class, e->key.addr,
+	range.verdict = (uint8_t)c->judge->judge(c->judge->arg, range.class, example,
 						 (uint16_t)port);
 	return range;
 }
@@ -104,7 +151,9 @@ static int fill(const struct compiling *c, struct egress_entry *e, char why[128]
 {
 	size_t n = 0, n_cuts = 1, used = 0;
 	char text[INET6_ADDRSTRLEN];
+	uint8_t example[16];
 
+	find_example(c, e, example);
 	c->cuts[0] = 0;
 	for (size_t i = 0; i < c->n; i++) {
 		const struct egress_destination *d = &c->list[i];
@@ -121,7 +170,7 @@ static int fill(const struct compiling *c, struct egress_entry *e, char why[128]
 
 		if (i && c->cuts[i] == c->cuts[i - 1])
 			continue;
-		range = judge(c, e, n, c->cuts[i]);
+		range = judge(c, example, n, c->cuts[i]);
 		if (used && e->value.range[used - 1].class == range.class &&
 		    e->value.range[used - 1].verdict == range.verdict)
 			continue;

@@ -252,7 +252,13 @@ static const char *bind_hold(struct loader *l, struct compiled *c)
 	const char *field = NULL;
 	const struct rule_exception *e = hold_without(c, &field);
 	char text[512];
+	bool partly;
 
+	if (!e && hold_unknown(c, &partly)) {
+		snprintf(text, sizeof(text), "what it says by %s is only detected",
+			 hold_unknown(c, &partly));
+		return pool_strdup(l->pool, text);
+	}
 	if (!e)
 		return c->held ? "hold is not available on this host yet: denied at once" : "";
 	snprintf(text, sizeof(text), "the exception of %.300s:%u has no effect: the kernel, which denies, "
@@ -264,12 +270,13 @@ static const char *bind_hold(struct loader *l, struct compiled *c)
 static const char *why_not_held(struct loader *l, const struct compiled *c,
 				const struct rules_config *config)
 {
-	const char *field = hold_unknown(c);
+	bool partly;
+	const char *field = hold_unknown(c, &partly);
 	char text[160], *why;
 
 	if (config->no_gateway && hold_asks_gateway(c))
 		return "off: no gateway is set (egress.gateway)";
-	if (!field || !(config->mechanisms[KIND_SOCKET_CONNECT] >> MECH_CGROUP & 1))
+	if (!field || partly || !(config->mechanisms[KIND_SOCKET_CONNECT] >> MECH_CGROUP & 1))
 		return NULL;
 	snprintf(text, sizeof(text), "the kernel, which denies connections, does not know %s: only "
 		 "detected", field);

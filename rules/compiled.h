@@ -153,8 +153,9 @@ enum regex_result regex_match(const struct regex *re, const char *s, size_t len_
 
 /* hold.c: rules of connections. */
 void fields_used(const struct node *n, uint64_t *set); /* bit per field */
-/* The field that keeps the kernel from holding it by itself, NULL: it can. */
-const char *hold_unknown(const struct compiled *c);
+/* A field that the kernel does not know when it holds the rule by itself, NULL: it knows all. partly:
+ * there are ways to match without. */
+const char *hold_unknown(const struct compiled *c, bool *partly);
 /* Takes away exceptions that the kernel cannot know of; one of them, and for which field. */
 const struct rule_exception *hold_without(struct compiled *c, const char **field);
 bool hold_asks_gateway(const struct compiled *c);

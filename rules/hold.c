@@ -28,10 +28,28 @@ static int first_unknown(const struct node *n)
 	return set ? __builtin_ctzll(set) : -1;
 }
 
-const char *hold_unknown(const struct compiled *c)
+/* Can it come true when what the kernel does not know is taken for false; and it never does then when
+ * it should not. */
+static bool can_hold(const struct node *n)
+{
+	size_t held = 0;
+
+	if (n->type == NODE_COMPARE || n->type == NODE_NONE)
+		return first_unknown(n) < 0;
+	for (size_t i = 0; i < n->n; i++) {
+		if (can_hold(n->kids[i]))
+			held++;
+		else if (n->kids[i]->type == NODE_NONE)
+			return false;
+	}
+	return n->type == NODE_ANY ? held > 0 : held == n->n;
+}
+
+const char *hold_unknown(const struct compiled *c, bool *partly)
 {
 	int f = first_unknown(c->match);
 
+	*partly = f >= 0 && can_hold(c->match);
 	return f < 0 ? NULL : field_info((enum field_id)f)->name;
 }
 
@@ -67,7 +85,7 @@ static bool is_held(const struct compiled *c)
 {
 	return c->rule.kind == KIND_SOCKET_CONNECT &&
 	       (c->rule.mechanism == MECH_CGROUP ||
-		(c->rule.action == VERDICT_WARN && !hold_unknown(c)));
+		(c->rule.action == VERDICT_WARN && can_hold(c->match)));
 }
 
 enum verdict ruleset_hold(const struct ruleset *rs, const struct dest_object *dest,

@@ -134,6 +134,7 @@ struct daemon {
 	struct unavailable unavailable[SOURCES_MAX];
 	unsigned n_unavailable;
 
+	struct daemon_egress *egress; /* NULL: nobody is watched */
 	struct ruleset *rules; /* in force; changed by the verdict thread only */
 	struct zone zone;
 	struct bus bus;
@@ -228,6 +229,31 @@ json_t *daemon_privilege_json(const struct daemon *d);
 /* daemon_resume.c: trees of an earlier daemon are watched from the start, their secrets marked. */
 void daemon_resume_trees(struct daemon *d);
 
+/*
+ * daemon_egress.c: where members may connect. prepare: before threads and groups. open: while
+ * privileged, when there is a feed. apply: with admin_lock, or before threads; takes the egress
+ * section of `from`, and is in force at once; -errno, err says what is wrong.
+ */
+struct rules_config;
+int daemon_egress_prepare(struct daemon *d);
+void daemon_egress_open(struct daemon *d);
+bool daemon_egress_runs(const struct daemon *d);
+void daemon_egress_rules(const struct daemon *d, const struct config *site, struct rules_config *c);
+int daemon_egress_apply(struct daemon *d, struct config *from, struct ruleset *rules, char *err,
+			size_t size);
+void daemon_egress_mode(struct daemon *d);
+int daemon_egress_start(struct daemon *d);
+void daemon_egress_stop(struct daemon *d);
+void daemon_egress_close(struct daemon *d);
+void daemon_egress_dispatch(void *arg); /* verdict thread */
+int daemon_egress_fd(const struct daemon *d);
+unsigned daemon_egress_kept(const struct daemon *d, int *fds, unsigned max);
+uint64_t daemon_egress_caps(const struct daemon *d);
+json_t *daemon_egress_json(struct daemon *d, bool privileged);
+void daemon_egress_warnings(struct daemon *d, json_t *list);
+const char *daemon_cmd_egress(void *arg, const struct control_peer *peer, const json_t *req,
+			      struct control_reply *reply);
+
 /* daemon_guardian.c. find: before the run directory is locked; with --replace the daemon that runs is
  * gone afterwards, or -errno. start: while privileged. adopt: how many were born in between. */
 int daemon_guardian_find(struct daemon *d);
@@ -244,6 +270,8 @@ void daemon_leave(struct daemon *d);
 
 /* daemon_rules.c */
 int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err);
+/* The configuration refuses to start when a rule that blocks would only be detected; said. */
+bool daemon_unenforceable(const struct daemon *d);
 /* Reads the rules again, and what oknek.yaml says about them; nothing changes on failure. notices:
  * an array of texts for whoever asked; they are logged as well. */
 int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices);

@@ -20,6 +20,7 @@
 #define NOTICE_PIPE_BYTES (1 << 20)
 #define LOCK_WAIT_MS 5000
 #define LOCK_RETRY_MS 20
+#define LAST_BATCHES 64
 
 /* --- directories, limits ------------------------------------------------------------------ */
 
@@ -161,7 +162,12 @@ static int load_first_rules(struct daemon *d)
 		return EXIT_CONFIG;
 	}
 	daemon_notice_expired(d->rules, time(NULL), NULL);
-	return EXIT_DONE;
+	if (daemon_egress_apply(d, d->config, d->rules, err.text, sizeof(err.text)) < 0) {
+		log_plain(err.text);
+		return EXIT_CONFIG;
+	}
+	daemon_egress_mode(d);
+	return daemon_unenforceable(d) ? EXIT_UNAVAILABLE : EXIT_DONE;
 }
 
 /*
@@ -193,6 +199,8 @@ static int start_threads(struct daemon *d)
 		err = store_start(d->store);
 	if (!err)
 		err = daemon_capture_start(d);
+	if (!err)
+		err = daemon_egress_start(d);
 	if (!err && d->marks)
 		err = marks_start(d->marks);
 	if (!err && d->fanotify) {
@@ -235,6 +243,8 @@ int daemon_start(struct daemon *d)
 	err = lookup_open(LOOKUP_PATHS, &d->mark_lookup);
 	if (!err)
 		err = lookup_open(LOOKUP_PROCESSES, &d->process_lookup);
+	if (!err && w.fanotify)
+		err = daemon_egress_prepare(d);
 	if (err) {
 		log_error("helper processes cannot be started: %s", strerror(-err));
 		return EXIT_UNAVAILABLE;
@@ -251,6 +261,8 @@ int daemon_start(struct daemon *d)
 	atomic_store(&d->mode, d->opt.mode >= 0 ? d->opt.mode : (int)d->config->mode);
 	atomic_store(&d->mode_now, atomic_load(&d->mode));
 	status = daemon_open_sources(d, &w);
+	if (!status)
+		daemon_egress_open(d);
 	if (!status)
 		status = load_first_rules(d);
 	if (status)
@@ -283,6 +295,7 @@ void daemon_stop(struct daemon *d)
 	if (d->control)
 		control_close(d->control);
 	daemon_threads_stop(d);
+	daemon_egress_stop(d);
 	/* Marks first: nobody asks any more. Then what was asked is answered, the group closed. */
 	if (d->marks)
 		marks_stop(d->marks);
@@ -290,6 +303,8 @@ void daemon_stop(struct daemon *d)
 		loop_stop(d->loop);
 		pthread_join(d->verdict_thread, NULL);
 	}
+	for (int i = 0; d->verdict_running && i < LAST_BATCHES; i++)
+		daemon_egress_dispatch(d); /* what was denied while we were ending */
 	if (d->fanotify) {
 		fanotify_finish(d->fanotify, &d->bus);
 		daemon_guardian_stop(d);
@@ -301,6 +316,7 @@ void daemon_stop(struct daemon *d)
 	marks_free(d->marks);
 	if (d->enforcer)
 		d->enforcer->ops->close(d->enforcer);
+	daemon_egress_close(d);
 	if (d->feed)
 		process_feed_close(d->feed);
 	if (d->tree)

@@ -18,6 +18,7 @@ static void dispatch_feed(void *arg)
 	struct daemon *d = arg;
 
 	dispatch_fanotify(d);
+	daemon_egress_dispatch(d);
 	process_feed_settle(d->feed);
 }
 
@@ -70,6 +71,8 @@ int daemon_start_verdicts(struct daemon *d)
 		if (!err)
 			err = loop_add(d->loop, process_feed_fd(d->feed), dispatch_feed, d);
 	}
+	if (!err && daemon_egress_runs(d))
+		err = loop_add(d->loop, daemon_egress_fd(d), daemon_egress_dispatch, d);
 	if (!err && d->replay)
 		err = loop_add(d->loop, d->replay->ops->fd(d->replay), dispatch_replay, d);
 	if (!err && d->fanotify)

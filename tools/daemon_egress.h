@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the egress jail share. */
+#ifndef OKNEK_TOOLS_DAEMON_EGRESS_H
+#define OKNEK_TOOLS_DAEMON_EGRESS_H
+
+#include "enforce/egress.h"
+#include "enforce/names.h"
+#include "tools/daemon.h"
+
+#define EGRESS_SERVERS_MAX 8
+
+/* A name, and the addresses that it had lately. */
+struct egress_host {
+	char name[256];
+	uint32_t id;
+	bool used;     /* the configuration names it */
+	bool answered; /* at all */
+	bool told;     /* that it has no address */
+	int error;     /* of the last answer, EAI_* */
+	uint64_t asked_ns, answered_ns; /* CLOCK_BOOTTIME */
+	unsigned n;
+	struct {
+		uint8_t addr[16];
+		uint64_t seen_ns;
+	} addr[NAMES_ADDRESSES_MAX];
+};
+
+struct daemon_egress {
+	struct egress *jail; /* NULL: it does not run here */
+	char why[192];       /* then, for what reason */
+	struct names *names;
+	int wake_fd;
+	pthread_t thread;
+	bool running;
+	_Atomic bool stop;
+	_Atomic bool gateway_set, closed; /* closed: who is a member reaches only what is listed */
+
+	pthread_mutex_t lock; /* of what follows */
+	struct config config; /* its egress section alone */
+	struct ruleset *rules;
+	struct egress_host **hosts;
+	size_t n_hosts;
+	uint32_t last_id;
+	struct address servers[EGRESS_SERVERS_MAX]; /* of resolv.conf */
+	size_t n_servers;
+	struct egress_entry *entries; /* in force */
+	size_t n_entries;
+	enum egress_verdict raw, service;
+	int64_t expires_unix_s; /* when an exception does, so that others are in force */
+	uint64_t lost_told, checked_ns;
+
+	/* the verdict thread's */
+	char exe[4096], lineage[LINEAGE_MAX], path[EGRESS_PATH + 4];
+	uint64_t seq;
+};
+
+/* daemon_egress.c, with the lock held. */
+struct egress_host *egress_host_find(struct daemon_egress *e, const char *name);
+bool egress_is_closed(const struct config_egress *c);
+/* Puts into force what configuration, names and rules say; nothing when it is the same. -errno. */
+int egress_apply(struct daemon_egress *e, char *err, size_t size);
+
+/* daemon_egress_names.c, with the lock held. */
+void egress_read_servers(struct daemon_egress *e, bool *changed);
+int egress_name_hosts(struct daemon_egress *e); /* those of the configuration; asks for new ones */
+bool egress_ask(struct daemon_egress *e, uint64_t now_ns);
+bool egress_take_answers(struct daemon_egress *e, uint64_t now_ns); /* something changed */
+void egress_await_hosts(struct daemon_egress *e, int wait_ms);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel tells of members' connections, as events. On the verdict thread. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "tools/daemon_egress.h"
+
+#define PROTO(number, name) { number, name }
+
+static const char *protocol_name(const struct egress_record *r, char buf[16])
+{
+	static const struct {
+		uint32_t number;
+		const char *name;
+	} names[] = { /* IANA's, linux/in.h */
+		PROTO(1, "icmp"),  PROTO(6, "tcp"),      PROTO(17, "udp"),  PROTO(58, "icmpv6"),
+		PROTO(132, "sctp"), PROTO(136, "udplite"), PROTO(262, "mptcp"),
+	};
+
+	if (r->hook == EGRESS_CONNECT_UNIX)
+		return "unix";
+	if (r->class == EGRESS_RAW && r->type == 3) /* SOCK_RAW */
+		return "raw";
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i].number == r->protocol)
+			return names[i].name;
+	snprintf(buf, 16, "%u", r->protocol);
+	return buf;
+}
+
+/* It may have ended by now, and somebody else have its number: the record knows when it began. */
+static const struct member *find_member(struct daemon *d, const struct egress_record *r)
+{
+	const struct member *m = proctree_find(d->tree, (pid_t)r->tgid);
+
+	if (!m && d->fanotify) {
+		fanotify_drain_feed(d->fanotify);
+		m = proctree_find(d->tree, (pid_t)r->tgid);
+	}
+	if (!m)
+		m = proctree_find_recent(d->tree, (pid_t)r->tgid);
+	if (m && m->start_time_ns && !start_time_same(m->start_time_ns, r->start_time_ns))
+		return NULL;
+	return m;
+}
+
+static void read_exe(struct daemon_egress *e, pid_t pid)
+{
+	char link[32];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
+	n = readlink(link, e->exe, sizeof(e->exe) - 1);
+	e->exe[n > 0 ? n : 0] = '\0';
+}
+
+static void fill_subject(struct daemon *d, const struct egress_record *r, struct tree *tree,
+			 struct subject *s)
+{
+	struct daemon_egress *e = d->egress;
+	const struct member *m = find_member(d, r);
+
+	e->exe[0] = '\0';
+	if (m && !m->exited)
+		read_exe(e, (pid_t)r->tgid);
+	e->lineage[0] = '\0';
+	if (m)
+		proctree_lineage(d->tree, (pid_t)r->tgid, e->lineage, sizeof(e->lineage));
+	*s = (struct subject){
+		.tgid = (pid_t)r->tgid,
+		.tid = (pid_t)r->tid,
+		.ppid = m ? m->ppid : 0,
+		.start_time_ns = r->start_time_ns,
+		.uid = r->uid,
+		.auid = tree ? tree->auid : (uid_t)-1,
+		.comm = r->comm,
+		.exe = e->exe,
+		.cgroup = "",
+		.lineage = e->lineage,
+		.main_exe = m && m->main_exe,
+		.tree = tree,
+	};
+}
+
+/* As people write it: @ for the NUL that an abstract name begins with. */
+static const char *path_text(struct daemon_egress *e, const struct egress_record *r)
+{
+	size_t n = r->path_len;
+
+	if (!n)
+		return "";
+	memcpy(e->path, r->path, n);
+	e->path[n] = '\0';
+	if (!e->path[0]) {
+		e->path[0] = '@';
+		for (size_t i = 1; i < n; i++)
+			if (!e->path[i])
+				e->path[i] = '@';
+	}
+	return e->path;
+}
+
+static void take_record(void *arg, const struct egress_record *r)
+{
+	struct daemon *d = arg;
+	struct daemon_egress *e = d->egress;
+	struct tree *tree = proctree_tree(d->tree, r->tree_id);
+	char number[16];
+	struct event ev = {
+		.seq = ++e->seq,
+		.time_ns = r->time_ns,
+		.kind = KIND_SOCKET_CONNECT,
+		.source_name = "egress",
+		.settled = { .by = MECH_CGROUP, .refused = r->denied,
+			     .spared = r->verdict == EGRESS_DENY && !r->denied },
+	};
+	enum verdict v;
+
+	fill_subject(d, r, tree, &ev.subj);
+	ev.dest = (struct dest_object){
+		.port = r->port,
+		.host = "",
+		.protocol = protocol_name(r, number),
+		.path = path_text(e, r),
+		.egress = (enum egress_class)r->class,
+		.gateway_set = atomic_load(&e->gateway_set),
+	};
+	memcpy(ev.dest.addr, r->addr, sizeof(ev.dest.addr));
+	v = bus_publish(&d->bus, &ev);
+	if (tree && v == VERDICT_BLOCK)
+		tree->blocked++;
+	else if (tree && v == VERDICT_WARN)
+		tree->warned++;
+}
+
+void daemon_egress_dispatch(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (daemon_egress_runs(d))
+		egress_take(d->egress->jail, take_record, d);
+}
