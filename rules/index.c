@@ -268,8 +268,10 @@ void index_lookup(const struct index *ix, const struct event *ev, const char *pa
 
 	if (ix->n_residual)
 		fn(arg, ix->residual, ix->n_residual);
-	for (unsigned i = 0; i < n_names; i++)
+	for (unsigned i = 0; i < n_names; i++) {
 		look(&a, KEY_PROCESS, names[i], strlen(names[i]));
+		look_text(&a, KEY_IN_PROCESS, names[i]);
+	}
 	if (path)
 		look_path(&a, path);
 	if (!ev)

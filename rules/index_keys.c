@@ -87,6 +87,8 @@ static enum key_type inside(enum field_id field)
 		return KEY_IN_EXE;
 	case FIELD_DEST_HOST:
 		return KEY_IN_HOST;
+	case FIELD_PROCESS_NAME:
+		return KEY_IN_PROCESS;
 	case FIELD_ARGV:
 	case FIELD_BASH_COMMAND: /* it is one of the arguments */
 		return KEY_IN_ARGV;
@@ -288,11 +290,11 @@ static bool may_be_filed(const struct builder *b, const struct node *n)
 	if (b->paths_only)
 		return false;
 	switch (n->field) {
-	case FIELD_PROCESS_NAME:
 	case FIELD_DEST_PORT:
 		return n->op == OP_EQ;
 	case FIELD_DEST_IP:
 		return n->op == OP_EQ || n->op == OP_CIDR || n->op == OP_PORT;
+	case FIELD_PROCESS_NAME:
 	case FIELD_EXE:
 	case FIELD_DEST_HOST:
 	case FIELD_ARGV:

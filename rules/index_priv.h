@@ -18,6 +18,7 @@ enum key_type {
 	KEY_IN_EXE,
 	KEY_IN_HOST,
 	KEY_IN_ARGV, /* joined by blanks */
+	KEY_IN_PROCESS,
 };
 
 #define KEY_BYTES 3 /* of a KEY_IN_… */

@@ -115,7 +115,7 @@ static void exec_comparison(char *out, size_t size)
 {
 	switch (pick(6)) {
 	case 0:
-		snprintf(out, size, "{ process_name: { %s: [ bash, cat ] } }", pick(4) ? "eq" : "ne");
+		text_comparison(out, size, "process_name", false);
 		return;
 	case 1:
 		text_comparison(out, size, "exe", true);

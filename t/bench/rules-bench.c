@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What rules cost: deciding one opened file with 10, 1,000 and 10,000 of them, loading 1,000, and
- * the memory they take. They are shaped as the shipped ones are, with names of their own; each
- * batch asks about 64 files in turn, so that not one rule alone is in the processor's cache.
+ * What rules cost: deciding one opened file with 10, 1,000 and 10,000 of them, of each shape;
+ * loading them; the memory they take; deciding while others are loaded. Each batch asks about 64
+ * files in turn, so that not one rule alone is in the processor's cache.
  */
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 #include <yaml.h>
 
@@ -13,23 +15,25 @@
 #include "core/proctree.h"
 #include "rules/rules.h"
 #include "t/bench/rows.h"
+#include "t/bench/rules_shapes.h"
 
 #define FILES 64
-#define TURNS 16 /* of all files, in one batch */
-#define BATCHES 400
+#define ROUNDS 12
+#define ROUND_NS 3e6 /* of one shape, size and outcome; one batch at least */
+#define BATCHES_MAX 80
 #define LOADS 30
-#define RULES_PER_FILE 100
 
-static const unsigned sizes[] = {10, 1000, 10000};
+static const unsigned sizes[] = { 10, 1000, 10000 };
 
-static const struct tree claude = {.id = 1, .agent = "claude-code", .root_pid = 100};
+static const struct tree claude = { .id = 1, .agent = "claude-code", .root_pid = 100 };
 
 struct subset {
+	const struct shape *shape;
 	unsigned n;
-	char dir[64];
+	char dir[80];
 	struct ruleset *rs;
-	char hit[FILES][64];
-	struct samples ns[2]; /* of a miss, of a hit */
+	char text[2][FILES][64]; /* of a miss, of a hit */
+	struct samples ns[2];
 };
 
 __attribute__((noreturn)) static void die(const char *what, const char *why)
@@ -38,156 +42,196 @@ __attribute__((noreturn)) static void die(const char *what, const char *why)
 	exit(1);
 }
 
-static void write_rule(FILE *f, unsigned i)
+static void write_rules(const char *dir, const struct shape *s, unsigned n, unsigned per_file)
 {
-	fprintf(f,
-		"---\nid: R3\npart: tool%u\nname: credential read\nversion: 1\nauthors:\n"
-		"  - somebody\nattack_techniques:\n  - mitre_atlas: AML.T0055\n"
-		"kind: file_opened\nmatch:\n  any_of:\n    - path:\n        glob:\n"
-		"          - \"~/.tool%u/credentials*\"\n          - \"~/.config/tool%u/**\"\n"
-		"          - \"/etc/tool%u/*.key\"\n",
-		i, i, i, i);
-	if (i % 10 == 3)
-		fprintf(f, "          - \"**/*.tool%u\"\n", i);
-	if (i % 5 == 1)
-		fprintf(f,
-			"  none_of:\n    - path:\n        glob: [ \"~/.tool%u/**/*.pub\" ]\n",
-			i);
-	fprintf(f,
-		"action:\n  default: %s\n  configurable: true\n  options: [ block, warn, allow ]\n"
-		"evidence:\n  capture:\n    - path\n    - matched_category\n"
-		"    - agent_identifier\n    - process_name\n    - exe\n    - parent_pid\n"
-		"    - uid\n    - wall_clock\n  retain_for: 90d\n",
-		i % 4 ? "block" : "warn");
-}
-
-static void write_rules(const char *top, struct subset *s)
-{
-	char path[128];
-
-	snprintf(s->dir, sizeof(s->dir), "%s/%u", top, s->n);
-	if (mkdir(s->dir, 0700))
-		die(s->dir, strerror(errno));
-	for (unsigned i = 0; i < s->n;) {
+	if (mkdir(dir, 0700))
+		die(dir, strerror(errno));
+	for (unsigned i = 0; i < n;) {
+		char path[128];
 		FILE *f;
 
-		snprintf(path, sizeof(path), "%s/%05u.yaml", s->dir, i);
+		snprintf(path, sizeof(path), "%s/%05u.yaml", dir, i);
 		f = fopen(path, "we");
 		if (!f)
 			die(path, strerror(errno));
 		do
-			write_rule(f, i++);
-		while (i < s->n && i % RULES_PER_FILE);
+			write_rule(f, s, i++);
+		while (i < n && i % per_file);
 		if (fclose(f))
 			die(path, strerror(errno));
 	}
-	for (unsigned k = 0; k < FILES; k++)
-		snprintf(s->hit[k], sizeof(s->hit[k]), "/home/u/.tool%u/credentials",
-			 k * s->n / FILES);
 }
 
-static struct ruleset *load(const struct subset *s)
+static struct ruleset *load(const char *dir)
 {
-	const char *const dirs[] = {s->dir, NULL};
+	const char *const dirs[] = { dir, NULL };
 	const struct rules_config c = {
 		.dirs = dirs,
 		.pack = "core 1",
-		.mechanisms = {[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY}};
+		.mechanisms = { [KIND_FILE_OPENED] = 1u << MECH_FANOTIFY } };
 	struct ruleset *rs = NULL;
-	struct rules_error err = {""};
+	struct rules_error err = { "" };
 
 	if (ruleset_load(&c, &rs, &err))
-		die(s->dir, err.text);
-	if (ruleset_count(rs) != s->n)
-		die(s->dir, "not all rules were loaded");
+		die(dir, err.text);
 	return rs;
+}
+
+static void subset_init(struct subset *s, const char *top, const struct shape *shape, unsigned n)
+{
+	s->shape = shape;
+	s->n = n;
+	snprintf(s->dir, sizeof(s->dir), "%s/%zu-%u", top, (size_t)(shape - shapes), n);
+	write_rules(s->dir, shape, n, 100);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	for (unsigned k = 0; k < FILES; k++) {
+		snprintf(s->text[0][k], sizeof(s->text[0][k]), shape->miss, k);
+		if (shape->hit)
+			snprintf(s->text[1][k], sizeof(s->text[1][k]), shape->hit, k * n / FILES);
+	}
+#pragma GCC diagnostic pop
+	s->rs = load(s->dir);
+	if (ruleset_count(s->rs) != n)
+		die(s->dir, "not all rules were loaded");
 }
 
 /* ---- deciding ---- */
 
-static void decide_batch(struct subset *s, char paths[][64], enum verdict least,
-			 struct samples *ret)
+static double decide_batch(const struct subset *s, unsigned hit)
 {
-	static const struct wall_clock clock = {.unix_s = 1772636400, .hour = 15, .dow = 3};
+	static const struct wall_clock clock = { .unix_s = 1772636400, .hour = 15, .dow = 3 };
 	struct event ev = {
 		.kind = KIND_FILE_OPENED,
-		.subj = {.tgid = 200,
-			 .ppid = 100,
-			 .uid = 1000,
-			 .auid = 1000,
-			 .comm = "cat",
-			 .exe = "/usr/bin/cat",
-			 .cgroup = "/user.slice",
-			 .lineage = "",
-			 .tree = &claude,
-			 .homes = {1, {"/home/u"}}},
-		.file = {.n_names = 1, .mode = OPEN_MODE_READ},
+		.subj = { .tgid = 200,
+			  .ppid = 100,
+			  .uid = 1000,
+			  .auid = 1000,
+			  .comm = "cat",
+			  .exe = "/usr/bin/cat",
+			  .cgroup = "/user.slice",
+			  .lineage = "",
+			  .tree = &claude,
+			  .homes = { 1, { "/home/u" } } },
+		.file = { .names = { { .path = "/srv/data/file" } }, .n_names = 1,
+			  .mode = OPEN_MODE_READ },
 	};
 	unsigned fired = 0;
 	double from = now_ns();
 
-	for (unsigned i = 0; i < TURNS * FILES; i++) {
+	for (unsigned i = 0; i < FILES; i++) {
 		struct decision d;
 		const char *category;
 
-		ev.file.names[0].path = paths[i % FILES];
+		if (s->shape->by_process)
+			ev.subj.exe = s->text[hit][i];
+		else
+			ev.file.names[0].path = s->text[hit][i];
 		rules_decide(s->rs, &ev, &clock, &d, &category);
 		fired += d.verdict != VERDICT_ALLOW;
 	}
-	samples_add(ret, (now_ns() - from) / (TURNS * FILES));
-	if (fired != (least == VERDICT_ALLOW ? 0 : TURNS * FILES))
+	from = (now_ns() - from) / FILES;
+	if (fired != (hit ? FILES : 0))
 		die("rules_decide", "a wrong verdict");
+	return from;
+}
+
+static void decide_some(struct subset *s, unsigned hit)
+{
+	double until = now_ns() + ROUND_NS;
+
+	for (unsigned i = 0; i < BATCHES_MAX && (i == 0 || now_ns() < until); i++)
+		samples_add(&s->ns[hit], decide_batch(s, hit));
+}
+
+static void decide_rows(struct subset *sets, unsigned hit)
+{
+	double few = samples_at(&sets[0].ns[hit], 50);
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		double p50 = samples_at(&sets[i].ns[hit], 50);
+		bool budget = sets[i].n == 1000 && !sets[i].shape->linear;
+		char what[64];
+
+		snprintf(what, sizeof(what), "decide, %u %s, %s, p50/p99 ns", sets[i].n,
+			 sets[i].shape->name, hit ? "hit" : "miss");
+		say(what, "%.0f/%.0f%s%s", p50, samples_at(&sets[i].ns[hit], 99),
+		    budget ? " (budget 2000) " : "", budget ? held(p50, 2000) : "");
+		if (i)
+			say("  ratio to 10 rules", "%.2f%s%s", p50 / few,
+			    budget ? " (budget 1.3) " : "", budget ? held(p50 / few, 1.3) : "");
+	}
 }
 
 static void bench_decide(struct subset *sets)
 {
-	static char miss[FILES][64];
+	unsigned outcomes = sets->shape->hit ? 2 : 1;
 
-	for (unsigned k = 0; k < FILES; k++)
-		snprintf(miss[k], sizeof(miss[k]), "/home/u/work/project/src/module%u/main.c",
-			 k);
-	for (unsigned b = 0; b < BATCHES; b++)
-		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-			decide_batch(&sets[i], miss, VERDICT_ALLOW, &sets[i].ns[0]);
-			decide_batch(&sets[i], sets[i].hit, VERDICT_WARN, &sets[i].ns[1]);
-		}
-	for (unsigned hit = 0; hit < 2; hit++) {
-		double few = samples_at(&sets[0].ns[hit], 50);
+	for (unsigned round = 0; round < ROUNDS; round++)
+		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+			for (unsigned hit = 0; hit < outcomes; hit++)
+				decide_some(&sets[i], hit);
+	for (unsigned hit = 0; hit < outcomes; hit++)
+		decide_rows(sets, hit);
+}
 
-		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-			struct samples *ns = &sets[i].ns[hit];
-			double p50 = samples_at(ns, 50);
-			char what[64];
+/* ---- deciding while rules are loaded ---- */
 
-			snprintf(what, sizeof(what), "decide, %u rules, %s, p50/p99 ns",
-				 sets[i].n, hit ? "hit" : "miss");
-			if (sets[i].n != 1000) { /* the budget is of 1,000 */
-				say(what, "%.0f/%.0f", p50, samples_at(ns, 99));
-				if (i)
-					say("  ratio to 10 rules", "%.2f", p50 / few);
-				continue;
-			}
-			say(what, "%.0f/%.0f (budget 2000) %s", p50, samples_at(ns, 99),
-			    held(p50, 2000));
-			say("  ratio to 10 rules (budget 1.3)", "%.2f %s", p50 / few,
-			    held(p50 / few, 1.3));
-		}
+struct loading {
+	const char *dir;
+	_Atomic bool stop;
+	_Atomic unsigned loads;
+};
+
+static void *load_on(void *arg)
+{
+	struct loading *l = arg;
+
+	while (!atomic_load(&l->stop)) {
+		ruleset_unref(load(l->dir));
+		atomic_fetch_add(&l->loads, 1);
 	}
+	return NULL;
+}
+
+static void bench_beside_loading(struct subset *s)
+{
+	static const char *const when[] = { "before", "during", "after" };
+	struct loading l = { .dir = s->dir };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(when); i++) {
+		static struct samples ns;
+		pthread_t thread;
+		char what[64];
+
+		ns.n = 0;
+		if (i == 1 && pthread_create(&thread, NULL, load_on, &l))
+			die("pthread_create", "failed");
+		for (double until = now_ns() + 3e8; now_ns() < until;)
+			samples_add(&ns, decide_batch(s, 1));
+		if (i == 1) {
+			atomic_store(&l.stop, true);
+			pthread_join(thread, NULL);
+		}
+		snprintf(what, sizeof(what), "decide %s a reload, 1000 mixed, p50/p99 ns", when[i]);
+		say(what, "%.0f/%.0f", samples_at(&ns, 50), samples_at(&ns, 99));
+	}
+	say("  loads meanwhile", "%u", atomic_load(&l.loads));
 }
 
 /* ---- loading ---- */
 
 /* What nobody who reads these files by libyaml can save. */
-static void only_parse(const struct subset *s)
+static void only_parse(const char *dir, unsigned n, unsigned per_file)
 {
-	for (unsigned i = 0; i < s->n; i += RULES_PER_FILE) {
+	for (unsigned i = 0; i < n; i += per_file) {
 		yaml_parser_t p;
 		yaml_event_t e;
 		char path[128];
 		bool end = false;
 		FILE *f;
 
-		snprintf(path, sizeof(path), "%s/%05u.yaml", s->dir, i);
+		snprintf(path, sizeof(path), "%s/%05u.yaml", dir, i);
 		f = fopen(path, "re");
 		if (!f || !yaml_parser_initialize(&p))
 			die(path, "cannot be read");
@@ -203,29 +247,49 @@ static void only_parse(const struct subset *s)
 	}
 }
 
-static void bench_load(const struct subset *s)
+static void load_rows(const char *dir, const char *name, unsigned n, double budget_ms)
 {
-	struct samples ours = {0}, yaml = {0}, busy = {0};
+	static struct samples ours, busy;
+	char what[64];
 
-	for (unsigned i = 0; i < LOADS; i++) {
+	ours.n = busy.n = 0;
+	for (unsigned i = 0; i < (n > 1000 ? LOADS / 5 : LOADS); i++) {
 		double from = now_ns(), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-		struct ruleset *rs = load(s);
+		struct ruleset *rs = load(dir);
 
 		samples_add(&ours, (now_ns() - from) / 1e6);
 		samples_add(&busy, (clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu) / 1e6);
 		ruleset_unref(rs);
-		from = now_ns();
-		only_parse(s);
+	}
+	snprintf(what, sizeof(what), "load %u %s, best/p50 ms", n, name);
+	say(what, "%.2f/%.2f, processor %.2f/%.2f%s%s", samples_at(&ours, 0), samples_at(&ours, 50),
+	    samples_at(&busy, 0), samples_at(&busy, 50), budget_ms > 0 ? " (budget 10) " : "",
+	    budget_ms > 0 ? held(samples_at(&ours, 50), budget_ms) : "");
+}
+
+static void bench_load(const char *top, struct subset sets[][ARRAY_SIZE(sizes)])
+{
+	static struct samples yaml;
+	char dir[80];
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		load_rows(sets[0][i].dir, "mixed, 100 in a file", sizes[i],
+			  sizes[i] == 1000 ? 10 : 0);
+	for (unsigned per_file = 1; per_file <= 1000; per_file += 999) {
+		snprintf(dir, sizeof(dir), "%s/by-%u", top, per_file);
+		write_rules(dir, &shapes[0], 1000, per_file);
+		load_rows(dir, per_file == 1 ? "mixed, one in a file" : "mixed, one file", 1000, 10);
+	}
+	for (size_t s = 1; s < ARRAY_SIZE(shapes); s++)
+		load_rows(sets[s][1].dir, shapes[s].name, 1000, 10);
+	for (unsigned i = 0; i < LOADS; i++) {
+		double from = now_ns();
+
+		only_parse(sets[0][1].dir, 1000, 100);
 		samples_add(&yaml, (now_ns() - from) / 1e6);
 	}
-	say("load 1000 rules, best/p50/p99 ms (budget 10)", "%.2f/%.2f/%.2f %s",
-	    samples_at(&ours, 0), samples_at(&ours, 50), samples_at(&ours, 99),
-	    held(samples_at(&ours, 50), 10));
-	say("  of it on the processor, best/p50 ms", "%.2f/%.2f", samples_at(&busy, 0),
-	    samples_at(&busy, 50));
-	say("  libyaml alone, same files, best/p50/p99", "%.2f/%.2f/%.2f",
-	    samples_at(&yaml, 0), samples_at(&yaml, 50), samples_at(&yaml, 99));
-	say("  ratio of the best", "%.2f", samples_at(&ours, 0) / samples_at(&yaml, 0));
+	say("  libyaml alone, 1000 mixed, best/p50 ms", "%.2f/%.2f", samples_at(&yaml, 0),
+	    samples_at(&yaml, 50));
 }
 
 static long resident_kb(void)
@@ -241,33 +305,35 @@ static long resident_kb(void)
 
 int main(void)
 {
-	static struct subset sets[ARRAY_SIZE(sizes)];
+	static struct subset sets[ARRAY_SIZE(shapes)][ARRAY_SIZE(sizes)];
 	const char *tmp = getenv("TMPDIR");
+	long rss[ARRAY_SIZE(sizes) + 1];
 	char top[48];
-	long before, few, many;
 
 	if ((size_t)snprintf(top, sizeof(top), "%s/oknek-b.XXXXXX", tmp ? tmp : "/tmp") >=
 		    sizeof(top) ||
 	    !mkdtemp(top))
 		die("scratch folder", "cannot be made");
-	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		sets[i].n = sizes[i];
-		write_rules(top, &sets[i]);
-	}
 	/* Before anything else has used the heap: what loading frees is not given back either. */
-	before = resident_kb();
-	sets[0].rs = load(&sets[0]);
-	few = resident_kb();
-	sets[1].rs = load(&sets[1]);
-	many = resident_kb();
-	sets[2].rs = load(&sets[2]);
-	bench_decide(sets);
-	bench_load(&sets[1]);
-	say("memory of 1000 rules, kB (budget 12288)", "%ld %s", many - few,
-	    held((double)(many - few), 12288));
-	say("  of 10 rules, with the first use of all", "%ld", few - before);
-	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
-		ruleset_unref(sets[i].rs);
+	rss[0] = resident_kb();
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		subset_init(&sets[0][i], top, &shapes[0], sizes[i]);
+		rss[i + 1] = resident_kb();
+	}
+	for (size_t s = 1; s < ARRAY_SIZE(shapes); s++)
+		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+			subset_init(&sets[s][i], top, &shapes[s], sizes[i]);
+	for (size_t s = 0; s < ARRAY_SIZE(shapes); s++)
+		bench_decide(sets[s]);
+	bench_beside_loading(&sets[0][1]);
+	bench_load(top, sets);
+	say("memory of 1000 rules, kB (budget 12288)", "%ld %s", rss[2] - rss[1],
+	    held((double)(rss[2] - rss[1]), 12288));
+	say("  of 10 rules, with the first use of all", "%ld", rss[1] - rss[0]);
+	say("  of 10000 rules", "%ld", rss[3] - rss[2]);
+	for (size_t s = 0; s < ARRAY_SIZE(shapes); s++)
+		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+			ruleset_unref(sets[s][i].rs);
 	bench_remove(top);
 	return 0;
 }
