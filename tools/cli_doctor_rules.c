@@ -8,6 +8,7 @@
 #include "core/config.h"
 #include "rules/rules.h"
 #include "tools/cli_doctor.h"
+#include "tools/cli_pack.h"
 
 #define RULES_MAX 4096
 #define SOURCES_ASKED 32 /* ids whose text is asked for; of others it is assumed */
@@ -106,15 +107,39 @@ static bool rules_of_daemon(struct doctor *d)
 
 /* ---- from files ------------------------------------------------------------------------------ */
 
+/* The rules of the pack that a daemon would start with, if it holds; NULL: err says why not. */
+static char *pack_in_force(const struct doctor *d, struct rules_error *err)
+{
+	_cleanup_free_ char *active = NULL;
+	_cleanup_pack_ struct pack *p = NULL;
+	struct pack_error why;
+	const char *dir = OKNEK_RULES_DIR;
+	char *ret;
+
+	if (asprintf(&active, "%s/rules/active", d->state_dir) < 0) {
+		active = NULL;
+		return NULL;
+	}
+	if (access(active, F_OK) == 0)
+		dir = active;
+	if (cli_pack_trusted(dir, NULL, &p, &why)) {
+		snprintf(err->text, sizeof(err->text), "%s", why.text);
+		return NULL;
+	}
+	return asprintf(&ret, "%s/rules", dir) < 0 ? NULL : ret;
+}
+
 static bool rules_of_files(struct doctor *d, const struct config *config, struct rules_error *err)
 {
-	_cleanup_free_ char *site = NULL;
+	_cleanup_free_ char *site = NULL, *pack = d->rules_dir ? NULL : pack_in_force(d, err);
 	const char *slash = strrchr(d->config, '/');
-	const char *dirs[3] = { d->rules_dir ? d->rules_dir : OKNEK_RULES_DIR "/rules" };
+	const char *dirs[3] = { d->rules_dir ? d->rules_dir : pack };
 	struct rules_config c = { .dirs = dirs, .pack = "files" };
 	struct ruleset *rs = NULL;
 	int r;
 
+	if (!dirs[0])
+		return false;
 	if (!d->rules_dir) {
 		if (asprintf(&site, "%.*s/rules.d", slash ? (int)(slash - d->config) : 1,
 			     slash ? d->config : ".") < 0) {

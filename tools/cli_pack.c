@@ -76,6 +76,8 @@ int cli_pack_public_key(const char *file, uint8_t ret[32], struct pack_error *er
 	ssize_t n;
 	size_t len;
 
+	if (sodium_init() < 0)
+		return pack_say(err, -ENOSYS, "libsodium cannot be used here");
 	if (!file && pack_builtin_key(ret) < 0)
 		return pack_say(err, -EINVAL, "this oknek was built without a key to trust");
 	if (!file)

@@ -20,7 +20,7 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 
 # What oknekd needs at run time, and what lives beside it.
 packages=(systemd systemd-sysv dbus kmod procps jq libmnl0 libsodium23 libsqlite3-0 libyaml-0-2
-	libcap-ng0 libbpf1 libjansson4 libpcre2-8-0 libseccomp2 libarchive13 auditd fapolicyd)
+	libcap-ng0 libbpf1 libjansson4 libpcre2-8-0 libseccomp2 libarchive13 libcurl4 auditd fapolicyd)
 read -ra more <<<"${OKNEK_GUEST_PACKAGES-}"
 packages+=("${more[@]}")
 
