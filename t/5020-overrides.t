@@ -118,6 +118,8 @@ host 40 'exceptions:' '  X705: { match: { uid: { eq: 4711 } }, reason: old, auth
 	'  X700: { match: { process_name: { eq: terraform } }, reason: soon over, author: me, expires: "'"$(
 		date -u -d '6 seconds' +%FT%TZ)"'" }'
 out=$(reload)
+like "$("$daemon" --check --config "$CONFIG" --rules "$OWN_RULES" 2>&1)" '40.yaml:2: the exception to X705 expired' \
+	"--check tells of one that has expired"
 like "$out" 'notice .*40.yaml:2: the exception to X705 expired \(2020-01-01\) and has no effect' \
 	"an expired one loads, and is told of"
 ok "also in the log" wait_for 5 grep -q 'the exception to X705 expired' "$LOG"

@@ -108,7 +108,8 @@ static void every_key_is_read(void **state)
 
 static void each_complaint_names_file_line_and_way_out(void **state)
 {
-#define KEYS "mode, source, agents, deadline, on_timeout, fanotify, control, evidence, capture, rules, readers, exceptions"
+#define KEYS "mode, source, agents, deadline, on_timeout, fanotify, control, evidence, capture, egress, " \
+	     "on_unenforceable, rules, readers, exceptions"
 #define MATCH "match: { uid: { eq: 1 } }, "
 #define REASON "reason: r, "
 #define AUTHOR "author: a, "

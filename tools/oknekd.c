@@ -158,6 +158,7 @@ static int check(struct daemon *d)
 	printf("%s: ok, mode %s; %s: %zu rules\n", d->opt.config,
 	       mode_name(d->opt.mode >= 0 ? (enum mode)d->opt.mode : d->config->mode),
 	       ruleset_origin(d->rules), ruleset_count(d->rules));
+	daemon_notice_expired(d->rules, time(NULL), NULL);
 	ruleset_unref(d->rules);
 	return EXIT_DONE;
 }
