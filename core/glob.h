@@ -26,7 +26,9 @@ struct glob; /* one pattern with braces expanded: a list of alternatives of comp
 
 /* Compiles; on failure -EINVAL (-ENOMEM) and *why is a static text ("unclosed bracket"). */
 int glob_compile(const char *pattern, struct glob **ret, const char **why);
-void glob_free(struct glob *g); /* NULL is fine */
+/* Several may hold one, in any thread: it never changes. */
+struct glob *glob_ref(struct glob *g);
+void glob_free(struct glob *g); /* gives up one reference; NULL is fine */
 const char *glob_source(const struct glob *g);
 
 /* Does the absolute path match? home: what `~` means, without trailing slash; NULL: `~` matches

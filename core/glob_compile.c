@@ -3,6 +3,7 @@
 #include "core/glob_impl.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -277,9 +278,15 @@ static int expand(struct glob *g, const char *t, size_t from, unsigned pairs, co
 	return 0;
 }
 
+struct glob *glob_ref(struct glob *g)
+{
+	atomic_fetch_add_explicit(&g->refs, 1, memory_order_relaxed);
+	return g;
+}
+
 void glob_free(struct glob *g)
 {
-	if (!g)
+	if (!g || atomic_fetch_sub_explicit(&g->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	for (size_t i = 0; i < g->n; i++)
 		free(g->alternatives[i].components);
@@ -304,7 +311,7 @@ int glob_compile(const char *pattern, struct glob **ret, const char **why)
 	g = malloc(sizeof(*g) + len + 1);
 	if (!g)
 		return out_of_memory(why);
-	*g = (struct glob){ 0 };
+	*g = (struct glob){ .refs = 1 };
 	memcpy(g->source, pattern, len + 1);
 	r = expand(g, pattern, 0, 0, why);
 	if (r < 0)

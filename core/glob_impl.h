@@ -28,6 +28,7 @@ struct alternative {
 };
 
 struct glob {
+	_Atomic unsigned refs;
 	size_t n;
 	struct alternative *alternatives;
 	struct alternative first; /* most have no more: it needs no array */

@@ -145,13 +145,11 @@ int pathset_new(struct pathset **ret)
 	return 0;
 }
 
-int pathset_add(struct pathset *p, const char *pattern, enum verdict v, bool exclude,
-		unsigned group)
+int pathset_add_glob(struct pathset *p, struct glob *g, enum verdict v, bool exclude,
+		     unsigned group)
 {
 	struct path_pattern *patterns;
-	struct glob *g;
-	const char *why;
-	int r;
+	int r = 0;
 
 	if (p->n == PATHSET_PATTERNS_MAX)
 		return -E2BIG;
@@ -163,26 +161,32 @@ int pathset_add(struct pathset *p, const char *pattern, enum verdict v, bool exc
 			return -ENOMEM;
 		p->patterns = patterns;
 	}
-	r = glob_compile(pattern, &g, &why);
-	if (r < 0)
-		return r;
 	p->patterns[p->n] = (struct path_pattern){
-		.glob = g,
+		.glob = glob_ref(g),
 		.verdict = v,
 		.exclude = exclude,
 		.group = group,
 	};
 	/* Excludes are looked at only after a match: they need no index. A set whose add failed
 	 * half way is still sound: it just names less, and the caller drops it. */
-	for (size_t i = 0; !exclude && i < glob_alternatives(g); i++) {
+	for (size_t i = 0; !exclude && i < glob_alternatives(g) && !r; i++)
 		r = index_add(p->index, g, p->n, i);
-		if (r < 0) {
-			p->n++;
-			return r;
-		}
-	}
 	p->n++;
-	return 0;
+	return r;
+}
+
+int pathset_add(struct pathset *p, const char *pattern, enum verdict v, bool exclude,
+		unsigned group)
+{
+	struct glob *g;
+	const char *why;
+	int r = glob_compile(pattern, &g, &why);
+
+	if (r < 0)
+		return r;
+	r = pathset_add_glob(p, g, v, exclude, group);
+	glob_free(g);
+	return r;
 }
 
 struct pathset *pathset_ref(struct pathset *p)

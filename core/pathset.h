@@ -37,6 +37,9 @@ int pathset_new(struct pathset **ret);
 /* Compiles and adds, before the set is shared. -EINVAL as glob_compile(), -ENOMEM, -E2BIG. */
 int pathset_add(struct pathset *p, const char *pattern, enum verdict v, bool exclude,
 		unsigned group);
+/* The same for one that is compiled: takes a reference of its own. */
+int pathset_add_glob(struct pathset *p, struct glob *g, enum verdict v, bool exclude,
+		     unsigned group);
 
 struct pathset *pathset_ref(struct pathset *p);
 void pathset_unref(struct pathset *p); /* NULL is fine */

@@ -17,6 +17,7 @@
 #define KEY_MAX_BYTES 1000 /* libyaml: a key is at most 1,024 characters long */
 #define NODES_AT_ONCE 128
 #define FEW_KEYS 24
+#define PLAIN_RUN 32
 
 struct plain {
 	struct yaml_doc *doc;
@@ -46,12 +47,26 @@ static void plain_cleanup(struct plain *p)
 	free(p->kids);
 }
 
+/* Printable ASCII and \n only? Written so that the compiler takes all bytes at once. */
+static bool run_is_ascii(const unsigned char s[PLAIN_RUN])
+{
+	unsigned char other = 0;
+
+	for (unsigned i = 0; i < PLAIN_RUN; i++)
+		other |= (unsigned char)(s[i] - 0x20) > 0x7e - 0x20 && s[i] != '\n';
+	return !other;
+}
+
 /* Is the whole text of bytes that mean the same to libyaml: printable, no line break but \n? */
 static bool bytes_are_plain(const char *text, size_t len)
 {
 	const unsigned char *s = (const unsigned char *)text;
 
 	for (size_t i = 0; i < len; i++) {
+		while (len - i >= PLAIN_RUN && run_is_ascii(s + i))
+			i += PLAIN_RUN;
+		if (i == len)
+			break;
 		if (s[i] >= 0x20 && s[i] < 0x7f)
 			continue;
 		/* C2: NEL and C1; E2 80 A8, A9: line breaks; EF: byte order mark, non-characters */

@@ -12,6 +12,7 @@
 
 struct list {
 	const char **v;
+	struct glob **globs; /* of the same, NULL where there is none yet */
 	size_t n, cap;
 };
 
@@ -21,20 +22,25 @@ static int no_memory(struct loader *l)
 	return -ENOMEM;
 }
 
-static int list_add(struct pool *p, struct list *list, const char *s)
+static int list_add(struct pool *p, struct list *list, const char *s, struct glob *g)
 {
 	if (list->n == list->cap) {
 		size_t cap = list->cap ? list->cap * 2 : 8;
 		const char **grown = pool_array(p, cap, sizeof(*grown));
+		struct glob **globs = pool_array(p, cap, sizeof(struct glob *));
 
-		if (!grown)
+		if (!grown || !globs)
 			return -ENOMEM;
-		if (list->n)
+		if (list->n) {
 			memcpy(grown, list->v, list->n * sizeof(*grown));
+			memcpy(globs, list->globs, list->n * sizeof(struct glob *));
+		}
 		list->v = grown;
+		list->globs = globs;
 		list->cap = cap;
 	}
-	list->v[list->n++] = s;
+	list->v[list->n] = s;
+	list->globs[list->n++] = g;
 	return 0;
 }
 
@@ -106,7 +112,7 @@ static int comparison_patterns(struct pool *p, const struct node *n, struct list
 			list->n = mark;
 			return 0;
 		}
-		if (list_add(p, list, pattern))
+		if (list_add(p, list, pattern, n->op == OP_GLOB ? n->values[i].glob : NULL))
 			return -ENOMEM;
 	}
 	return 1;
@@ -155,7 +161,7 @@ static int node_patterns(struct pool *p, const struct node *n, struct list *list
 			}
 		}
 		for (size_t i = 0; i < best.n; i++)
-			if (list_add(p, list, best.v[i]))
+			if (list_add(p, list, best.v[i], best.globs[i]))
 				return -ENOMEM;
 		return found;
 	}
@@ -203,6 +209,7 @@ int bind_paths(struct loader *l, struct compiled *c)
 	    (paths.n && node_excludes(l->pool, c->match, &excludes) < 0))
 		return no_memory(l);
 	c->paths = paths.v;
+	c->path_globs = paths.globs;
 	c->n_paths = paths.n;
 	c->excludes = excludes.v;
 	c->n_excludes = excludes.n;
@@ -367,9 +374,14 @@ int bind_pathset(struct compiled *const *rules, size_t n, struct pathset **ret, 
 		/* where nothing will be denied there is nothing to ask permission for */
 		if (c->rule.mechanism == MECH_DETECT)
 			v = VERDICT_WARN;
-		for (size_t k = 0; k < c->n_paths && !rc; k++)
-			rc = pathset_add(p, c->paths[k], is_pseudo(c->paths[k]) ? VERDICT_WARN : v,
-					 false, group);
+		for (size_t k = 0; k < c->n_paths && !rc; k++) {
+			enum verdict held = is_pseudo(c->paths[k]) ? VERDICT_WARN : v;
+
+			if (c->path_globs[k])
+				rc = pathset_add_glob(p, c->path_globs[k], held, false, group);
+			else
+				rc = pathset_add(p, c->paths[k], held, false, group);
+		}
 		for (size_t k = 0; k < c->n_excludes && !rc; k++)
 			rc = pathset_add(p, c->excludes[k], v, true, group);
 		group++;

@@ -80,6 +80,7 @@ struct compiled {
 	unsigned options; /* bit per enum verdict, 0: all */
 	/* Patterns of which one matches whenever the rule does; n_paths 0: there are none. */
 	const char **paths;
+	struct glob **path_globs; /* those of paths that are compiled; NULL: not */
 	size_t n_paths;
 	const char **excludes;
 	size_t n_excludes;
