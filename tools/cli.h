@@ -39,6 +39,7 @@ struct cli_command {
 #define CLI_COMMANDS                                                                           \
 	X(status) X(doctor) X(run) X(watch) X(unwatch) X(mode) X(pause) X(agents) X(events)    \
 	X(show) X(why) X(verify) X(export) X(rules) X(replay) X(pack) X(update) X(pending) X(allow)  \
+	X(egress) \
 	X(block)
 
 #define X(name) extern const struct cli_command cmd_##name;

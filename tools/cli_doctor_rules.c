@@ -153,6 +153,7 @@ static bool rules_of_files(struct doctor *d, const struct config *config, struct
 	}
 	if (d->permission_events)
 		c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY;
+	c.mechanisms[KIND_SOCKET_CONNECT] = 1u << MECH_CGROUP;
 	c.site = config;
 	r = ruleset_load(&c, &rs, err);
 	if (r < 0) {

@@ -164,7 +164,8 @@ static struct lint_options options_of(struct linter *l)
 static void lint_rules(struct linter *l, const struct rules_file *files, size_t n)
 {
 	struct rules_config c = { .files = files, .n_files = n, .pack = "lint",
-				  .mechanisms = { [KIND_FILE_OPENED] = 1u << MECH_FANOTIFY } };
+				  .mechanisms = { [KIND_FILE_OPENED] = 1u << MECH_FANOTIFY,
+						  [KIND_SOCKET_CONNECT] = 1u << MECH_CGROUP } };
 	_cleanup_(rules_unref_cleanup) struct ruleset *rs = NULL;
 	const struct lint_options o = options_of(l);
 	struct rules_error err = { "" };

@@ -193,6 +193,7 @@ int rules_load_paths(char *const *paths, const struct config *site, struct rules
 	c.n_files = l->n_files;
 	c.dirs = l->dirs;
 	c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY;
+	c.mechanisms[KIND_SOCKET_CONNECT] = 1u << MECH_CGROUP;
 	if (site)
 		c.retain_default_s = site->retain_default_s;
 	r = ruleset_load(&c, ret, &err);

@@ -128,6 +128,22 @@ static void print_enforcement(const struct cli *cli, const json_t *st)
 		cli_field(cli, "", "not protected: %s: %s", cli_str(v, "path"), cli_str(v, "why"));
 }
 
+static void print_egress(const struct cli *cli, const json_t *st)
+{
+	const json_t *e = json_object_get(st, "egress");
+
+	if (!e)
+		return;
+	if (!json_is_true(json_object_get(e, "attached")))
+		cli_field(cli, "egress", "no jail: %s", cli_str(e, "why"));
+	else if (!strcmp(cli_str(e, "jail"), "closed"))
+		cli_field(cli, "egress", "closed by cgroup but for what oknek egress lists%s",
+			  json_is_true(json_object_get(e, "gateway_set")) ?
+				  "" : "; no gateway is set: R11 is off");
+	else
+		cli_field(cli, "egress", "open but for cloud metadata; no gateway is set: R11 is off");
+}
+
 static void print_guardian(const struct cli *cli, const json_t *st)
 {
 	const json_t *g = json_object_get(st, "guardian");
@@ -232,6 +248,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	print_agents(cli, st);
 	print_rules(cli, st);
 	print_enforcement(cli, st);
+	print_egress(cli, st);
 	print_guardian(cli, st);
 	print_evidence(cli, st);
 	print_capture(cli, st);

@@ -476,6 +476,7 @@ const struct control_command daemon_commands[] = {
 	{ "events", RIGHT_ANYBODY, daemon_cmd_events },
 	{ "show", RIGHT_ANYBODY, daemon_cmd_show },
 	{ "rules", RIGHT_ANYBODY, daemon_cmd_rules },
+	{ "egress", RIGHT_ANYBODY, daemon_cmd_egress },
 	{ "unwatch", RIGHT_PRIVILEGED, cmd_unwatch },
 	{ "mode", RIGHT_PRIVILEGED, cmd_mode },
 	{ "pause", RIGHT_PRIVILEGED, cmd_pause },

@@ -155,7 +155,6 @@ json_t *daemon_egress_json(struct daemon *d, bool privileged)
 	json_object_set_new(r, "prefixes", json_integer((json_int_t)e->n_entries));
 	pthread_mutex_unlock(&e->lock);
 	json_object_set_new(r, "passed_not_recorded", json_integer((json_int_t)f.lost_pass));
-	json_object_set_new(r, "trees", trees_json(d));
 	json_object_set_new(r, "rules", rules_json(d));
 	return r;
 }
@@ -187,8 +186,11 @@ void daemon_egress_warnings(struct daemon *d, json_t *list)
 const char *daemon_cmd_egress(void *arg, const struct control_peer *peer, const json_t *req,
 			      struct control_reply *reply)
 {
-	(void)peer;
+	struct daemon *d = arg;
+
 	(void)req;
-	reply->result = daemon_egress_json(arg, true);
+	reply->result = daemon_egress_json(d, true);
+	if (daemon_egress_runs(d) && peer->privileged) /* others' trees are not everybody's to see */
+		json_object_set_new(reply->result, "trees", trees_json(d));
 	return NULL;
 }

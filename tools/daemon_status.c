@@ -152,7 +152,7 @@ static json_t *object_values(json_t *object)
 	return list;
 }
 
-static json_t *warnings(const struct daemon *d, const struct snapshot *s,
+static json_t *warnings(struct daemon *d, const struct snapshot *s,
 			const struct store_status *st, const char *nothing)
 {
 	json_t *list = json_array();
@@ -194,6 +194,7 @@ static json_t *warnings(const struct daemon *d, const struct snapshot *s,
 	if (d->opt.rules_dir)
 		json_array_append_new(list, json_sprintf("rules are read from %s, unsigned",
 							 d->opt.rules_dir));
+	daemon_egress_warnings(d, list);
 	return list;
 }
 
@@ -278,6 +279,7 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 				      "wal_bytes", (json_int_t)st.wal_bytes, "pruned",
 				      (json_int_t)st.pruned));
 	json_object_set_new(r, "capture", daemon_capture_json(d));
+	json_object_set_new(r, "egress", daemon_egress_json(d, false));
 	json_object_set_new(r, "guardian", daemon_guardian_json(d));
 	json_object_set_new(r, "privilege", daemon_privilege_json(d));
 	json_object_set_new(r, "warnings", warnings(d, &s, &st, nothing));
