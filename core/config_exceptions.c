@@ -112,6 +112,8 @@ int config_read_exceptions(struct loading *l, const struct yaml_node *n)
 {
 	int err = 0;
 
+	if (config_is_empty(n))
+		return 0;
 	if (n->type != YAML_MAP)
 		return yaml_fail(l->err, l->file, n->line, "exceptions must be a map like R3/aws: "
 				 "{ match: …, reason: …, author: … }");

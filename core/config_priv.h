@@ -21,6 +21,12 @@ int config_read_strings(struct loading *l, const struct yaml_node *n, const char
 			char ***ret);
 void config_strings_cleanup(char ***v);
 
+/* A key without a value, as when all that stood under it is a comment. */
+static inline bool config_is_empty(const struct yaml_node *n)
+{
+	return n->type == YAML_SCALAR && !n->quoted && !*n->scalar;
+}
+
 /* The key is "R3" or "R3/dotenv"; what: for the message. */
 int config_check_rule_key(struct loading *l, const struct yaml_node *n, const char *what);
 

@@ -95,6 +95,8 @@ int config_read_rules(struct loading *l, const struct yaml_node *n)
 	const struct yaml_node *action, *threshold;
 	int err;
 
+	if (config_is_empty(n))
+		return 0;
 	if (n->type != YAML_MAP || n->n > CONFIG_LIST_MAX)
 		return wants(l, n, "rules", "a map like R3/dotenv: { action: warn }");
 	for (size_t i = 0; i < n->n; i++) {
@@ -171,6 +173,8 @@ int config_read_readers(struct loading *l, const struct yaml_node *n)
 {
 	int err;
 
+	if (config_is_empty(n))
+		return 0;
 	if (n->type != YAML_MAP || n->n > CONFIG_LIST_MAX)
 		return wants(l, n, "readers", "a map like R3/aws: [/usr/bin/aws]");
 	for (size_t i = 0; i < n->n; i++) {

@@ -44,7 +44,7 @@ for what in allow deny; do
 	wait $freeze
 	diag "$what: exit $rc after $took_ms ms: $(head -c 200 "$SCRATCH/got")"
 	[ $what = allow ] && want=0 || want=1
-	is $rc $want "$what: the rule's answer, not that of the configuration"
+	is $rc "$want" "$what: the rule's answer, not that of the configuration"
 	ok "$what: by the rule's deadline" [ $took_ms -lt 5000 ]
 	[ "$(status_get enforcement.by_deadline)" -gt 0 ] || fail "$what: it is counted"
 	ok "$what: the daemon stops cleanly" stop_daemon

@@ -27,7 +27,8 @@ static struct config *config(const char *text)
 
 static void an_empty_file_is_the_defaults(void **state)
 {
-	static const char *const texts[] = { "", "# nothing\n", "---\n", "{}\n" };
+	static const char *const texts[] = { "", "# nothing\n", "---\n", "{}\n",
+					     "rules:\n#  R3: x\nreaders:\nexceptions:\n  # none\n" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
