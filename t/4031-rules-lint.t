@@ -90,7 +90,7 @@ finds 8 '"/srv/x" never matters' "one value" file_opened warn "$(any 'path: { in
 clean "a part" file_opened warn "$(any 'path: { prefix: /srv/ }')" "$(none 'path: { suffix: .pub }')"
 
 # ---- blocks that cannot be held
-finds 1 'kind socket_connect has no mechanism on this host' "a kind" socket_connect block "$(any 'dest_port: { eq: 22 }')"
+finds 1 'kind file_scanned has no mechanism on this host' "a kind" file_scanned block "$(any 'path: { eq: /x }')"
 exits 0 "which is left out with --any-host" "$cli" rules lint --any-host f.yaml
 finds 1 'only detected: .*process_name alone. Each way to match must name files by path' "no path" file_opened block "$(any 'process_name: { eq: x }')"
 exits 1 "which is so on any host" "$cli" rules lint --any-host f.yaml
