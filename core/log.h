@@ -9,6 +9,7 @@
 #ifndef OKNEK_CORE_LOG_H
 #define OKNEK_CORE_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum log_level { LOG_ERROR = 3, LOG_WARNING = 4, LOG_NOTICE = 5, LOG_INFO = 6, LOG_DEBUG = 7 };
@@ -23,14 +24,15 @@ void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(p
 /* The same without prefix and name: "FILE:LINE: what is wrong". */
 void log_plain(const char *text);
 
-/* Forks the writer; before threads, and before anything is open that a child could keep alive.
- * SIGPIPE must be ignored. Until then, and where this fails, messages are written at once, and may
- * wait. settle: the writer calls it, to give up what it does not need; NULL: nothing. -errno. */
-int log_start(void (*settle)(void));
+/* Forks the writer, and its keeper, which forks another when that dies; before threads, and before
+ * anything is open that a child could keep alive. SIGPIPE must be ignored. Until then, and where this
+ * fails, messages are written at once, and may wait. settle: keeper and then writer call it, to give up
+ * what they do not need; NULL: nothing. -errno. */
+int log_start(void (*settle)(bool keeper));
 /* Waits so long at the most for all to be written. What is said later is written at once. */
 void log_stop(int wait_ms);
 
-/* How many were dropped. They are told with the next message that is taken, or by
+/* How many were dropped, or lost with a writer that was killed. They are told with the next message that is taken, or by
  * log_tell_dropped(). */
 uint64_t log_dropped(void);
 void log_tell_dropped(void);

@@ -226,6 +226,12 @@ static const struct list lists[CONFINE_LISTS] = {
 		{ any_code, read_only, network, terminals, threads },
 		.signals_self = true,
 	},
+	[CONFINE_LOG_KEEPER] = { /* and what the writer asks for until it has its own */
+		{ "read write close poll ppoll wait4 waitid fork setrlimit prlimit64 seccomp prctl "
+		  "clock_nanosleep nanosleep " CALLS_LIBC },
+		{ no_code, terminals, tasks },
+		.signals_self = true,
+	},
 	[CONFINE_LOG] = {
 		{ "read write close poll ppoll futex rt_sigreturn exit exit_group restart_syscall " },
 		{ terminals },

@@ -24,6 +24,7 @@ enum confine_list {
 	CONFINE_ARCHIVE, /* the child of oknek that unpacks what somebody sent */
 	CONFINE_FETCH,   /* the one that fetches it */
 	CONFINE_LOG,       /* writes what it is sent to stderr */
+	CONFINE_LOG_KEEPER, /* forks another when that dies */
 	CONFINE_LISTS
 };
 

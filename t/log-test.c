@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -178,6 +179,79 @@ static void last_words_are_written(void **state)
 	close(saved);
 }
 
+static pid_t child_of(pid_t pid)
+{
+	char path[64];
+	int child = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	for (int i = 0; i < 500 && child <= 0; i++) {
+		f = fopen(path, "re");
+		if (!f || fscanf(f, "%d", &child) != 1)
+			child = 0;
+		if (f)
+			fclose(f);
+		usleep(10000);
+	}
+	assert_true(child > 0);
+	return child;
+}
+
+/* Until it is gone it may take what comes. */
+static void end_writer(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	for (int i = 0; i < 500 && kill(pid, 0) == 0; i++)
+		usleep(10000);
+}
+
+static void a_writer_that_dies_is_replaced(void **state)
+{
+	int saved = dup(STDERR_FILENO), fd[2];
+	uint64_t before = log_dropped(), lost = 0;
+	char line[2048];
+	pid_t writer, next;
+
+	(void)state;
+	if (access("/proc/self/task/self/children", F_OK) < 0 && access("/proc/thread-self/children", F_OK) < 0)
+		skip();
+	assert_int_equal(pipe(fd), 0);
+	fcntl(fd[1], F_SETPIPE_SZ, 4096);
+	dup2(fd[1], STDERR_FILENO);
+	close(fd[1]);
+	assert_int_equal(log_start(NULL), 0);
+	dup2(saved, STDERR_FILENO);
+	log_notice("first");
+	read_until(fd[0], line, sizeof(line), "first");
+	writer = child_of(child_of(getpid()));
+
+	/* Killed with nothing in hand: nothing is lost. */
+	end_writer(writer);
+	log_notice("second");
+	read_until(fd[0], line, sizeof(line), "second");
+	assert_int_equal(log_dropped(), before);
+
+	/* And with more in hand than stderr takes. */
+	for (unsigned i = 0; i < 200; i++)
+		log_notice("message %u %080u", i, 0);
+	usleep(300000);
+	next = child_of(child_of(getpid()));
+	assert_int_not_equal(next, writer);
+	end_writer(next);
+	log_notice("third");
+	read_until(fd[0], line, sizeof(line), "third");
+	read_until(fd[0], line, sizeof(line), " messages were lost here");
+	assert_int_equal(sscanf(line, "<4>oknekd: %" SCNu64, &lost), 1);
+	assert_in_range(lost, 1, 200);
+	assert_int_equal(log_dropped() - before, lost);
+	log_notice("fourth");
+	read_until(fd[0], line, sizeof(line), "fourth");
+	log_stop(5000);
+	close(fd[0]);
+	close(saved);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -185,6 +259,7 @@ int main(void)
 		cmocka_unit_test(always_one_line),
 		cmocka_unit_test(nobody_waits_for_a_reader),
 		cmocka_unit_test(last_words_are_written),
+		cmocka_unit_test(a_writer_that_dies_is_replaced),
 		cmocka_unit_test(levels),
 	};
 

@@ -211,7 +211,7 @@ void daemon_nothing_tick(struct daemon *d, uint64_t now_ns);
 
 /* daemon_privilege.c: before threads. */
 void daemon_raise_limits(struct daemon *d);
-void daemon_settle_log(void); /* for log_start() */
+void daemon_settle_log(bool keeper); /* for log_start() */
 /* What the guardian may; before it is started. Then, in its process: it keeps that alone. */
 void daemon_prepare_guardian(struct daemon *d);
 void daemon_settle_guardian(void *arg);

@@ -65,16 +65,17 @@ void daemon_raise_limits(struct daemon *d)
 	grow_descriptor_table();
 }
 
-void daemon_settle_log(void)
+void daemon_settle_log(bool keeper)
 {
 	const struct rlimit none = { 0, 0 };
 
 	/* Not the size of files: stderr may be one. */
 	setrlimit(RLIMIT_CORE, &none);
-	setrlimit(RLIMIT_NPROC, &none);
-	if (confine_become(CONFINE_USER_LOG, 0) < 0)
+	if (!keeper)
+		setrlimit(RLIMIT_NPROC, &none);
+	if (keeper && confine_become(CONFINE_USER_LOG, 0) < 0)
 		_exit(1);
-	confine_calls(CONFINE_LOG, CONFINE_REFUSE);
+	confine_calls(keeper ? CONFINE_LOG_KEEPER : CONFINE_LOG, CONFINE_REFUSE);
 }
 
 static uint64_t caps_needed(const struct daemon *d)
