@@ -5,6 +5,7 @@
  * the tree. A line that begins with @ is for us, any other is the document's:
  *
  *	@ TITLE            a case begins
+ *	@config            the document is no rule but oknek.yaml
  *	@kind KIND         the lines that every rule needs (5 of them), as id X1, action block
  *	@bytes TEXT        the document goes on with TEXT, in which \n \r \t \e \\ \xNN are bytes
  *	@repeat N TEXT     with N times TEXT
@@ -28,6 +29,7 @@
 #include "core/bus.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/config.h"
 #include "enforce/permissive.h"
 #include "sources/replay.h"
 
@@ -43,7 +45,7 @@ struct file {
 	char *text;
 	size_t len, size;
 	struct ruleset *rs;
-	bool loaded, checked;
+	bool is_config, loaded, is_loaded, checked;
 	char err[512];
 	/* what the bus was told */
 	char got[400];
@@ -104,7 +106,16 @@ static void load(struct file *f)
 	if (f->loaded)
 		return;
 	f->loaded = true;
-	rc = ruleset_load_buffer("f", f->text ? f->text : "", f->len, &c, &f->rs, &err);
+	if (f->is_config) {
+		struct config *host = NULL;
+
+		rc = config_load_buffer("f", f->text ? f->text : "", f->len, &host, err.text);
+		f->is_loaded = !rc;
+		config_free(host);
+	} else {
+		rc = ruleset_load_buffer("f", f->text ? f->text : "", f->len, &c, &f->rs, &err);
+		f->is_loaded = f->rs;
+	}
 	if (rc < 0 && (f->rs || !*err.text || strpbrk(err.text, "\n\t")))
 		wrong(f, "error %d says \"%s\"", rc, err.text);
 	memcpy(f->err, err.text, sizeof(f->err));
@@ -114,9 +125,9 @@ static void want_load(struct file *f, const char *arg)
 {
 	load(f);
 	f->checked = true;
-	if (!f->rs)
+	if (!f->is_loaded)
 		wrong(f, "does not load: %s", f->err);
-	if (ruleset_count(f->rs) != strtoul(arg, NULL, 10))
+	if (f->rs && ruleset_count(f->rs) != strtoul(arg, NULL, 10))
 		wrong(f, "loads %zu rules, not %s", ruleset_count(f->rs), arg);
 }
 
@@ -127,7 +138,7 @@ static void want_error(struct file *f, const char *want)
 
 	load(f);
 	f->checked = true;
-	if (f->rs)
+	if (f->is_loaded)
 		wrong(f, "loads, but must say %s", want);
 	if (len > tail && !strcmp(want + len - tail, dots)) {
 		if (strncmp(f->err, want, len - tail))
@@ -246,7 +257,7 @@ static void end_case(struct file *f)
 	f->cases += *f->title != '\0';
 	ruleset_unref(f->rs);
 	f->rs = NULL;
-	f->loaded = f->checked = false;
+	f->is_config = f->loaded = f->is_loaded = f->checked = false;
 	f->len = 0;
 	*f->event = *f->err = '\0';
 	if (f->text)
@@ -279,6 +290,8 @@ static void do_word(struct file *f, const char *word, char *arg)
 		append(f, head, (size_t)snprintf(head, sizeof(head),
 						 "id: X1\nname: n\nversion: 1\nkind: %s\n"
 						 "action: { default: block }\n", arg));
+	} else if (!strcmp(word, "config")) {
+		f->is_config = true;
 	} else if (!strcmp(word, "bytes")) {
 		append(f, arg, unescape(f, arg));
 	} else if (!strcmp(word, "repeat")) {
