@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,12 +278,23 @@ static void open_standard_descriptors(void)
 			_exit(EXIT_UNAVAILABLE);
 }
 
+/* Else each of the threads that take turns with reloads keeps what a rule set needed, and locked
+ * memory is not given back. What may not wait for a lock does not allocate either. */
+static void share_one_heap(void)
+{
+#ifdef M_ARENA_MAX
+	mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
 int main(int argc, char **argv)
 {
-	struct daemon *d = calloc(1, sizeof(*d));
+	struct daemon *d;
 	char err[512];
 	int status;
 
+	share_one_heap();
+	d = calloc(1, sizeof(*d));
 	open_standard_descriptors();
 	if (!d)
 		return EXIT_UNAVAILABLE;
