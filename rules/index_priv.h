@@ -3,6 +3,8 @@
 #ifndef OKNEK_RULES_INDEX_PRIV_H
 #define OKNEK_RULES_INDEX_PRIV_H
 
+#include <string.h>
+
 #include "rules/compiled.h"
 
 enum key_type {

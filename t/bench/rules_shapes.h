@@ -3,6 +3,7 @@
 #ifndef OKNEK_T_BENCH_RULES_SHAPES_H
 #define OKNEK_T_BENCH_RULES_SHAPES_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 struct shape {
