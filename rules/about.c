@@ -48,7 +48,8 @@ static void take_references(struct rule_about *a, const struct yaml_node *n)
 	for (size_t i = 0; n && n->type == YAML_LIST && i < n->n; i++) {
 		if (a->n_references == ARRAY_SIZE(a->references))
 			return;
-		a->references[a->n_references].url = text_of(n->items[i], "url");
+		a->references[a->n_references].url = n->items[i]->type == YAML_SCALAR ?
+			n->items[i]->scalar : text_of(n->items[i], "url");
 		a->references[a->n_references++].label = text_of(n->items[i], "label");
 	}
 }

@@ -122,6 +122,10 @@ static int parse_references(struct loader *l, const struct yaml_node *n)
 	for (size_t i = 0; i < n->n && !err; i++) {
 		const struct yaml_node *item = n->items[i];
 
+		if (item->type == YAML_SCALAR) {
+			err = check_text(l, item, "a reference");
+			continue;
+		}
 		err = yaml_check_keys(item, l->file, "a reference", allowed, l->err);
 		if (!err && !yaml_get(item, "url"))
 			return yaml_fail(l->err, l->file, item->line, "a reference needs a url");

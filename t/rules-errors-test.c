@@ -290,7 +290,9 @@ static void what_is_wrong_with_the_rest_is_said(void **state)
 	static const char *const references[][2] = {
 		{ "[ { url: 'https://a', label: l } ]", "loaded" },
 		{ "x", "f:1: references must be a list of at most 64 maps of url and label" },
-		{ "[ x ]", "f:1: a reference must be a map with the keys url, label" },
+		{ "[ 'https://a' ]", "loaded" },
+		{ "[ '' ]", "f:1: a reference must be a text" },
+		{ "[ [x] ]", "f:1: a reference must be a map with the keys url, label" },
 		{ "[ { label: l } ]", "f:1: a reference needs a url" },
 		{ "[ { url: [] } ]", "f:1: url must be a text" },
 	};
