@@ -130,9 +130,12 @@ static bool confirmed(const struct update *u)
 		cli_error("nobody is there to be asked: --yes activates it");
 		return false;
 	}
-	fputs("activate? [y/N] ", stdout);
 	fflush(stdout);
-	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+	fputs("activate? [y/N] ", stderr);
+	if (fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
+		return true;
+	cli_error("not activated: nothing has changed");
+	return false;
 }
 
 /* Does what the daemon reads come from the state directory that was changed? */
