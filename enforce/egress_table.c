@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/address.h"
 #include "core/cleanup.h"
 #include "enforce/egress.h"
 
@@ -150,7 +151,7 @@ static struct egress_range judge(const struct compiling *c, const uint8_t exampl
 static int fill(const struct compiling *c, struct egress_entry *e, char why[128])
 {
 	size_t n = 0, n_cuts = 1, used = 0;
-	char text[INET6_ADDRSTRLEN];
+	char text[64];
 	uint8_t example[16];
 
 	find_example(c, e, example);
@@ -175,9 +176,9 @@ static int fill(const struct compiling *c, struct egress_entry *e, char why[128]
 		    e->value.range[used - 1].verdict == range.verdict)
 			continue;
 		if (used == EGRESS_RANGES) {
-			inet_ntop(AF_INET6, e->key.addr, text, sizeof(text));
-			snprintf(why, 128, "more than %d ranges of ports for %s/%u", EGRESS_RANGES,
-				 text, e->key.bits);
+			address_text(e->key.addr, e->key.bits, text);
+			snprintf(why, 128, "more than %d ranges of ports for %s", EGRESS_RANGES,
+				 text);
 			return -E2BIG;
 		}
 		if (used)
