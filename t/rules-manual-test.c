@@ -50,6 +50,30 @@ static void examples_of_rules_load(void **state)
 	assert_true(n >= 3);
 }
 
+/* What is shown of a rule only in part, in a rule. */
+static void parts_of_rules_load(void **state)
+{
+	static const char *const parts[][2] = {
+		{ ".\\\" match\n", "" },
+		{ ".\\\" comparison\n", "match:\n  any_of:\n    - " },
+	};
+	char text[4096], rule[8192];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		_cleanup_fclose_ FILE *page = fopen("man/oknek-rules.5", "r");
+		struct ruleset *rs;
+
+		assert_non_null(page);
+		assert_true(next_example(page, parts[i][0], text, sizeof(text)));
+		snprintf(rule, sizeof(rule), "lists: { shells: [sh, bash, zsh] }\n---\n" HEAD("X1")
+			 "%s%s", parts[i][1], text);
+		rs = rules(rule);
+		assert_int_equal(ruleset_count(rs), 1);
+		ruleset_unref(rs);
+	}
+}
+
 static void the_example_of_a_configuration_loads(void **state)
 {
 	_cleanup_fclose_ FILE *page = fopen("man/oknek.yaml.5", "r");
@@ -104,6 +128,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(examples_of_rules_load),
+		cmocka_unit_test(parts_of_rules_load),
 		cmocka_unit_test(the_example_of_a_configuration_loads),
 		cmocka_unit_test(the_shipped_rules_load),
 	};
