@@ -23,6 +23,7 @@
 #define POLL_MIN_NS (2 * NSEC_PER_MSEC)
 #define POLL_MAX_NS (50 * NSEC_PER_MSEC)
 #define PRUNE_EVERY_NS (NSEC_PER_SEC / 4)
+#define QUIET_NS (5 * NSEC_PER_SEC) /* a full disk has room for a little now and then */
 
 struct record {
 	_Atomic uint64_t word; /* position + 1; 0: not there yet */
@@ -57,6 +58,7 @@ struct capture {
 	size_t text_n, text_size;
 	uint64_t batched, written, lost, pruned_ns; /* batched: lines in text */
 	int write_err; /* of the last attempt */
+	uint64_t failed_ns; /* when one failed last; 0 never */
 	bool healthy;
 };
 
@@ -202,18 +204,22 @@ static int64_t wall_ns(void)
 	return t.tv_sec * (int64_t)NSEC_PER_SEC + t.tv_nsec;
 }
 
-static void publish(struct capture *c, int err)
+static void publish(struct capture *c, int err, uint64_t now)
 {
-	bool ok = !err, changed = ok != c->healthy;
-	const char *why = ok ? "" : strerror(-err);
+	bool ok = !err && (c->healthy || now - c->failed_ns >= QUIET_NS);
+	bool changed = ok != c->healthy;
+	const char *why = err ? strerror(-err) : "";
 
+	if (err)
+		c->failed_ns = now;
 	c->healthy = ok;
 	pthread_mutex_lock(&c->lock);
 	c->pub.written = c->written;
 	c->pub.dropped = c->lost;
 	c->pub.bytes = c->files.bytes;
 	c->pub.ok = ok;
-	snprintf(c->pub.why, sizeof(c->pub.why), "%s", why);
+	if (ok || err)
+		snprintf(c->pub.why, sizeof(c->pub.why), "%s", why);
 	c->files.all = c->all;
 	c->files.max_size = c->max_size;
 	c->files.max_age_s = c->max_age_s;
@@ -249,7 +255,7 @@ static bool turn(struct capture *c)
 		err = capture_files_prune(&c->files, now_s);
 		c->pruned_ns = now;
 	}
-	publish(c, c->write_err ? c->write_err : err);
+	publish(c, c->write_err ? c->write_err : err, now);
 	return c->batched > 0;
 }
 
@@ -278,17 +284,21 @@ static void *run(void *arg)
 	pthread_setname_np(pthread_self(), "oknek-capture");
 	for (;;) {
 		struct timespec until;
-		bool more = turn(c), stop;
+		bool more, stop;
 
+		/* Before the turn: what was pushed until somebody said so is in it. */
+		pthread_mutex_lock(&c->lock);
+		stop = c->stop;
+		pthread_mutex_unlock(&c->lock);
+		more = turn(c);
+		if (stop && (!more || is_over(&c->stop_until)))
+			return NULL;
 		pthread_mutex_lock(&c->lock);
 		after(&until, pause_ns);
 		if (!more && !c->stop)
 			pthread_cond_timedwait(&c->wake, &c->lock, &until);
-		stop = c->stop && (!more || is_over(&c->stop_until));
 		pthread_mutex_unlock(&c->lock);
 		pause_ns = more ? POLL_MIN_NS : pause_ns * 2 < POLL_MAX_NS ? pause_ns * 2 : POLL_MAX_NS;
-		if (stop)
-			return NULL;
 	}
 }
 
