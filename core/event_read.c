@@ -21,6 +21,7 @@ struct event_reader {
 	char *bytes;  /* what was in base64, and argv: never longer than the line */
 	size_t n, size;
 	char *why; /* 160 bytes, the caller's */
+	bool has_base64; /* some key of the line ends in _b64 */
 };
 
 static int fail(struct event_reader *r, const char *key, const char *what)
@@ -132,6 +133,7 @@ static int check_keys(struct event_reader *r, const json_t *o, const struct key 
 
 		if (!k)
 			return fail(r, name, "no such key");
+		r->has_base64 |= without_b64(name) != 0;
 		if (!(k->kinds & kind_bit))
 			return fail(r, name, "this kind has no such key");
 		if (!is_of_type(v, k->type)) {
@@ -185,7 +187,7 @@ static int bytes_of(struct event_reader *r, const json_t *o, const char *key, co
 	char name[32];
 
 	*ret = plain ? plain : otherwise;
-	if (plain)
+	if (plain || !r->has_base64)
 		return 0;
 	snprintf(name, sizeof(name), "%s_b64", key);
 	b64 = text_of(o, name, NULL);
@@ -525,6 +527,7 @@ int event_text_read(struct event_reader *r, const char *text, size_t len_bytes,
 		r->size = size;
 	}
 	r->n = 0;
+	r->has_base64 = false;
 	r->root = json_loadb(text, len_bytes, JSON_REJECT_DUPLICATES, &je);
 	if (!r->root) {
 		snprintf(why, 160, "%.150s", je.text);
