@@ -366,6 +366,27 @@ static struct yaml_node *read_flow_value(struct plain *p)
 	return n && *p->at != ':' ? n : NULL;
 }
 
+/* In a list: a value, or one pair that is a map without its braces. */
+static struct yaml_node *read_flow_item(struct plain *p)
+{
+	const char *from = p->at;
+	size_t first = p->n_kids;
+	struct yaml_node *n, *map, *value;
+
+	if (*p->at == '[' || *p->at == '{')
+		return read_flow(p);
+	n = read_scalar(p, true);
+	if (!n || !is_key(p, from))
+		return n && *p->at != ':' ? n : NULL;
+	map = open_collection(p, YAML_MAP);
+	p->at++;
+	if (!map || !push(p, n) || !flow_skip(p))
+		return NULL;
+	map->line = n->line;
+	value = read_flow_value(p);
+	return value && push(p, value) && close_collection(p, map, first) ? map : NULL;
+}
+
 static bool read_flow_key(struct plain *p)
 {
 	const char *from = p->at;
@@ -394,7 +415,7 @@ static struct yaml_node *read_flow(struct plain *p)
 			break;
 		if (map && !read_flow_key(p))
 			return NULL;
-		value = read_flow_value(p);
+		value = map ? read_flow_value(p) : read_flow_item(p);
 		if (!value || !push(p, value) || !flow_skip(p))
 			return NULL;
 	} while (*p->at == ',');

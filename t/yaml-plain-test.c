@@ -103,7 +103,7 @@ static void put_flow(char *out, size_t size, int depth)
 	put(out, size, map ? "{" : "[");
 	for (unsigned i = 0; i < n; i++) {
 		put(out, size, gaps[pick(pick(3) ? 2 : ARRAY_SIZE(gaps))]);
-		if (map || pick(30) == 0) {
+		if (map || pick(8) == 0) {
 			char key[8] = { (char)('a' + pick(26)), (char)('a' + pick(26)), '\0' };
 
 			put(out, size, pick(20) ? key : "\"k\"");
@@ -295,7 +295,7 @@ static void what_is_not_plain(void **state)
 	static const char *const texts[] = {
 		"a: |\n  b\n", "a: &x b\n", "a: *x\n", "a: !t b\n", "a:\n", "- \n- b\n", "a: b\n  c\n",
 		"a: \"b\n  c\"\n", "a: b\na: c\n", "a\n", "%YAML 1.1\n---\na: b\n", "a: b\n...\n",
-		"a: b\r\n", "a:\tb\n", "? a\n: b\n", "{a}\n", "[a: b]\n", "a: b: c\n", "\"\\x41\": b\n",
+		"a: b\r\n", "a:\tb\n", "? a\n: b\n", "{a}\n", "[a: ]\n", "a: b: c\n", "\"\\x41\": b\n",
 		"a: b\n  c: d\n", " a: b\nc: d\n", "a: [b\n", "- a\nb: c\n", "a: \xc2\x85\n", "a: @b\n",
 	};
 
