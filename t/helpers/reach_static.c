@@ -1,4 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LDLIBS: -static */
 /* The same in a program that needs no library. */
-#include "t/attack/reach.c"
+#include "t/helpers/reach.c"
