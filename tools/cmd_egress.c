@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "enforce/egress_pin.h"
 #include "tools/cli.h"
 
 static char *joined(const json_t *array)
@@ -87,15 +88,38 @@ static void print_trees(const struct cli *cli, const json_t *trees)
 			  cli_int(v, "not_recorded") ? "; not each has a record" : "");
 }
 
+/* What a daemon left when it ended: of one that runs it would be gone only when it ends. */
+static int release(const struct cli *cli)
+{
+	char dir[128];
+	int n;
+
+	egress_pin_dir(cli->run_dir, dir, sizeof(dir));
+	n = egress_unpin(dir, 0);
+	if (n < 0) {
+		cli_error("%s: %s", dir, strerror(-n));
+		return CLI_FAILED;
+	}
+	if (cli->json)
+		printf("{\"released\":%s}\n", n ? "true" : "false");
+	else
+		puts(n ? "the jail that was kept is released" : "no jail was kept");
+	return cli_flush();
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
+	bool release_it = false;
+	const struct cli_option opts[] = { { "release", .flag = &release_it }, { 0 } };
 	_cleanup_json_ json_t *e = NULL;
-	int r = cli_options(cli, argc, argv, NULL, false);
+	int r = cli_options(cli, argc, argv, opts, false);
 
 	if (r < 0)
 		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
 	if (!cli_positional(cli, r, 0, 0))
 		return CLI_FAILED;
+	if (release_it)
+		return release(cli);
 	r = cli_ask(cli, json_pack("{s:s}", "cmd", "egress"), CLI_TIMEOUT_MS, NULL, NULL, &e);
 	if (r != CLI_DONE)
 		return r;
@@ -122,7 +146,8 @@ static int run(struct cli *cli, int argc, char **argv)
 
 		cli_field(cli, "allow_unix", "%s", paths ? paths : "");
 	}
-	cli_field(cli, "on exit", "%s", cli_str(e, "jail_on_exit"));
+	cli_field(cli, "on exit", "%s%s%s", cli_str(e, "jail_on_exit"),
+		  *cli_str(e, "pinned") ? ", by " : "", cli_str(e, "pinned"));
 	cli_field(cli, "records", "%lld, %lld lost", (long long)cli_int(e, "records"),
 		  (long long)cli_int(e, "lost"));
 	print_rules(cli, json_object_get(e, "rules"));
@@ -132,7 +157,7 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cmd_egress = {
 	.name = "egress",
-	.args = "",
+	.args = "[--release]",
 	.summary = "where watched trees may connect to",
 	.run = run,
 };

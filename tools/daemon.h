@@ -243,6 +243,10 @@ int daemon_egress_apply(struct daemon *d, struct config *from, struct ruleset *r
 			size_t size);
 void daemon_egress_mode(struct daemon *d);
 int daemon_egress_start(struct daemon *d);
+/* The map of members that an earlier daemon kept, -1: none. take_over: we are ready, its jail goes. */
+int daemon_egress_kept_members(const struct daemon *d);
+void daemon_egress_take_over(struct daemon *d);
+bool daemon_egress_restart(const struct daemon *d); /* what is read at the start only has changed */
 void daemon_egress_stop(struct daemon *d);
 void daemon_egress_close(struct daemon *d);
 void daemon_egress_dispatch(void *arg); /* verdict thread */

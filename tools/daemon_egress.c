@@ -15,6 +15,7 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "enforce/egress_pin.h"
 #include "sources/process_feed.h"
 
 #define RESOLVE_WAIT_MS 3000 /* at start and reload */
@@ -217,12 +218,55 @@ int daemon_egress_prepare(struct daemon *d)
 	d->egress = e;
 	pthread_mutex_init(&e->lock, NULL);
 	snprintf(e->why, sizeof(e->why), "nothing is watched");
+	egress_pin_dir(d->opt.run_dir, e->pin_dir, sizeof(e->pin_dir));
+	e->kept_fd = egress_pinned_members(e->pin_dir);
+	if (e->kept_fd < 0)
+		e->kept_fd = -1;
 	e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = e->wake_fd < 0 ? -errno : names_open(&e->names);
 	if (r < 0)
 		log_error("egress: the helper that resolves names cannot be started: %s",
 			  strerror(-r));
 	return r;
+}
+
+/* While privileged; it holds from now on, however we end. */
+static void pin(struct daemon *d, int members)
+{
+	struct daemon_egress *e = d->egress;
+	int fds[GUARDIAN_KEEP_MAX], r;
+	unsigned n = process_feed_kept_fds(d->feed, fds, GUARDIAN_KEEP_MAX);
+
+	n += egress_kept_fds(e->jail, fds + n, GUARDIAN_KEEP_MAX - n);
+	r = egress_pin(e->pin_dir, getpid(), members, fds, n);
+	e->pinned = r == 0;
+	if (r < 0)
+		log_warning("egress.jail_on_exit: keep: not possible: %s",
+			    r == -EOPNOTSUPP ? "no BPF filesystem is mounted on /sys/fs/bpf" :
+					       strerror(-r));
+}
+
+int daemon_egress_kept_members(const struct daemon *d)
+{
+	return d->egress ? d->egress->kept_fd : -1;
+}
+
+void daemon_egress_take_over(struct daemon *d)
+{
+	struct daemon_egress *e = d->egress;
+	int n = e ? egress_unpin(e->pin_dir, e->pinned ? getpid() : 0) : 0;
+
+	if (n < 0)
+		log_warning("%s: what an earlier daemon kept cannot be removed: %s", e->pin_dir,
+			    strerror(-n));
+	else if (n)
+		log_notice("the egress jail that an earlier daemon left was taken over");
+}
+
+/* Pins are made with privilege that is gone. */
+bool daemon_egress_restart(const struct daemon *d)
+{
+	return daemon_egress_runs(d) && d->egress->config.egress.keep && !d->egress->pinned;
 }
 
 void daemon_egress_open(struct daemon *d)
@@ -240,6 +284,8 @@ void daemon_egress_open(struct daemon *d)
 		egress_open(members, &e->jail, e->why);
 	if (!e->jail)
 		log_warning("no egress jail: %s", e->why);
+	else if (d->config->egress.keep)
+		pin(d, members);
 }
 
 void daemon_egress_rules(const struct daemon *d, const struct config *site, struct rules_config *c)
@@ -433,6 +479,10 @@ void daemon_egress_close(struct daemon *d)
 
 	if (!e)
 		return;
+	if (e->pinned && !e->config.egress.keep)
+		egress_unpin(e->pin_dir, 0);
+	if (e->kept_fd >= 0)
+		close(e->kept_fd);
 	egress_close(e->jail);
 	names_close(e->names);
 	for (size_t i = 0; i < e->n_hosts; i++)

@@ -30,6 +30,9 @@ struct daemon_egress {
 	char why[192];       /* then, for what reason */
 	struct names *names;
 	int wake_fd;
+	char pin_dir[128];
+	int kept_fd; /* the map of members that was kept for us; -1: none */
+	bool pinned; /* what is ours is to outlive us */
 	pthread_t thread;
 	bool running;
 	_Atomic bool stop;

@@ -152,6 +152,7 @@ json_t *daemon_egress_json(struct daemon *d, bool privileged)
 	json_object_set_new(r, "allow_loopback", loopback_json(&e->config.egress));
 	json_object_set_new(r, "allow_unix", paths_json(e->config.egress.allow_unix));
 	json_object_set_new(r, "jail_on_exit", json_string(e->config.egress.keep ? "keep" : "open"));
+	json_object_set_new(r, "pinned", e->pinned ? json_string(e->pin_dir) : json_null());
 	json_object_set_new(r, "prefixes", json_integer((json_int_t)e->n_entries));
 	pthread_mutex_unlock(&e->lock);
 	json_object_set_new(r, "passed_not_recorded", json_integer((json_int_t)f.lost_pass));
@@ -173,6 +174,9 @@ void daemon_egress_warnings(struct daemon *d, json_t *list)
 		json_array_append_new(list, json_string("this kernel does not tell of AF_UNIX sockets: "
 							"those of docker, D-Bus … are reached"));
 	pthread_mutex_lock(&e->lock);
+	if (e->config.egress.keep && !e->pinned)
+		json_array_append_new(list, json_string("egress.jail_on_exit: keep is not in force: the jail "
+							"will end with the daemon"));
 	for (size_t i = 0; i < e->n_hosts; i++)
 		if (e->hosts[i]->error || !e->hosts[i]->answered)
 			json_array_append_new(list, json_sprintf("egress: %s cannot be resolved%s%s",

@@ -199,6 +199,7 @@ int daemon_guardian_find(struct daemon *d)
 
 struct adopt_call {
 	struct daemon *d;
+	int map;
 	unsigned adopted;
 };
 
@@ -206,7 +207,7 @@ struct adopt_call {
 static void adopt_from_map(void *arg)
 {
 	struct adopt_call *c = arg;
-	int map = guardian_peer_members_fd(c->d->old_guardian);
+	int map = c->map;
 	pid_t pid = 0;
 
 	for (unsigned i = 0; i < PROCTREE_MEMBERS_MAX && (pid = next_in(map, pid)) > 0; i++) {
@@ -227,12 +228,15 @@ static void adopt_from_map(void *arg)
  */
 unsigned daemon_guardian_adopt(struct daemon *d)
 {
+	/* Who kept its map for us: a guardian that lives, or the egress jail. */
+	int map = d->old_guardian ? guardian_peer_members_fd(d->old_guardian) :
+				    daemon_egress_kept_members(d);
 	unsigned all = 0;
 
-	if (!d->old_guardian || guardian_peer_members_fd(d->old_guardian) < 0)
+	if (map < 0)
 		return 0;
 	for (int i = 0; i < ADOPT_PASSES; i++) {
-		struct adopt_call c = { .d = d };
+		struct adopt_call c = { .d = d, .map = map };
 
 		if (loop_call(d->loop, adopt_from_map, &c) < 0 || !c.adopted)
 			break;

@@ -85,5 +85,8 @@ void daemon_resume_trees(struct daemon *d)
 				    "born_meanwhile", (int)adopted, "why",
 				    d->old_guardian ?
 					    "between the last daemon and this one its guardian answered" :
+				    daemon_egress_kept_members(d) >= 0 ?
+					    "between the last daemon and this one connections were denied, and "
+					    "nothing else" :
 					    "nothing was watched between the last daemon and this one"));
 }

@@ -170,6 +170,7 @@ static void notice_restart(const struct daemon *d, const struct config *new, jso
 		{ "on_timeout", old->on_timeout == new->on_timeout },
 		{ "fanotify", same_strings(old->mark_roots, new->mark_roots) &&
 			      old->system_directories == new->system_directories },
+		{ "egress.jail_on_exit", !daemon_egress_restart(d) },
 		{ "control", !strcmp(old->group, new->group) },
 		{ "evidence.max_size", old->max_size_bytes == new->max_size_bytes },
 	};

@@ -76,7 +76,7 @@ static int open_feed(struct daemon *d)
 
 	if (asprintf(&path, "%s/members", d->opt.run_dir) < 0)
 		return -ENOMEM;
-	err = d->old_guardian ? proctree_open_kept(path, &d->tree) : proctree_open(path, &d->tree);
+	err = d->old_guardian || daemon_egress_kept_members(d) >= 0 ? proctree_open_kept(path, &d->tree) : proctree_open(path, &d->tree);
 	if (err) {
 		log_error("%s: %s", path, strerror(-err));
 		return err;

@@ -215,6 +215,8 @@ static int start_threads(struct daemon *d)
 		err = control_start(d->control);
 	if (!err)
 		daemon_guardian_take_over(d);
+	if (!err)
+		daemon_egress_take_over(d);
 	return err;
 }
 
