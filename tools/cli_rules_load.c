@@ -8,7 +8,7 @@
 #include "core/cleanup.h"
 #include "tools/cli_rules.h"
 
-#define FILE_MAX (16u << 20) /* bytes; the loader has a lower bound of its own */
+#define FILE_MAX (2u << 20) /* bytes, beyond what the loader takes: it has the words for that */
 #define PATHS_MAX 4096
 
 struct loading {
