@@ -95,20 +95,24 @@ struct asked {
 	__u8 addr[16];
 };
 
-static __always_inline int is_member(struct asked *a)
+/* All that a stranger costs. */
+static __always_inline struct wire_member *find_member(void)
 {
-	struct task_struct *task;
-	__u64 start;
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 
-	a->tgid = bpf_get_current_pid_tgid() >> 32;
-	a->member = bpf_map_lookup_elem(&members, &a->tgid);
-	if (!a->member)
-		return 0;
-	task = (struct task_struct *)bpf_get_current_task();
+	return bpf_map_lookup_elem(&members, &tgid);
+}
+
+static __always_inline int is_member(struct asked *a, struct wire_member *m)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	__u64 start = BPF_CORE_READ(task, group_leader, start_boottime);
+
+	a->member = m;
 	a->task = task;
-	start = BPF_CORE_READ(task, group_leader, start_boottime);
-	/* Somebody who has the pid of a member that ended. */
-	return a->member->start_time_ns / WIRE_TICK_NS == start / WIRE_TICK_NS;
+	a->tgid = bpf_get_current_pid_tgid() >> 32;
+	/* Else somebody who has the pid of a member that ended. */
+	return m->start_time_ns / WIRE_TICK_NS == start / WIRE_TICK_NS;
 }
 
 /* Whether there is to be a record, by a clock that runs ahead of ours by as much as was told. */
@@ -250,10 +254,14 @@ static __always_inline int judge(struct asked *a)
 
 static __always_inline int judge4(struct bpf_sock_addr *ctx, __u8 hook)
 {
-	struct asked a = { 0 };
+	struct wire_member *m = find_member();
+	struct asked a;
 	__u32 ip;
 
-	if (!is_member(&a))
+	if (!m)
+		return PASSES;
+	__builtin_memset(&a, 0, sizeof(a));
+	if (!is_member(&a, m))
 		return PASSES;
 	ip = ctx->user_ip4;
 	a.hook = hook;
@@ -268,10 +276,14 @@ static __always_inline int judge4(struct bpf_sock_addr *ctx, __u8 hook)
 
 static __always_inline int judge6(struct bpf_sock_addr *ctx, __u8 hook)
 {
-	struct asked a = { 0 };
+	struct wire_member *m = find_member();
+	struct asked a;
 	__u32 ip[4];
 
-	if (!is_member(&a))
+	if (!m)
+		return PASSES;
+	__builtin_memset(&a, 0, sizeof(a));
+	if (!is_member(&a, m))
 		return PASSES;
 	ip[0] = ctx->user_ip6[0];
 	ip[1] = ctx->user_ip6[1];
@@ -314,10 +326,14 @@ int egress_sendmsg6(struct bpf_sock_addr *ctx)
 SEC("cgroup/sock_create")
 int egress_sock_create(struct bpf_sock *ctx)
 {
-	struct asked a = { 0 };
+	struct wire_member *m = find_member();
 	__u32 type, protocol;
+	struct asked a;
 
-	if (!is_member(&a))
+	if (!m)
+		return PASSES;
+	__builtin_memset(&a, 0, sizeof(a));
+	if (!is_member(&a, m))
 		return PASSES;
 	type = ctx->type;
 	protocol = ctx->protocol;
@@ -383,12 +399,18 @@ static long spell(__u32 i, void *arg)
 SEC("?cgroup/connect4") /* what it is attached as is set by who loads it */
 int egress_connect_unix(struct bpf_sock_addr *ctx)
 {
-	struct spelling s = { .component = EGRESS_FNV_START, .whole = EGRESS_FNV_START };
+	struct wire_member *m = find_member();
 	struct bpf_sock_addr_kern *kern;
-	struct asked a = { 0 };
+	struct spelling s;
+	struct asked a;
 	int len;
 
-	if (!is_member(&a))
+	if (!m)
+		return PASSES;
+	__builtin_memset(&a, 0, sizeof(a));
+	__builtin_memset(&s, 0, sizeof(s));
+	s.component = s.whole = EGRESS_FNV_START;
+	if (!is_member(&a, m))
 		return PASSES;
 	a.state = settings.state;
 	s.table = !!(a.state & EGRESS_SECOND);
