@@ -60,7 +60,9 @@ static void to_guardian(const uint8_t *data, size_t len, unsigned how, int pass)
 	g.daemon_pidfd = -1; /* to be signalled: nobody */
 	g.alone = how & 1;
 	put(pair[1], data, len, how >> 1 & 1, pass);
-	guardian_serve(&g, &pair[0]);
+	g.conns[0] = pair[0];
+	guardian_serve(&g, 0);
+	pair[0] = g.conns[0];
 	if (pair[0] >= 0 && len == sizeof(answer)) {
 		assert(recv(pair[1], &answer, sizeof(answer), MSG_DONTWAIT) == sizeof(answer));
 		assert(answer.magic == GUARDIAN_MAGIC && answer.status <= 0);
