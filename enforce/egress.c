@@ -130,7 +130,7 @@ struct egress {
 	unsigned table; /* in force */
 	uint32_t enforce; /* EGRESS_ENFORCE or 0, as last asked */
 	int cpus;
-	uint64_t records, malformed;
+	_Atomic uint64_t records, malformed;
 	int budget;
 	void (*fn)(void *arg, const struct egress_record *r);
 	void *arg;

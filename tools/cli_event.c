@@ -107,8 +107,16 @@ static void print_object(const json_t *record, const json_t *capture, uid_t uid)
 		cli_text(cli_str(capture, "bash_command"));
 	} else if (*cli_str(capture, "argv")) {
 		cli_text(cli_str(capture, "argv"));
+	} else if (*cli_str(capture, "dest_path")) {
+		cli_text(cli_str(capture, "dest_path"));
+	} else if (!strcmp(cli_str(capture, "egress"), "raw")) {
+		fputs("a raw socket", stdout);
 	} else if (*host || *cli_str(capture, "dest_ip")) {
+		bool v6 = !*host && strchr(cli_str(capture, "dest_ip"), ':');
+
+		cli_text(v6 ? "[" : "");
 		cli_text(*host ? host : cli_str(capture, "dest_ip"));
+		cli_text(v6 ? "]" : "");
 		if (json_object_get(capture, "dest_port")) {
 			putchar(':');
 			print_value(json_object_get(capture, "dest_port"));
@@ -249,6 +257,9 @@ static void why_act(const json_t *item)
 	if (*tilde) {
 		fputs(" opening ", stdout);
 		cli_text(tilde);
+	} else if (*cli_str(item, "dest")) {
+		fputs(" connecting to ", stdout);
+		cli_text(cli_str(item, "dest"));
 	}
 }
 

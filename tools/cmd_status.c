@@ -89,10 +89,13 @@ static void print_rules(const struct cli *cli, const json_t *st)
 		cli_field(cli, "", "%s pack %s %s, signed by %s",
 			  json_is_true(json_object_get(v, "shipped")) ? "shipped" : "active",
 			  cli_str(v, "name"), cli_str(v, "version"), cli_str(v, "signed_by"));
-	json_array_foreach(json_object_get(rules, "detect"), i, v)
-		cli_field(cli, "", "%s%s%s (%s) is only detected: %s", cli_str(v, "rule"),
+	json_array_foreach(json_object_get(rules, "detect"), i, v) {
+		bool off = !strncmp(cli_str(v, "why"), "off: ", 5); /* by configuration */
+
+		cli_field(cli, "", "%s%s%s (%s) is %s%s", cli_str(v, "rule"),
 			  *cli_str(v, "part") ? "/" : "", cli_str(v, "part"), cli_str(v, "name"),
-			  cli_str(v, "why"));
+			  off ? "" : "only detected: ", cli_str(v, "why"));
+	}
 	v = json_object_get(st, "exceptions");
 	if (cli_int(v, "active") || cli_int(v, "expired"))
 		cli_field(cli, "exceptions", "%lld in force, %lld expired; %lld events let through since the "

@@ -72,8 +72,10 @@ static int use(struct daemon_egress *e, const struct config_destinations *list)
 			h->id = ++e->last_id;
 			grown[e->n_hosts++] = h;
 		}
-		if (h)
+		if (h) {
 			h->used = true;
+			h->asked_ns = 0; /* the answer comes when it comes: the last one holds until then */
+		}
 	}
 	return 0;
 }

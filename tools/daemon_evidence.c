@@ -179,6 +179,46 @@ static void own_session(struct daemon *d, pid_t pid, char session[40])
 			snprintf(session, 40, "%s", trees[i].session);
 }
 
+/* "203.0.113.1:443", "[2001:db8::1]:443", the path of a socket; NULL: no connection. */
+static json_t *destination(const json_t *capture)
+{
+	const char *ip = json_string_value(json_object_get(capture, "dest_ip"));
+	const char *path = json_string_value(json_object_get(capture, "dest_path"));
+	json_int_t port = json_integer_value(json_object_get(capture, "dest_port"));
+
+	if (path)
+		return json_string(path);
+	if (!ip)
+		return json_string("what no rule of connections can see (a raw socket)");
+	return json_sprintf(strchr(ip, ':') ? "[%s]:%lld" : "%s:%lld", ip, (long long)port);
+}
+
+static void add_connection(json_t *item, const json_t *record)
+{
+	const json_t *capture = json_object_get(record, "capture");
+	json_t *dest = destination(capture);
+	const char *to = json_string_value(dest);
+	const char *verdict = json_string_value(json_object_get(record, "verdict"));
+	const char *egress = json_string_value(json_object_get(capture, "egress"));
+	bool listable = egress && !strcmp(egress, "foreign") && to;
+
+	if (verdict && !strcmp(verdict, "block"))
+		json_object_set_new(
+			item, "advice",
+			json_sprintf("The call failed with \"Operation not permitted\". Do not retry, and do "
+				     "not look for another way there: other addresses, protocols and programs "
+				     "are denied as well. Go on without it, or ask the user.%s%s%s",
+				     listable ? " Should every agent reach it, an administrator adds it to "
+						"egress.allow in /etc/oknek/oknek.yaml: [\"" : "",
+				     listable ? to : "", listable ? "\"]" : ""));
+	else if (verdict && !strcmp(verdict, "would_block"))
+		json_object_set_new(item, "advice",
+				    json_string("In enforce mode this call fails with \"Operation not "
+						"permitted\": do not build on it"));
+	json_object_set_new(item, "dest", dest);
+	json_object_set_new(item, "readers_line", json_null());
+}
+
 static int why_record(void *arg, uint64_t seq, const char *text)
 {
 	struct why *w = arg;
@@ -206,6 +246,9 @@ static int why_record(void *arg, uint64_t seq, const char *text)
 			 json_object_get(r, "mechanism"), "readers_line",
 			 readers_line(id, json_string_value(json_object_get(rule, "part")),
 				      json_string_value(json_object_get(proc, "exe"))));
+	if (item && json_object_get(r, "kind") &&
+	    !strcmp(json_string_value(json_object_get(r, "kind")), "socket_connect"))
+		add_connection(item, r);
 	if (item)
 		json_array_append_new(w->items, item);
 	if (json_array_size(w->items) > WHY_LIMIT)

@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Names in the egress section: resolved at start and reload, by a helper without privilege; one that
+# has no address is a warning, its last ones stay. What people are told of a denied connection. And
+# on_unenforceable.
+. "$(dirname "$0")/lib.sh"
+need_root
+in_private_mounts "$@"
+if [ -z "${OKNEK_NET-}" ]; then
+	rmdir "$SCRATCH/bin" "$SCRATCH"
+	trap - EXIT
+	OKNEK_NET=1 OKNEK_PRIVATE=1 exec unshare --net -- "$SELF" "$@"
+fi
+need_bin oknek oknekd reach
+need_command jq
+
+R=$(bin reach)
+"$R" up 203.0.113.1 203.0.113.2 203.0.113.3 169.254.169.254 2001:db8::1 || skip_all "no addresses"
+make_fs tmpfs "$SCRATCH/fs" || skip_all "no tmpfs"
+hosts() { printf '%s\n' '127.0.0.1 localhost' "$@" >"$SCRATCH/hosts"; }
+hosts '203.0.113.1 llm.example' '2001:db8::1 llm.example' '169.254.169.254 evil.example'
+mount --bind "$SCRATCH/hosts" /etc/hosts
+echo 'hosts: files' >"$SCRATCH/nsswitch"
+mount --bind "$SCRATCH/nsswitch" /etc/nsswitch.conf
+printf 'nameserver 203.0.113.3\n' >"$SCRATCH/resolv"
+mount --bind "$SCRATCH/resolv" /etc/resolv.conf
+reach() { # reach WANT DESC WAY…
+	local want=$1 desc=$2 rc=0
+	shift 2
+	agent "$R" "$@" >/dev/null 2>&1 || rc=$?
+	is $rc "$want" "$desc"
+}
+
+write_config 'egress: {gateway: [LLM.example:443, missing.example], allow: [evil.example]}'
+start_daemon || skip_all "no daemon"
+reach 0 "a name is reached by its address" tcp 203.0.113.1 443
+reach 0 "and by the other one" tcp 2001:db8::1 443
+reach 1 "by that port alone" tcp 203.0.113.1 80
+reach 1 "another is not" tcp 203.0.113.2 443
+reach 1 "a name that leads to cloud metadata does not allow it" tcp 169.254.169.254 80
+reach 0 "the name server of resolv.conf is reached" sendto 203.0.113.3 53
+like "$(oknek --json status | jq -c .warnings)" 'missing.example cannot be resolved' "a name without address is a warning"
+like "$(oknek egress)" 'LLM.example:443: .*203.0.113.1.*asked' "oknek egress has the addresses and their age"
+is "$(oknek --json egress | jq -r '.gateway[1].error != null')" true "and what is wrong with the other"
+names=$(for p in $(pgrep -P "$DAEMON_PID"); do [ "$(cat "/proc/$p/comm")" = oknek-names ] && echo "$p"; done)
+isnt "$names" '' "there is a helper for names"
+is "$(awk '/^CapPrm|^CapEff/ { print $2 }' "/proc/$names/status" | sort -u)" 0000000000000000 "without privilege"
+isnt "$(awk '/^Uid/ { print $2 }' "/proc/$names/status")" 0 "which is not root"
+
+hosts '203.0.113.2 llm.example'
+ok "reload" oknek update --reload-local
+ok "the new address is reached" wait_for 5 agent "$R" tcp 203.0.113.2 443
+reach 0 "and the old one, for a while" tcp 203.0.113.1 443
+hosts
+ok "reload" oknek update --reload-local
+sleep 1.5
+reach 0 "without an answer the last ones stay" tcp 203.0.113.2 443
+like "$(oknek egress)" 'as before: ' "which is told"
+printf 'nameserver 203.0.113.2\n' >"$SCRATCH/resolv"
+wait_for 10 agent "$R" sendto 203.0.113.2 53
+reach 0 "another resolv.conf is noticed" sendto 203.0.113.2 53
+reach 1 "the old one is no resolver any more" sendto 203.0.113.3 53
+
+# ---- what people are told ------------------------------------------------------------------------
+
+reach 1 "denied" tcp 203.0.113.3 8443
+ok "the event is there" wait_for 5 eval 'oknek events | grep -q 203.0.113.3:8443'
+like "$(oknek events | tail -n 2)" 'BLOCK +R5 .*203.0.113.3:8443 .*EPERM via cgroup' "oknek events"
+oknek why >"$SCRATCH/why"
+like "$(cat "$SCRATCH/why")" 'denied .*reach .pid [0-9]+. connecting to 203.0.113.3:8443: rule' "oknek why names the destination"
+like "$(cat "$SCRATCH/why")" 'egress.allow in /etc/oknek/oknek.yaml: ..203.0.113.3:8443' "and the way to allow it"
+unlike "$(tail -n 1 "$SCRATCH/why")" 'readers' "no reader of a file is offered"
+reach 1 "docker's socket is denied" unix /nonexistent/docker.sock
+like "$(oknek events | tail -n 1)" 'R5 .*/nonexistent/docker.sock' "and its path told"
+ok "it ends" stop_daemon
+
+# ---- on_unenforceable ----------------------------------------------------------------------------
+
+mkdir "$SCRATCH/rules"
+cp "$RULES"/R5_egress.yaml "$RULES"/R11_gateway_bypass.yaml "$SCRATCH/rules"
+write_config 'on_unenforceable: refuse'
+ok "refuse: R5 is held and R11 off, the daemon starts" start_daemon --rules "$SCRATCH/rules"
+cat >"$SCRATCH/rules/X1.yaml" <<'X'
+id: X1
+name: by program
+version: 1
+kind: socket_connect
+match:
+  all_of:
+    - process_name: { eq: curl }
+    - dest_port: { eq: 25 }
+action: { default: block, configurable: true, options: [ block, warn, allow ] }
+X
+nok "a reload with a rule that cannot be held" oknek update --reload-local
+like "$(cat "$SCRATCH/out")" 'X1' "names it"
+is "$(oknek --json status | jq .rules.count)" 2 "and changes nothing"
+ok "it ends" stop_daemon
+launch_daemon --rules "$SCRATCH/rules"
+wait_daemon
+is "$DAEMON_STATUS" 69 "with that rule it does not start"
+like "$(tail -n 3 "$LOG")" 'X1.*process_name' "and says why"
+write_config 'on_unenforceable: degrade'
+ok "degrade: it starts" start_daemon --rules "$SCRATCH/rules"
+is "$(oknek --json status | jq -r '.rules.detect[].rule' | grep -v R11)" X1 "and the rule is only detected"
+like "$(oknek status)" 'R11 .gateway bypass. is off: no gateway is set' "R11 is off, which is another matter"
+ok "it ends" stop_daemon
+done_testing
