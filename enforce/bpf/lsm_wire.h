@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the LSM programs and the daemon share: labels of protected inodes, settings, and the records
+ * of what was refused. Plain fixed layouts, no padding that is not named.
+ */
+#ifndef OKNEK_ENFORCE_BPF_LSM_WIRE_H
+#define OKNEK_ENFORCE_BPF_LSM_WIRE_H
+
+#include "core/wire.h"
+
+/* Ways to open a file, a bit each. */
+#define LSM_READ 1u
+#define LSM_WRITE 2u
+#define LSM_EXEC 4u
+
+/*
+ * Which rules are in force is one word: a number that no other set of rules had, and in its lowest bit
+ * the slot of labels that is theirs. A label says for which word each slot was written, so one store
+ * puts all labels of the next rules into force, and what was written for others has no effect.
+ */
+#define LSM_SLOTS 2
+
+struct lsm_slot {
+	__u32 word;  /* 0: nothing was written */
+	__u32 modes; /* LSM_READ …: a member that opens it so is refused */
+};
+
+struct lsm_label {
+	struct lsm_slot slot[LSM_SLOTS];
+	__u64 dev, ino; /* the object, as fstat told who wrote this */
+};
+
+struct lsm_settings {
+	__u32 word;    /* 0: none are in force */
+	__u32 enforce; /* else nothing is refused, nor told */
+};
+
+struct lsm_counters { /* of one CPU */
+	__u64 seen;      /* opens of labelled files by members */
+	__u64 refused;
+	__u64 lost;      /* of the refused: no room in the ring */
+	__u64 too_many;  /* of the refused: came too fast for a record each */
+};
+
+/* Trees that were refused something; records of one tree: so many at once, then one each so often. */
+#define LSM_TREES_MAX 2048
+#define LSM_TELL_BURST 256
+#define LSM_TELL_NS 10000000ULL
+
+/* The tree of the process that proves, at the start, that the programs run. No tree has this id. */
+#define LSM_PROOF_TREE 0xffffffffu
+
+struct lsm_record {
+	__u64 time_ns;       /* CLOCK_BOOTTIME */
+	__u64 start_time_ns; /* of the thread group */
+	__u64 dev, ino;      /* of the label */
+	__u32 tree_id, tgid, tid, uid;
+	__u32 flags; /* of the open, O_* */
+	__u32 modes; /* of these, what was refused */
+	char comm[WIRE_COMM];
+};
+
+#endif
