@@ -4,20 +4,34 @@
  * keys, tags) is refused at its event, before anything is built from it, and the size, depth and
  * node limits stop the rest, so that time and memory are bounded by the limits alone.
  */
-#include "core/yaml_impl.h"
+#include "core/yaml.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <yaml.h>
 
 #include "core/cleanup.h"
+#include "core/pool.h"
 
 #define DIRECTIVES_MAX 16
 #define TAG_DIRECTIVE "%%TAG is not allowed: remove the line"
+
+struct document {
+	struct yaml_node *root;
+	size_t from, to; /* bytes of text */
+};
+
+struct yaml_doc {
+	unsigned refs;
+	struct pool *pool; /* holds this too */
+	const char *file;
+	const char *text; /* no NUL inside, one at the end */
+	size_t len_bytes;
+	struct document *docs;
+	size_t n_docs, cap_docs;
+};
 
 /* A collection that is being read. */
 struct frame {
@@ -326,7 +340,7 @@ static size_t next_line_offset(struct reader *r, size_t len, size_t line)
 	return r->line_at;
 }
 
-int yaml_doc_add(struct yaml_doc *d, struct document add)
+static int doc_grow(struct yaml_doc *d, struct document add)
 {
 	if (d->n_docs == d->cap_docs) {
 		size_t cap = d->cap_docs ? d->cap_docs * 2 : 4;
@@ -356,7 +370,7 @@ static int doc_add(struct reader *r, const yaml_event_t *start, const yaml_event
 	add.to = next_line_offset(r, len, end->start_mark.line);
 	if (end->start_mark.column > 0 || add.to < add.from)
 		add.to = len;
-	return yaml_doc_add(r->doc, add) ? no_memory(r->err, r->doc->file) : 0;
+	return doc_grow(r->doc, add) ? no_memory(r->err, r->doc->file) : 0;
 }
 
 static int read_event(struct reader *r, const yaml_event_t *ev, yaml_event_t *start, size_t len)
@@ -465,6 +479,15 @@ static void doc_cleanup(struct yaml_doc **d)
 	yaml_doc_free(*d);
 }
 
+/* A byte order mark is no part of the text. */
+static const void *without_mark(const void *data, size_t *len)
+{
+	if (*len < 3 || memcmp(data, "\xef\xbb\xbf", 3) != 0)
+		return data;
+	*len -= 3;
+	return (const char *)data + 3;
+}
+
 int yaml_load_buffer(const char *file, const void *data, size_t len, struct yaml_doc **ret,
 		     char err[512])
 {
@@ -480,10 +503,7 @@ int yaml_load_buffer(const char *file, const void *data, size_t len, struct yaml
 	rc = check_bytes(file, data, len, err);
 	if (rc)
 		return rc;
-	if (len >= 3 && !memcmp(data, "\xef\xbb\xbf", 3)) { /* byte order mark */
-		data = (const char *)data + 3;
-		len -= 3;
-	}
+	data = without_mark(data, &len);
 	pool = pool_new();
 	if (!pool)
 		return no_memory(err, file);
@@ -492,88 +512,41 @@ int yaml_load_buffer(const char *file, const void *data, size_t len, struct yaml
 		pool_free(pool);
 		return no_memory(err, file);
 	}
+	d->refs = 1;
 	d->pool = pool;
 	d->file = pool_strdup(pool, file);
 	d->text = pool_strndup(pool, data, len);
+	d->len_bytes = len;
 	r = calloc(1, sizeof(*r));
 	if (!d->file || !d->text || !r)
 		return no_memory(err, file);
 	r->doc = d;
 	r->err = err;
-	rc = yaml_read_plain(d, len);
-	if (rc < 0)
-		return no_memory(err, file);
-	if (rc == 0) {
-		rc = check_directives(r, len);
-		if (!rc)
-			rc = parse(r, len);
-	}
+	rc = check_directives(r, len);
+	if (!rc)
+		rc = parse(r, len);
 	if (rc < 0)
 		return rc;
 	*ret = TAKE_PTR(d);
 	return 0;
 }
 
-/* From *len on, until room bytes are there or the file ends. */
-static int read_up_to(int fd, char *buf, size_t room, size_t *len)
-{
-	while (*len < room) {
-		ssize_t n = read(fd, buf + *len, room - *len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		*len += (size_t)n;
-	}
-	return 0;
-}
-
-int yaml_load_file(const char *path, struct yaml_doc **ret, char err[512])
-{
-	_cleanup_free_ char *buf = NULL;
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-	size_t len = 0;
-	int rc;
-
-	/* O_NONBLOCK: a FIFO in the file's place must not hold us until somebody writes. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		rc = -errno;
-		yaml_fail(err, path, 0, "cannot be opened: %s", strerror(-rc));
-		return rc;
-	}
-	if (!S_ISREG(st.st_mode))
-		return yaml_fail(err, path, 0, "not a regular file");
-	if (st.st_size > YAML_SIZE_MAX) {
-		yaml_fail(err, path, 1, "larger than 1 MiB: split the file");
-		return -EFBIG;
-	}
-	/* One byte more than there was, to notice a file that grows: up to one more than allowed. */
-	for (size_t room = (size_t)st.st_size + 1;; room = YAML_SIZE_MAX + 1) {
-		char *grown = realloc(buf, room);
-
-		if (!grown)
-			return no_memory(err, path);
-		buf = grown;
-		rc = read_up_to(fd, buf, room, &len);
-		if (rc < 0) {
-			yaml_fail(err, path, 0, "cannot be read: %s", strerror(-rc));
-			return rc;
-		}
-		if (len < room || room > YAML_SIZE_MAX)
-			break;
-	}
-	return yaml_load_buffer(path, buf, len, ret, err);
-}
-
 void yaml_doc_free(struct yaml_doc *d)
 {
-	if (d)
+	if (d && --d->refs == 0)
 		pool_free(d->pool);
+}
+
+struct yaml_doc *yaml_doc_ref(struct yaml_doc *d)
+{
+	d->refs++;
+	return d;
+}
+
+bool yaml_doc_is_of(const struct yaml_doc *d, const void *data, size_t len)
+{
+	data = without_mark(data, &len);
+	return len == d->len_bytes && !memcmp(d->text, data, len);
 }
 
 size_t yaml_doc_count(const struct yaml_doc *d)

@@ -29,13 +29,20 @@ struct yaml_node {
 
 struct yaml_doc;
 
-/* All documents of a file (`---` between them; empty ones are left out). Regular files only, never
- * waits on a FIFO. err gets `file:line: message`. -EINVAL, -EFBIG, -errno. One doc owns all its
- * documents' nodes. */
+/* The bytes of a regular file, for free(); at most one more than YAML_SIZE_MAX. Never waits on a FIFO.
+ * err gets `file: message`. -EINVAL, -EFBIG, -ENOMEM, -errno. */
+int yaml_read_file(const char *path, char **ret, size_t *len_bytes, char err[512]);
+
+/* All documents of a file (`---` between them; empty ones are left out). err gets `file:line:
+ * message`. -EINVAL, -EFBIG, -errno. One doc owns all its documents' nodes, which nobody changes; it
+ * has one reference, and yaml_doc_free() drops one. Not for several threads at once. */
 int yaml_load_file(const char *path, struct yaml_doc **ret, char err[512]);
 int yaml_load_buffer(const char *file, const void *data, size_t len_bytes, struct yaml_doc **ret,
 		     char err[512]);
 void yaml_doc_free(struct yaml_doc *d);
+struct yaml_doc *yaml_doc_ref(struct yaml_doc *d);
+/* Is it what yaml_load_buffer() would make of these bytes, under the same name? */
+bool yaml_doc_is_of(const struct yaml_doc *d, const void *data, size_t len_bytes);
 size_t yaml_doc_count(const struct yaml_doc *d);
 const struct yaml_node *yaml_doc_root(const struct yaml_doc *d, size_t i);
 const char *yaml_doc_file(const struct yaml_doc *d);
