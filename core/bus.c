@@ -83,6 +83,9 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	/* What no rule decided was still answered by somebody. */
 	if (ev->perm && by != BY_RULE && note.mechanism == MECH_DETECT)
 		note.mechanism = b->enforcer->ops->mechanism;
+	/* A rule may be bound to what is faster; who had to be held was answered by this. */
+	if (ev->perm && note.mechanism == MECH_LSM)
+		note.mechanism = b->enforcer->ops->mechanism;
 	/* The kernel did what was in force then; mode and rules may be others by now. */
 	if (ev->settled.refused)
 		note.mechanism = ev->settled.by;

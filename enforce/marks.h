@@ -29,6 +29,9 @@ struct marks_config {
 	/* A guardian answers if we do not: then directories of the system may be marked whole, where the
 	 * configuration wants that. Mark thread; NULL: there is none. */
 	bool (*guarded)(void *arg);
+	/* A file that some rule blocks, through an O_PATH descriptor, whenever its marks are looked at:
+	 * for what else holds it beside them. Mark thread; NULL: nothing does. */
+	void (*label)(void *arg, int fd, const struct object *o);
 	/* The home of a uid became known and its marks stand; mark thread. */
 	void (*home)(void *arg, uid_t uid, const char *home);
 	void *arg;

@@ -100,6 +100,8 @@ int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 			marks_gap(m, o->names[0].path, why);
 		}
 	}
+	if (m->c.label && !o->is_dir && o->verdict == VERDICT_BLOCK)
+		m->c.label(m->c.arg, fd, o);
 	/* Its rule only warns now, or it may not be marked any more: nobody is to be asked about it. */
 	if (o->perm_marked && (o->verdict < VERDICT_BLOCK || !open_mark) &&
 	    change(m->c.groups->permission, FAN_MARK_REMOVE, FAN_OPEN_PERM | child, fd) == 0)

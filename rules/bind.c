@@ -5,6 +5,7 @@
  * match without any path could be anywhere.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/cleanup.h"
@@ -291,6 +292,15 @@ static const char *why_not_held(struct loader *l, const struct compiled *c,
 	return why ? why : "the kernel, which denies connections, does not know all of it";
 }
 
+/* The stronger mechanism is there, and not for this rule. NULL: no memory. */
+static const char *why_not_sure(struct loader *l, const char *unsure)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "not by lsm: %s", unsure);
+	return pool_strdup(l->pool, text);
+}
+
 int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_config *config)
 {
 	static const enum mechanism strongest_first[] = { MECH_LSM, MECH_FANOTIFY, MECH_CGROUP,
@@ -298,7 +308,7 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 	const unsigned marking = 1u << MECH_LSM | 1u << MECH_FANOTIFY;
 	unsigned have = config->mechanisms[c->rule.kind];
 	const char *why = "";
-	char text[128];
+	char text[128], unsure[160] = "";
 
 	c->rule.mechanism = MECH_DETECT;
 	c->rule.bound_why = "";
@@ -333,18 +343,24 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 			why = not;
 		}
 	}
+	if (have >> MECH_LSM & 1 && !sure_rule(c, config->site, unsure))
+		have &= ~(1u << MECH_LSM);
 	if (!why)
 		return no_memory(l);
 	for (size_t i = 0; i < ARRAY_SIZE(strongest_first) && c->rule.action == VERDICT_BLOCK; i++)
 		if (have >> strongest_first[i] & 1) {
 			c->rule.mechanism = strongest_first[i];
 			why = "";
+			if (strongest_first[i] == MECH_LSM)
+				sure_prepare(c);
 			if (strongest_first[i] == MECH_CGROUP)
 				why = bind_hold(l, c);
 			else if (c->held)
 				why = "hold is not available on this host yet: denied at once";
 			else if (count_pseudo(c))
 				why = "its paths in /proc, /sys and /dev are only detected";
+			else if (unsure[0])
+				why = why_not_sure(l, unsure);
 			break;
 		}
 	c->rule.bound_why = why;

@@ -77,6 +77,7 @@ struct compiled {
 	struct node *match;
 	bool configurable;
 	bool held; /* action.on_block: hold */
+	bool names_home; /* of MECH_LSM: it holds for names whose home is known alone */
 	unsigned options; /* bit per enum verdict, 0: all */
 	/* Patterns of which one matches whenever the rule does; n_paths 0: there are none. */
 	const char **paths;
@@ -160,6 +161,10 @@ const char *hold_unknown(const struct compiled *c, bool *partly);
 /* Takes away exceptions that the kernel cannot know of; one of them, and for which field. */
 const struct rule_exception *hold_without(struct compiled *c, const char **field);
 bool hold_asks_gateway(const struct compiled *c);
+
+/* sure.c: rules that MECH_LSM can hold. *why: what it does not know. prepare: for one that is held. */
+bool sure_rule(const struct compiled *c, const struct config *site, char why[160]);
+void sure_prepare(struct compiled *c);
 
 /* bind.c */
 int bind_paths(struct loader *l, struct compiled *c);

@@ -80,6 +80,13 @@ void rules_timeout(const struct ruleset *rs, const struct event *ev, uint64_t *d
 		   enum verdict *on_timeout);
 
 /*
+ * By which modes of opening (bit per enum open_mode) whoever is watched is refused a file of these
+ * names by the rules that are held by MECH_LSM: they ask for nothing else, so that it can be said
+ * beforehand. A name whose home is not known may be refused less than it would be. Pure.
+ */
+unsigned ruleset_sure_modes(const struct ruleset *rs, const struct file_name *names, unsigned n);
+
+/*
  * What the kernel is to do about a connection by itself: the strongest of the rules that are held by
  * MECH_CGROUP, and WARN for one that warns. They ask for dest_ip, dest_port, egress and
  * egress_gateway alone, so that the answer is the same for all that has no boundary between.

@@ -134,6 +134,7 @@ struct daemon {
 	struct unavailable unavailable[SOURCES_MAX];
 	unsigned n_unavailable;
 
+	struct daemon_lsm *lsm;       /* NULL: nobody is watched */
 	struct daemon_egress *egress; /* NULL: nobody is watched */
 	struct ruleset *rules; /* in force; changed by the verdict thread only */
 	struct zone zone;
@@ -257,6 +258,27 @@ json_t *daemon_egress_json(struct daemon *d, bool privileged);
 void daemon_egress_warnings(struct daemon *d, json_t *list);
 const char *daemon_cmd_egress(void *arg, const struct control_peer *peer, const json_t *req,
 			      struct control_reply *reply);
+
+/*
+ * daemon_lsm.c: opens that the kernel refuses by itself. open: while privileged, before threads, when
+ * there is a feed. Rules are prepared (with admin_lock, or before threads), marked for, put into force
+ * by the verdict thread when it is given them, and settled: served, or not.
+ */
+void daemon_lsm_open(struct daemon *d);
+bool daemon_lsm_runs(const struct daemon *d);
+void daemon_lsm_prepare(struct daemon *d, struct ruleset *rules);
+void daemon_lsm_serve(struct daemon *d);
+void daemon_lsm_settle(struct daemon *d, bool served);
+void daemon_lsm_mode(struct daemon *d);
+void daemon_lsm_label(void *arg, int fd, const struct object *o); /* mark thread */
+int daemon_lsm_fd(const struct daemon *d);
+void daemon_lsm_dispatch(void *arg); /* verdict thread */
+unsigned daemon_lsm_kept(const struct daemon *d, int *fds, unsigned max);
+uint64_t daemon_lsm_caps(const struct daemon *d);
+void daemon_lsm_tick(struct daemon *d, uint64_t now_ns); /* main thread */
+json_t *daemon_lsm_json(const struct daemon *d);
+void daemon_lsm_stop(struct daemon *d); /* refuses nothing more; what it refused is told */
+void daemon_lsm_close(struct daemon *d);
 
 /* daemon_guardian.c. find: before the run directory is locked; with --replace the daemon that runs is
  * gone afterwards, or -errno. start: while privileged. adopt: how many were born in between. */

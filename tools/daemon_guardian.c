@@ -91,6 +91,7 @@ int daemon_guardian_start(struct daemon *d)
 		c.kernel_next = kernel_next;
 		c.n_keep = process_feed_kept_fds(d->feed, c.keep, GUARDIAN_KEEP_MAX);
 		c.n_keep += daemon_egress_kept(d, c.keep + c.n_keep, GUARDIAN_KEEP_MAX - c.n_keep);
+		c.n_keep += daemon_lsm_kept(d, c.keep + c.n_keep, GUARDIAN_KEEP_MAX - c.n_keep);
 	}
 	err = guardian_new(&c, daemon_mode_now(d), &d->guardian);
 	if (err)

@@ -86,7 +86,7 @@ static uint64_t caps_needed(const struct daemon *d)
 		keep |= d->fanotify->ops->caps;
 	if (d->feed)
 		keep |= process_feed_caps(d->feed);
-	keep |= daemon_egress_caps(d);
+	keep |= daemon_egress_caps(d) | daemon_lsm_caps(d);
 	/* All of our memory is locked; a limit would let later allocations fail. */
 	if (!d->memory_unlimited)
 		keep |= 1ULL << CAP_IPC_LOCK;

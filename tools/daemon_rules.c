@@ -93,7 +93,8 @@ static int load_rules(struct daemon *d, const struct config *site, struct rulese
 	}
 	/* What this daemon can stop before the fact, whatever else it sees. */
 	if (d->fanotify || d->opt.check)
-		c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY;
+		c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY |
+						 (daemon_lsm_runs(d) ? 1u << MECH_LSM : 0);
 	daemon_egress_rules(d, site, &c);
 	r = ruleset_load(&c, &rs, err);
 	if (!r)
@@ -240,6 +241,7 @@ static void swap_rules(void *arg)
 	struct swap *s = arg;
 	struct ruleset *old = s->d->rules;
 
+	daemon_lsm_serve(s->d);
 	s->d->rules = s->rules;
 	s->rules = old;
 	config_swap_rules(s->d->config, s->config);
@@ -265,6 +267,7 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 		return r;
 	}
 	s.config = config;
+	daemon_lsm_prepare(d, s.rules);
 	/* What the new rules guard is marked before they serve. */
 	if (d->marks)
 		r = marks_set(d->marks, atomic_load(&d->mode_now), ruleset_pathset(s.rules),
@@ -282,6 +285,7 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 		else if (d->marks)
 			marks_settle(d->marks, 0); /* nobody waits for that */
 	}
+	daemon_lsm_settle(d, r >= 0);
 	if (r >= 0) {
 		struct ruleset *now = daemon_rules_ref(d);
 

@@ -119,6 +119,7 @@ static int open_marks(struct daemon *d)
 		.state_dir = d->opt.state_dir,
 		.config = d->config,
 		.guarded = daemon_is_guarded,
+		.label = daemon_lsm_label,
 		.pathset = ruleset_pathset(d->rules),
 		.mode = (enum mode)atomic_load(&d->mode),
 		.gap = marks_gap_seen,
@@ -167,6 +168,10 @@ static int load_first_rules(struct daemon *d)
 		return EXIT_CONFIG;
 	}
 	daemon_egress_mode(d);
+	daemon_lsm_prepare(d, d->rules);
+	daemon_lsm_serve(d);
+	daemon_lsm_settle(d, true);
+	daemon_lsm_mode(d);
 	return daemon_unenforceable(d) ? EXIT_UNAVAILABLE : EXIT_DONE;
 }
 
@@ -266,6 +271,8 @@ int daemon_start(struct daemon *d)
 	if (!status)
 		daemon_egress_open(d);
 	if (!status)
+		daemon_lsm_open(d);
+	if (!status)
 		status = load_first_rules(d);
 	if (status)
 		return status;
@@ -307,6 +314,7 @@ void daemon_stop(struct daemon *d)
 	}
 	for (int i = 0; d->verdict_running && i < LAST_BATCHES; i++)
 		daemon_egress_dispatch(d); /* what was denied while we were ending */
+	daemon_lsm_stop(d);
 	if (d->fanotify) {
 		fanotify_finish(d->fanotify, &d->bus);
 		daemon_guardian_stop(d);
@@ -319,6 +327,7 @@ void daemon_stop(struct daemon *d)
 	if (d->enforcer)
 		d->enforcer->ops->close(d->enforcer);
 	daemon_egress_close(d);
+	daemon_lsm_close(d);
 	if (d->feed)
 		process_feed_close(d->feed);
 	if (d->tree)

@@ -279,6 +279,7 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 				      "wal_bytes", (json_int_t)st.wal_bytes, "pruned",
 				      (json_int_t)st.pruned));
 	json_object_set_new(r, "capture", daemon_capture_json(d));
+	json_object_set_new(r, "lsm", daemon_lsm_json(d));
 	json_object_set_new(r, "egress", daemon_egress_json(d, false));
 	json_object_set_new(r, "guardian", daemon_guardian_json(d));
 	json_object_set_new(r, "privilege", daemon_privilege_json(d));

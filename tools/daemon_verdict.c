@@ -19,6 +19,7 @@ static void dispatch_feed(void *arg)
 
 	dispatch_fanotify(d);
 	daemon_egress_dispatch(d);
+	daemon_lsm_dispatch(d);
 	process_feed_settle(d->feed);
 }
 
@@ -73,6 +74,8 @@ int daemon_start_verdicts(struct daemon *d)
 	}
 	if (!err && daemon_egress_runs(d))
 		err = loop_add(d->loop, daemon_egress_fd(d), daemon_egress_dispatch, d);
+	if (!err && daemon_lsm_runs(d))
+		err = loop_add(d->loop, daemon_lsm_fd(d), daemon_lsm_dispatch, d);
 	if (!err && d->replay)
 		err = loop_add(d->loop, d->replay->ops->fd(d->replay), dispatch_replay, d);
 	if (!err && d->fanotify)

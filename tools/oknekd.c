@@ -217,6 +217,7 @@ static int serve(struct daemon *d, const sigset_t *signals)
 		daemon_suspend_tick(d);
 		daemon_watchdog_tick(d, clock_boottime_ns());
 		daemon_nothing_tick(d, clock_boottime_ns());
+		daemon_lsm_tick(d, clock_boottime_ns());
 		log_tell_dropped();
 		wake_followers(d, &last_seq);
 		if (atomic_load(&d->replay_done) && !d->fanotify)
