@@ -71,7 +71,8 @@ libraries() {
 	find "$dir/tree" -type f \( -perm -u+x -o -name '*.so*' \) -print0 |
 		while IFS= read -r -d '' f; do
 			[ "$(head -c 4 "$f" | tr -d '\0')" = $'\177ELF' ] || continue
-			{ ldd "$f" 2>/dev/null || :; } | grep -oE '/[^ ]+ \(0x' | sed 's/ (0x//'
+			# A static one has none.
+			{ ldd "$f" 2>/dev/null || :; } | { grep -oE '/[^ ]+ \(0x' || :; } | sed 's/ (0x//'
 		done | sort -u
 }
 

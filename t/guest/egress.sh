@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# In a guest: the egress jail denies a member, and nobody else, by every way that there is here.
+. /payload/tap.sh
+
+mount -t cgroup2 none /sys/fs/cgroup 2>/dev/null
+[ -e /sys/fs/cgroup/cgroup.controllers ] || { mkdir -p /cg && mount -t cgroup2 none /cg; }
+reach up 203.0.113.1 198.51.100.1 2001:db8::1 169.254.169.254 || diag "no addresses: $?"
+cat >/tmp/oknek.yaml <<'X'
+mode: enforce
+agents: {recognise: false}
+egress: {gateway: ["198.51.100.1:443"], resolvers: [127.0.0.1]}
+X
+oknekd --foreground --config /tmp/oknek.yaml --rules /payload/core --run-dir /run/oknek \
+	--state-dir /tmp/state >/tmp/log 2>&1 </dev/null &
+daemon=$!
+if wait_for 120 oknek status; then pass "the daemon answers"; else
+	fail "the daemon answers" "$(tail -n 20 /tmp/log)"
+	done_testing
+fi
+diag "$(oknek --json egress)" "$(cat /tmp/log)"
+agent() { oknek run --agent claude-code -- "$@"; }
+# reach_is WANT DESC CMD…
+reach_is() {
+	want=$1 desc=$2 rc=0
+	shift 2
+	"$@" >/tmp/out 2>&1 || rc=$?
+	if [ $rc -eq 2 ]; then diag "not possible here: $desc: $(cat /tmp/out)"; else is $rc "$want" "$desc"; fi
+}
+for w in tcp udp sendto sendmmsg fastopen mptcp uring uring-async uring-sqpoll raw thread double-fork \
+	clone-parent new-net; do
+	reach_is 0 "$w: a stranger may" reach "$w" 203.0.113.1 80
+	reach_is 1 "$w: EPERM for a member" agent reach "$w" 203.0.113.1 80
+done
+reach_is 1 "IPv6: EPERM" agent reach tcp 2001:db8::1 80
+reach_is 1 "mapped: EPERM" agent reach sendto ::ffff:203.0.113.1 80
+reach_is 1 "metadata: EPERM" agent reach tcp 169.254.169.254 80
+reach_is 0 "the gateway is reached" agent reach tcp 198.51.100.1 443
+case $(oknek --json egress) in
+*'"unix_sockets":true'*) reach_is 1 "docker's socket: EPERM" agent reach unix /nonexistent/docker.sock ;;
+*) diag "AF_UNIX is not seen here" ;;
+esac
+n=$(oknek --json events --limit 1000 | grep -c '"verdict":"block"')
+diag "$n records"
+ok "each is recorded" [ "$n" -ge 30 ]
+kill -TERM $daemon
+ok "the daemon stops" wait $daemon
+ok "the kernel has nothing to complain about" sh -c \
+	'! dmesg | grep -E "BUG:|WARNING:|Oops|blocked for more than"'
+done_testing
