@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define POOL_CHUNK_MIN 512
 #define POOL_CHUNK 8192
 #define POOL_CHUNK_MAX 65536 /* below what malloc() maps afresh each time */
 
 struct chunk {
 	struct chunk *next;
-	size_t used, size;
+	size_t used, size; /* what is aligned from the beginning, text from the end */
 	alignas(max_align_t) unsigned char data[];
 };
 
@@ -29,13 +30,19 @@ struct pool {
 	struct deferred *deferred;
 };
 
-struct pool *pool_new(void)
+struct pool *pool_new_for(size_t len)
 {
 	struct pool *p = calloc(1, sizeof(*p));
 
 	if (p)
-		p->chunk_size = POOL_CHUNK;
+		p->chunk_size = len < POOL_CHUNK_MIN ? POOL_CHUNK_MIN :
+				len > POOL_CHUNK_MAX ? POOL_CHUNK_MAX : len;
 	return p;
+}
+
+struct pool *pool_new(void)
+{
+	return pool_new_for(POOL_CHUNK);
 }
 
 void pool_free(struct pool *p)
@@ -56,7 +63,7 @@ void pool_free(struct pool *p)
 static struct chunk *chunk_add(struct pool *p, size_t len)
 {
 	/* What is large gets a chunk of its own, behind the one that still has room. */
-	bool own = len > POOL_CHUNK / 4;
+	bool own = len > POOL_CHUNK / 4 || len > p->chunk_size;
 	size_t size = own ? len : p->chunk_size;
 	struct chunk *c = calloc(1, sizeof(*c) + size);
 
@@ -75,20 +82,26 @@ static struct chunk *chunk_add(struct pool *p, size_t len)
 	return c;
 }
 
+/* The chunk that has room for so many bytes. */
+static struct chunk *chunk_for(struct pool *p, size_t len)
+{
+	struct chunk *c = p->chunks;
+
+	return c && c->size - c->used >= len ? c : chunk_add(p, len);
+}
+
 void *pool_alloc(struct pool *p, size_t len)
 {
 	size_t align = alignof(max_align_t);
-	struct chunk *c = p->chunks;
+	struct chunk *c;
 	void *ret;
 
 	if (len > SIZE_MAX / 2)
 		return NULL;
 	len = (len + align - 1) / align * align;
-	if (!c || c->size - c->used < len) {
-		c = chunk_add(p, len);
-		if (!c)
-			return NULL;
-	}
+	c = chunk_for(p, len);
+	if (!c)
+		return NULL;
 	ret = c->data + c->used;
 	c->used += len;
 	return ret;
@@ -105,11 +118,14 @@ void *pool_array(struct pool *p, size_t n, size_t size)
 
 char *pool_strndup(struct pool *p, const char *s, size_t len)
 {
-	char *ret = pool_alloc(p, len + 1);
+	struct chunk *c = len < SIZE_MAX / 2 ? chunk_for(p, len + 1) : NULL;
 
-	if (ret && len)
-		memcpy(ret, s, len);
-	return ret;
+	if (!c)
+		return NULL;
+	c->size -= len + 1;
+	if (len)
+		memcpy(c->data + c->size, s, len);
+	return (char *)c->data + c->size;
 }
 
 char *pool_strdup(struct pool *p, const char *s)

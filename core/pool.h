@@ -11,13 +11,14 @@
 struct pool;
 
 struct pool *pool_new(void); /* NULL: no memory */
+struct pool *pool_new_for(size_t len_bytes); /* about as much as it will hold */
 void pool_free(struct pool *p); /* NULL is fine; destructors run last in, first out */
 
 /* Zeroed, aligned for anything. NULL: no memory. */
 void *pool_alloc(struct pool *p, size_t len_bytes);
 /* n elements; NULL on overflow as well. */
 void *pool_array(struct pool *p, size_t n, size_t size_bytes);
-/* len bytes and a NUL behind them. */
+/* len bytes and a NUL behind them, not aligned. */
 char *pool_strndup(struct pool *p, const char *s, size_t len_bytes);
 char *pool_strdup(struct pool *p, const char *s);
 /* Runs fn(ptr) when the pool is freed. -ENOMEM: ptr remains the caller's. */

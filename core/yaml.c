@@ -16,6 +16,7 @@
 #include "core/pool.h"
 
 #define DIRECTIVES_MAX 16
+#define TREE_PER_TEXT 10 /* measured with rules */
 #define TAG_DIRECTIVE "%%TAG is not allowed: remove the line"
 
 struct document {
@@ -504,7 +505,7 @@ int yaml_load_buffer(const char *file, const void *data, size_t len, struct yaml
 	if (rc)
 		return rc;
 	data = without_mark(data, &len);
-	pool = pool_new();
+	pool = pool_new_for(sizeof(*d) + len * TREE_PER_TEXT);
 	if (!pool)
 		return no_memory(err, file);
 	d = pool_alloc(pool, sizeof(*d));

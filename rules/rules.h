@@ -24,6 +24,15 @@ struct rules_file {
 	size_t len_bytes;
 };
 
+/*
+ * What was read from the files of the last set that was loaded with it; rules are compiled anew each
+ * time, files that have not changed by a byte are not parsed again. For one thread at a time. It
+ * takes some ten times its text, of which it keeps at most 1 MiB.
+ */
+struct rules_cache;
+struct rules_cache *rules_cache_new(void); /* NULL: no memory */
+void rules_cache_free(struct rules_cache *c); /* NULL is fine */
+
 struct rules_config {
 	const struct rules_file *files; /* of one folder, in byte order of names; before dirs */
 	size_t n_files;
@@ -37,6 +46,7 @@ struct rules_config {
 	unsigned unobserved_kinds; /* bit per kind that no running source reports */
 	const struct config *site; /* overrides and exceptions of this host; NULL: none. It may go
 				    * once the set is loaded */
+	struct rules_cache *cache; /* NULL: none; not used by ruleset_load_buffer() */
 	uint64_t retain_default_s; /* for rules that do not say; 0: 90 days */
 };
 

@@ -8,6 +8,7 @@
 
 #include "core/cleanup.h"
 #include "core/config.h"
+#include "rules/cache.h"
 #include "rules/compiled.h"
 
 #define FILES_MAX 16384
@@ -141,7 +142,7 @@ static int add_file(struct building *b, const char *dir, const char *name, bool 
 		path = NULL;
 		return no_memory(b);
 	}
-	err = yaml_load_file(path, &doc, b->err->text);
+	err = cache_load_file(b->config->cache, path, &doc, b->err->text);
 	if (!err)
 		err = add_doc(b, doc, site, keep);
 	if (keep)
@@ -189,7 +190,8 @@ static bool holds_lists(const char *name)
 static int add_memory(struct building *b, const struct rules_file *f, struct yaml_doc **keep)
 {
 	_cleanup_(doc_free) struct yaml_doc *doc = NULL;
-	int rc = yaml_load_buffer(f->name, f->data, f->len_bytes, &doc, b->err->text);
+	int rc = cache_load_buffer(b->config->cache, f->name, f->data, f->len_bytes, &doc,
+				   b->err->text);
 
 	if (!rc)
 		rc = add_doc(b, doc, false, keep);
@@ -319,7 +321,10 @@ int ruleset_load(const struct rules_config *c, struct ruleset **ret, struct rule
 	rc = add_files(&b);
 	for (size_t i = 0; c->dirs && c->dirs[i] && !rc; i++)
 		rc = add_dir(&b, c->dirs[i], !c->dirs[i + 1]);
-	return rc ? rc : finish(&b, ret);
+	if (!rc)
+		rc = finish(&b, ret);
+	cache_settle(c->cache, rc == 0);
+	return rc;
 }
 
 int ruleset_load_buffer(const char *file, const void *data, size_t len,

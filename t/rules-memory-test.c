@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/cleanup.h"
 #include "core/config.h"
 
 #if SANITIZED
@@ -108,6 +109,52 @@ static void rules_without_memory(void **state)
 	config_free(config);
 }
 
+/* With what was read before: a load that fails leaves that as it was, or smaller. */
+static void reload_without_memory(void **state)
+{
+	static const char rule_b[] = "id: X9\nname: n\nversion: 1\nkind: file_opened\n"
+				     "match: { any_of: [ path: { eq: /%c } ] }\naction: { default: warn }\n";
+	char changed[sizeof(rule_b)];
+	struct rules_file files[] = { { "a.yaml", rule, strlen(rule) }, { "b.yaml", changed, 0 } };
+	struct rules_config c = { .mechanisms = FANOTIFY, .files = files, .n_files = 2 };
+	struct ruleset *rs = NULL;
+	struct rules_error err;
+	long n = 0, at_all;
+	int rc;
+
+	(void)state;
+	at_all = in_use;
+	c.cache = rules_cache_new();
+	assert_non_null(c.cache);
+	do {
+		long before = in_use;
+
+		files[1].len_bytes = (size_t)snprintf(changed, sizeof(changed), rule_b,
+						      'a' + (int)(n % 26));
+		err.text[0] = '\0';
+		fail_at = ++n;
+		rc = ruleset_load(&c, &rs, &err);
+		fail_at = 0;
+		if (rc) {
+			assert_true(rc == -ENOMEM || rc == -EINVAL);
+			assert_non_null(strstr(err.text, "memory"));
+			assert_null(rs);
+			/* one block of its own when room for entries was made */
+			assert_true(in_use - before <= 1);
+		}
+		if (n % 50 == 0 && rc) {
+			assert_int_equal(ruleset_load(&c, &rs, &err), 0);
+			ruleset_unref(TAKE_PTR(rs));
+		}
+	} while (rc && n < 10000);
+	assert_int_equal(rc, 0);
+	assert_true(n > 20);
+	assert_int_equal(ruleset_count(rs), 4);
+	ruleset_unref(rs);
+	rules_cache_free(c.cache);
+	assert_int_equal(in_use, at_all);
+}
+
 static void configuration_without_memory(void **state)
 {
 	static const char text[] = "source: [fanotify]\nfanotify: { only: [/tmp] }\n"
@@ -142,6 +189,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rules_without_memory),
+		cmocka_unit_test(reload_without_memory),
 		cmocka_unit_test(configuration_without_memory),
 	};
 

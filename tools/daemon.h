@@ -137,6 +137,7 @@ struct daemon {
 	struct daemon_lsm *lsm;       /* NULL: nobody is watched */
 	struct daemon_egress *egress; /* NULL: nobody is watched */
 	struct ruleset *rules; /* in force; changed by the verdict thread only */
+	struct rules_cache *rules_cache; /* with admin_lock, or before threads */
 	struct zone zone;
 	struct bus bus;
 	struct loop *loop;

@@ -77,6 +77,7 @@ static int load_rules(struct daemon *d, const struct config *site, struct rulese
 		.retain_default_s = site->retain_default_s,
 		.unobserved_kinds = unobserved_kinds(d),
 		.site = site,
+		.cache = d->rules_cache,
 	};
 	int r = daemon_choose_pack(d, &c, dirs, &pack, err);
 
@@ -111,6 +112,8 @@ static int load_rules(struct daemon *d, const struct config *site, struct rulese
 
 int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err)
 {
+	if (!d->opt.check)
+		d->rules_cache = rules_cache_new(); /* NULL: reloads take longer */
 	return load_rules(d, d->config, ret, err);
 }
 

@@ -315,6 +315,7 @@ int main(int argc, char **argv)
 			status = d->opt.check ? check(d) : run(d);
 		}
 	}
+	rules_cache_free(d->rules_cache);
 	config_free(d->config);
 	free(d);
 	return status;
