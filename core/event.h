@@ -98,7 +98,14 @@ struct subject {
 	struct homes homes;
 };
 
-enum open_mode { OPEN_MODE_UNKNOWN, OPEN_MODE_READ, OPEN_MODE_WRITE, OPEN_MODE_EXEC };
+/* WATCH: its changes are asked for, it is not opened. */
+enum open_mode {
+	OPEN_MODE_UNKNOWN,
+	OPEN_MODE_READ,
+	OPEN_MODE_WRITE,
+	OPEN_MODE_EXEC,
+	OPEN_MODE_WATCH,
+};
 
 #define FILE_NAMES_MAX 6
 
@@ -124,6 +131,7 @@ struct exec_object {
 	const char *path;
 	const char *argv; /* arguments, NUL between them */
 	size_t argv_len_bytes;
+	bool argv_cut; /* there was more than this, or it could not be had */
 };
 
 struct dest_object {

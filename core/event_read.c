@@ -325,7 +325,7 @@ static int read_subject(struct event_reader *r, const json_t *o)
 
 static int read_file(struct event_reader *r, const json_t *o)
 {
-	static const char *const modes[] = { "unknown", "read", "write", "exec" };
+	static const char *const modes[] = { "unknown", "read", "write", "exec", "watch" };
 	const json_t *names = json_object_get(o, "names");
 	struct file_object *f = &r->line.ev.file;
 	unsigned mode = 0;

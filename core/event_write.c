@@ -221,7 +221,8 @@ static void put_subject(struct out *o, const struct subject *s)
 static void put_file(struct out *o, const struct file_object *f, bool mode)
 {
 	static const char *const modes[] = { [OPEN_MODE_READ] = "read", [OPEN_MODE_WRITE] = "write",
-					     [OPEN_MODE_EXEC] = "exec" };
+					     [OPEN_MODE_EXEC] = "exec",
+					     [OPEN_MODE_WATCH] = "watch" };
 
 	if (f->n_names == 1 && !f->names[0].home) {
 		put_value(o, "path", f->names[0].path);

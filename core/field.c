@@ -105,7 +105,8 @@ static void set_open_mode(struct field_value *v, enum open_mode mode)
 {
 	static const char *const names[] = {[OPEN_MODE_READ] = "read",
 					    [OPEN_MODE_WRITE] = "write",
-					    [OPEN_MODE_EXEC] = "exec"};
+					    [OPEN_MODE_EXEC] = "exec",
+					    [OPEN_MODE_WATCH] = "watch"};
 
 	if ((unsigned)mode < ARRAY_SIZE(names))
 		set_string(v, names[mode]);

@@ -9,7 +9,7 @@
 
 #define PID_MAX_LIMIT (INT64_C(4) << 20) /* linux/threads.h */
 
-static const char *const open_modes[] = { "read", "write", "exec", NULL };
+static const char *const open_modes[] = { "read", "write", "exec", "watch", NULL };
 
 bool lint_range(enum field_id field, int64_t *min, int64_t *max)
 {

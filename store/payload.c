@@ -274,7 +274,7 @@ static bool head_is_sane(const struct head *h)
 	       h->mode <= MODE_ENFORCE && h->mechanism < MECH_COUNT && h->by <= BY_GUARDIAN &&
 	       (h->kind == KIND_SOCKET_CONNECT ?
 			(h->open_mode & ~GATEWAY_SET) < EGRESS_CLASSES :
-			h->open_mode <= OPEN_MODE_EXEC) &&
+			h->open_mode <= OPEN_MODE_WATCH) &&
 	       h->n_fired <= FIRED_MAX;
 }
 

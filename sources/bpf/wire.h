@@ -7,6 +7,7 @@
 #define OKNEK_SOURCES_BPF_WIRE_H
 
 #include "core/wire.h"
+#include "sources/bpf/events.h"
 
 #define WIRE_FILENAME 256
 #define WIRE_ARGV 512

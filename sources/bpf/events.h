@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the programs of the eBPF source put into their ring: what members did. Fixed parts first, then
+ * bytes. Natural alignment, no padding that is not named.
+ */
+#ifndef OKNEK_SOURCES_BPF_EVENTS_H
+#define OKNEK_SOURCES_BPF_EVENTS_H
+
+#include "core/wire.h"
+
+#define EVENTS_PATH 4096       /* bytes of names, each with its NUL: PATH_MAX */
+#define EVENTS_STEPS 64        /* names and mounts that a path is followed through */
+#define EVENTS_ARGV 32768      /* bytes of arguments */
+#define EVENTS_ADDRESS 112     /* struct sockaddr_un is the longest that is looked at */
+#define EVENTS_CPUS 1024       /* that are counted apart */
+#define EVENTS_SLOTS 16384     /* of calls that are under way */
+
+enum events_type { EVENTS_OPEN = 1, EVENTS_EXEC, EVENTS_NET, EVENTS_WATCH, EVENTS_TYPES };
+
+/* What of the record is not the whole truth, or where it comes from. */
+enum events_flag {
+	EVENTS_CUT_PATH = 1,  /* the path has more names above those that are told */
+	EVENTS_CUT_ARGV = 2,
+	EVENTS_URING = 4,     /* asked for by io_uring */
+	EVENTS_ASKED = 8,     /* as the process named it: nobody knows yet whether it was done */
+	EVENTS_RAW = 16,      /* a socket was made whose packets nobody looks at */
+	EVENTS_NO_ARGV = 32,  /* the arguments could not be read */
+};
+
+struct events_head {
+	__u32 type, flags;
+	__u64 time_ns;       /* CLOCK_BOOTTIME */
+	__u64 start_time_ns; /* of the process */
+	__u32 tgid, tid, ppid, tree_id;
+	__u32 uid;           /* effective */
+	__s32 result;        /* of the call: -errno, a descriptor, 0 */
+	char comm[WIRE_COMM];
+};
+
+/*
+ * A path is told as the kernel has it: names from the last to the first, each with a NUL; then, where
+ * the process's own words are all there is, those (`given`), which begin at that path unless they
+ * begin at the root.
+ */
+struct events_open { /* EVENTS_OPEN, EVENTS_WATCH */
+	struct events_head head;
+	__u64 ino;
+	__u32 dev;        /* the superblock's, as the kernel numbers: 12 bits, 20 bits */
+	__u32 open_flags; /* O_* */
+	__u32 names_len, given_len; /* bytes that follow, in this order */
+};
+
+struct events_exec {
+	struct events_head head;
+	__u32 names_len;     /* path of what runs now */
+	__u32 filename_len;  /* as it was given to execve(), without a NUL */
+	__u32 argv_len;      /* in this order */
+	__u32 unused;
+};
+
+struct events_net {
+	struct events_head head;
+	__u32 family, sock_type, protocol; /* of the socket */
+	__u32 address_len;
+	__u8 address[EVENTS_ADDRESS]; /* struct sockaddr */
+};
+
+/* In memory that the daemon maps. */
+struct events_counters {
+	__u64 sent[EVENTS_TYPES]; /* that were to be told */
+	__u64 lost[EVENTS_TYPES]; /* of these, without room in the ring */
+};
+
+/* Opens of processes with this number, modulo, that have begun and not ended. */
+struct events_slot {
+	__u32 reading, writing, unknown, unused;
+};
+
+struct events_settings {
+	__u32 on;
+};
+
+#endif

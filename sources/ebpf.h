@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The eBPF source: what members of watched trees open, run and connect to, told by tracepoints of
+ * single system calls through a ring. After the fact: it stops nothing. Membership is the process
+ * feed's map, which the kernel itself keeps, so there is no such source without the feed's BPF.
+ * All on the verdict thread, in bounded batches; nothing here allocates, logs or waits.
+ */
+#ifndef OKNEK_SOURCES_EBPF_H
+#define OKNEK_SOURCES_EBPF_H
+
+#include "core/bus.h"
+#include "core/proctree.h"
+#include "core/source.h"
+
+struct ebpf_config {
+	int members_fd;      /* of the process feed; borrowed */
+	uint32_t ring_bytes; /* a power of two; 0: the usual */
+	struct proctree *tree;
+
+	/* All on the verdict thread. */
+	void (*drain)(void *arg);                     /* takes what the process feed has queued */
+	const char *(*home_of)(void *arg, uid_t uid); /* NULL: not known yet */
+	void *arg;
+};
+
+/* Loads and attaches, but for the network; nothing is told before start. Needs CAP_BPF, CAP_PERFMON
+ * and CAP_SYS_ADMIN now, not later. -errno; why (192 bytes) says what is missing. */
+int ebpf_open(const struct ebpf_config *c, struct source **ret, char why[192]);
+/* Connections, too: where nothing else tells of them. While privileged. -errno. */
+int ebpf_open_network(struct source *s);
+bool ebpf_sees_network(const struct source *s);
+/* What of the hooks this kernel does not have, for people: "" when nothing. */
+const char *ebpf_gaps(const struct source *s);
+
+/* When dispatch is to be called although fd() is not readable, CLOCK_BOOTTIME; UINT64_MAX: never. */
+uint64_t ebpf_next_ns(const struct source *s);
+/* As dispatch, when that time has come. */
+void ebpf_expire(struct source *s, struct bus *b, uint64_t now_ns);
+
+/* How the process opens what it opens right now: UNKNOWN when it opens nothing, or several files in
+ * different ways. *under_way (may be NULL): it opens something. No system call. */
+enum open_mode ebpf_opening(const struct source *s, pid_t tgid, bool *under_way);
+
+/* In the kernel, of all processors. Any thread, no system call. sent = read + lost + what is in the
+ * ring. */
+struct ebpf_figures {
+	uint64_t sent, lost;
+};
+void ebpf_figures(const struct source *s, struct ebpf_figures *ret);
+
+#endif
