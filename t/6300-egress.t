@@ -101,6 +101,9 @@ if [ "$(oknek --json status | jq .egress.unix_sockets)" = true ]; then
 	reach 1 "tmux's" agent "$R" unix /tmp/tmux-23456/default
 	reach 1 "D-Bus, abstract" agent "$R" unix @/tmp/dbus-AbCdEf
 	reach 3 "another is not there, and not denied" agent "$R" unix "$TEST_HOME/other.sock"
+	reach 3 "nor an agent of keys" agent "$R" unix /tmp/ssh-XXXXtest/agent.1
+	told() { oknek --json events --rule R3 | jq -r '"\(.rule.part) \(.verdict) \(.capture.dest_host)"' | grep -q "$1"; }
+	ok "which a rule that warns is told of" wait_for 5 told "^ssh-agent-socket warn /tmp/ssh-XXXXtest/agent.1"
 	records >"$SCRATCH/got"
 	is "$(grep -c '^R5 block cgroup EPERM service' "$SCRATCH/got")" 3 "three records"
 fi

@@ -72,6 +72,16 @@ like "$(cat "$SCRATCH/why")" 'egress.allow in /etc/oknek/oknek.yaml: ..203.0.113
 unlike "$(tail -n 1 "$SCRATCH/why")" 'readers' "no reader of a file is offered"
 reach 1 "docker's socket is denied" unix /nonexistent/docker.sock
 like "$(oknek events | tail -n 1)" 'R5 .*/nonexistent/docker.sock' "and its path told"
+
+# ---- too fast to be told one by one --------------------------------------------------------------
+
+seq=$(oknek --json events --limit 1 | jq .seq)
+agent bash -c 'for ((i = 0; i < 3000; i++)); do : >/dev/udp/203.0.113.3/9; done' 2>/dev/null
+noted() { oknek --json events --rule O1 | jq -s "map(select(.seq > $seq and .rule.name == \"connections not recorded\") | .capture.count) | add // 0"; }
+wait_for 15 eval '[ "$(noted)" -gt 0 ]'
+told=$(oknek --json events --rule R5 --limit 10000 | jq -s "map(select(.seq > $seq)) | length")
+diag "$told records, $(noted) counted"
+is $((told + $(noted))) 3000 "each of 3,000 refusals is recorded or counted"
 ok "it ends" stop_daemon
 
 # ---- on_unenforceable ----------------------------------------------------------------------------
@@ -103,5 +113,15 @@ write_config 'on_unenforceable: degrade'
 ok "degrade: it starts" start_daemon --rules "$SCRATCH/rules"
 is "$(oknek --json status | jq -r '.rules.detect[].rule' | grep -v R11)" X1 "and the rule is only detected"
 like "$(oknek status)" 'R11 .gateway bypass. is off: no gateway is set' "R11 is off, which is another matter"
+ok "it ends" stop_daemon
+
+# ---- where there is none -------------------------------------------------------------------------
+
+while read -r at; do umount -l "$at"; done < <(awk '/ - cgroup2 / { print $5 }' /proc/self/mountinfo)
+write_config 'egress: {allow: [10.0.0.1]}'
+ok "without cgroup2 the daemon starts" start_daemon
+like "$(oknek status)" 'egress +no jail: cgroup2 is mounted nowhere' "and says that there is no jail"
+like "$(oknek --json rules | grep '"R5"')" 'not observed' "R5 is not observed"
+reach 0 "and nothing is denied" tcp 203.0.113.3 8443
 ok "it ends" stop_daemon
 done_testing

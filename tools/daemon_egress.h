@@ -41,6 +41,7 @@ struct daemon_egress {
 	pthread_mutex_t lock; /* of what follows */
 	struct config config; /* its egress section alone */
 	struct ruleset *rules;
+	bool names_gone; /* the helper has ended: addresses stay as they are */
 	struct egress_host **hosts;
 	size_t n_hosts;
 	uint32_t last_id;

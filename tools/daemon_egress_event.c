@@ -123,10 +123,12 @@ static void take_record(void *arg, const struct egress_record *r)
 		.port = r->port,
 		.host = "",
 		.protocol = protocol_name(r, number),
-		.path = path_text(e, r),
+		.path = path_text(e, r), /* an AF_UNIX socket has no other name */
 		.egress = (enum egress_class)r->class,
 		.gateway_set = atomic_load(&e->gateway_set),
 	};
+	if (r->hook == EGRESS_CONNECT_UNIX)
+		ev.dest.host = ev.dest.path;
 	memcpy(ev.dest.addr, r->addr, sizeof(ev.dest.addr));
 	v = bus_publish(&d->bus, &ev);
 	if (tree && v == VERDICT_BLOCK)

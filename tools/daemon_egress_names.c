@@ -180,11 +180,17 @@ bool egress_take_answers(struct daemon_egress *e, uint64_t now_ns)
 {
 	struct names_answer a;
 	bool changed = false;
+	int r;
 
-	while (names_take(e->names, &a) > 0)
+	while ((r = names_take(e->names, &a)) > 0)
 		for (size_t i = 0; i < e->n_hosts; i++)
 			if (e->hosts[i]->id == a.id)
 				changed |= take(e->hosts[i], &a, now_ns);
+	if (r == -EPIPE && !e->names_gone) {
+		e->names_gone = true;
+		log_warning("egress: the helper that resolves names has ended: addresses stay as they are "
+			    "until oknekd is started again");
+	}
 	return changed;
 }
 

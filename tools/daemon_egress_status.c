@@ -177,6 +177,9 @@ void daemon_egress_warnings(struct daemon *d, json_t *list)
 	if (e->config.egress.keep && !e->pinned)
 		json_array_append_new(list, json_string("egress.jail_on_exit: keep is not in force: the jail "
 							"will end with the daemon"));
+	if (e->names_gone && e->n_hosts)
+		json_array_append_new(list, json_string("egress: names are not resolved any more: the "
+							"helper has ended"));
 	for (size_t i = 0; i < e->n_hosts; i++)
 		if (e->hosts[i]->error || !e->hosts[i]->answered)
 			json_array_append_new(list, json_sprintf("egress: %s cannot be resolved%s%s",

@@ -414,9 +414,8 @@ int egress_connect_unix(struct bpf_sock_addr *ctx)
 		return PASSES;
 	a.state = settings.state;
 	s.table = !!(a.state & EGRESS_SECOND);
-	if (!(a.state & EGRESS_READY) || !settings.table[s.table & 1].look)
+	if (!(a.state & EGRESS_READY))
 		return PASSES;
-	a.verdict = settings.table[s.table & 1].service;
 	if (!bpf_cast_to_kern_ctx)
 		return PASSES;
 	kern = bpf_cast_to_kern_ctx(ctx);
@@ -426,11 +425,15 @@ int egress_connect_unix(struct bpf_sock_addr *ctx)
 	if (bpf_probe_read_kernel(s.path, EGRESS_PATH, (char *)BPF_CORE_READ(kern, uaddr) + 2))
 		return PASSES;
 	s.len = len;
-	bpf_loop(EGRESS_PATH + 1, spell, &s, 0);
-	if (!s.found || s.exempt)
-		return PASSES;
+	/* All are told, for rules that name others' sockets; these are refused. */
+	if (settings.table[s.table & 1].look) {
+		bpf_loop(EGRESS_PATH + 1, spell, &s, 0);
+		if (s.found && !s.exempt) {
+			a.class = EGRESS_SERVICE;
+			a.verdict = settings.table[s.table & 1].service;
+		}
+	}
 	a.hook = EGRESS_CONNECT_UNIX;
-	a.class = EGRESS_SERVICE;
 	a.family = 1;
 	a.type = ctx->type;
 	a.protocol = 0;

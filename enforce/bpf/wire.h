@@ -62,7 +62,7 @@ struct egress_name_key {
 	__u32 kind, table;
 };
 
-#define EGRESS_NAMES_MAX 512
+#define EGRESS_NAMES_MAX 4096
 #define EGRESS_FNV_START 0xcbf29ce484222325ULL
 #define EGRESS_FNV_PRIME 0x100000001b3ULL
 
