@@ -59,6 +59,9 @@ static void withdraw(struct bus *b, struct permission *p)
 /* When all that anybody waits for is done. */
 static void bear_witness(struct bus *b, const struct verdict_note *note, int outcome)
 {
+	if (b->after)
+		b->after(b->fuse_arg, note->ev,
+			 outcome < 0 ? OUTCOME_UNKNOWN : (enum outcome)outcome);
 	if (b->witness)
 		b->witness(b->witness_arg, note,
 			   outcome < 0 ? OUTCOME_UNKNOWN : (enum outcome)outcome);
@@ -124,6 +127,8 @@ enum verdict bus_publish(struct bus *b, struct event *ev)
 	enum mode mode = b->mode(b->mode_arg);
 	enum verdict effect = VERDICT_ALLOW;
 
+	if (b->before && !b->before(b->fuse_arg, ev) && !ev->perm)
+		return VERDICT_ALLOW;
 	atomic_fetch_add_explicit(&b->events, 1, memory_order_relaxed);
 	b->decide(b->decide_arg, ev, &d, &category);
 	if (mode == MODE_ENFORCE && d.verdict == VERDICT_BLOCK &&
@@ -138,6 +143,8 @@ void bus_expire(struct bus *b, struct event *ev, enum verdict verdict, enum deci
 	const char *category = NULL;
 	enum mode mode = b->mode(b->mode_arg);
 
+	if (b->before)
+		b->before(b->fuse_arg, ev);
 	atomic_fetch_add_explicit(&b->events, 1, memory_order_relaxed);
 	b->decide(b->decide_arg, ev, &d, &category);
 	settle(b, ev, &d, category, mode == MODE_ENFORCE ? verdict : VERDICT_ALLOW, mode, by);

@@ -48,6 +48,12 @@ struct bus {
 	 * fired. As the recorder's calls. NULL: nobody. */
 	void (*witness)(void *arg, const struct verdict_note *note, enum outcome outcome);
 	void *witness_arg;
+	/* The same action seen by several sources is one event. before: false when it was told already
+	 * and is not decided again; may complete what is known of it. after: what became of one that
+	 * was decided. As the recorder's calls. NULL: nobody. */
+	bool (*before)(void *arg, struct event *ev);
+	void (*after)(void *arg, const struct event *ev, enum outcome outcome);
+	void *fuse_arg;
 	_Atomic uint64_t events;
 	_Atomic uint64_t blocked; /* refused */
 	_Atomic uint64_t warned;  /* a rule fired and the call went on */

@@ -128,7 +128,15 @@ struct daemon {
 	int members_fd, guardian_listen_fd;
 	uint64_t guardian_again_ns;
 	bool was_guarded;
-	struct source *fanotify, *replay; /* NULL: does not run */
+	struct source *fanotify, *ebpf, *replay; /* NULL: does not run */
+	struct { /* of the feed, when there is no fanotify source; the verdict thread's */
+		uint64_t n;
+		bool open;
+	} own_gaps;
+	struct { /* losses of the eBPF source; main thread */
+		uint64_t lost, at_ns;
+	} ebpf_told;
+	struct daemon_fuse *fuse; /* NULL: no two sources see the same */
 	struct enforcer *enforcer;
 	struct marks *marks;
 	struct unavailable unavailable[SOURCES_MAX];
@@ -173,11 +181,30 @@ void daemon_stop(struct daemon *d);
 /* daemon_sources.c: which sources are asked for (-EINVAL: one that does not exist, said), and
  * opening them: an enum exit_status. */
 struct daemon_wanted {
-	bool fanotify;
+	bool fanotify, ebpf;
 	char *replay; /* FILE, NULL: no */
 };
 int daemon_choose_sources(struct daemon *d, struct daemon_wanted *w);
 int daemon_open_sources(struct daemon *d, const struct daemon_wanted *w);
+
+/* daemon_feed.c: the process feed, whatever sources there are. Verdict thread, but for the first two.
+ * Gaps as in sources/fanotify.h. */
+bool daemon_watches(const struct daemon *d); /* somebody may be watched */
+int daemon_feed_open(struct daemon *d);      /* tree and feed; said */
+bool daemon_feed_drain(struct daemon *d);
+void daemon_feed_gap(struct daemon *d);
+uint64_t daemon_feed_gaps(const struct daemon *d);
+bool daemon_feed_restored(struct daemon *d, uint64_t gaps_seen, bool complete);
+
+/* daemon_ebpf.c. network: while privileged, once it is known whether the egress jail runs. tick: main
+ * thread. fuse: the bus's hooks, by which what two sources see is one event. */
+int daemon_ebpf_open(struct daemon *d, char why[192]);
+void daemon_ebpf_network(struct daemon *d);
+bool daemon_ebpf_sees(const struct daemon *d, enum event_kind kind);
+void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns);
+int daemon_fuse_open(struct daemon *d);
+bool daemon_fuse_before(void *arg, struct event *ev);
+void daemon_fuse_after(void *arg, const struct event *ev, enum outcome outcome);
 
 /* daemon_verdict.c: starts the verdict thread, which inherits the caller's priority. -errno. */
 int daemon_start_verdicts(struct daemon *d);

@@ -47,7 +47,7 @@ static void find_member(void *arg)
 {
 	struct member_call *c = arg;
 
-	c->known = fanotify_drain_feed(c->d->fanotify);
+	c->known = daemon_feed_drain(c->d);
 	c->member = proctree_find(c->d->tree, c->pid) != NULL;
 }
 
@@ -60,7 +60,7 @@ bool daemon_is_member(void *arg, pid_t pid)
 {
 	struct member_call c = { .d = arg, .pid = pid };
 
-	if (!c.d->fanotify)
+	if (!daemon_watches(c.d))
 		return false;
 	for (int i = 0; i < GAP_TRIES; i++) {
 		if (loop_call(c.d->loop, find_member, &c) < 0)

@@ -29,7 +29,7 @@ static void track_all(void *arg)
 
 	proctree_each_member(c->d->tree, 0, track_member, c);
 	if (c->failed)
-		fanotify_feed_gap(c->d->fanotify);
+		daemon_feed_gap(c->d);
 }
 
 static void end_empty(void *arg)
@@ -39,7 +39,7 @@ static void end_empty(void *arg)
 
 static void note_gap(void *arg)
 {
-	fanotify_feed_gap(((struct daemon *)arg)->fanotify);
+	daemon_feed_gap(arg);
 }
 
 /*
@@ -71,7 +71,7 @@ void daemon_resume_trees(struct daemon *d)
 		uint64_t now_ns = clock_boottime_ns();
 		uint64_t left_ms = now_ns < until_ns ? (until_ns - now_ns) / NSEC_PER_MSEC : 0;
 
-		if (marks_watch(d->marks, &w, left_ms < MARKS_WAIT_MS ? (int)left_ms + 1 :
+		if (d->marks && marks_watch(d->marks, &w, left_ms < MARKS_WAIT_MS ? (int)left_ms + 1 :
 									MARKS_WAIT_MS) < 0)
 			late++;
 		if (w.homes[0][0])

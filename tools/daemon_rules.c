@@ -59,10 +59,16 @@ static void free_pack(struct daemon_pack **p)
 /* Bit per kind. Without a daemon that runs it is not known, and nothing is said about it. */
 static unsigned unobserved_kinds(const struct daemon *d)
 {
+	unsigned seen;
+
 	if (d->replay || d->opt.check)
 		return 0;
-	return ~((d->fanotify ? 1u << KIND_FILE_OPENED : 0u) |
-		 (daemon_egress_runs(d) ? 1u << KIND_SOCKET_CONNECT : 0u));
+	seen = (d->fanotify ? 1u << KIND_FILE_OPENED : 0u) |
+	       (daemon_egress_runs(d) ? 1u << KIND_SOCKET_CONNECT : 0u);
+	for (int kind = 0; kind < KIND_COUNT; kind++)
+		if (daemon_ebpf_sees(d, (enum event_kind)kind))
+			seen |= 1u << kind;
+	return ~seen;
 }
 
 static int load_rules(struct daemon *d, const struct config *site, struct ruleset **ret,

@@ -44,14 +44,14 @@ static void count_gaps(void *arg)
 {
 	struct gap_call *c = arg;
 
-	c->gaps = fanotify_feed_gaps(c->d->fanotify);
+	c->gaps = daemon_feed_gaps(c->d);
 }
 
 static void restored(void *arg)
 {
 	struct gap_call *c = arg;
 
-	c->whole = fanotify_feed_restored(c->d->fanotify, c->gaps, c->complete);
+	c->whole = daemon_feed_restored(c->d, c->gaps, c->complete);
 }
 
 /* Scans until no gap came while it did. 0, -ENOSPC (as whole as there is room), -errno. */

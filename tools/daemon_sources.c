@@ -12,7 +12,7 @@
 #include "sources/replay.h"
 #include "tools/daemon.h"
 
-static const char *const later_sources[] = { "ebpf", "audit", "preload" };
+static const char *const later_sources[] = { "audit", "preload" };
 
 static void refuse_source(struct daemon *d, const char *name, const char *why)
 {
@@ -31,6 +31,10 @@ static int want(struct daemon *d, struct daemon_wanted *w, char *name)
 		w->fanotify = true;
 		return 0;
 	}
+	if (!strcmp(name, "ebpf")) {
+		w->ebpf = true;
+		return 0;
+	}
 	if (!strncmp(name, "replay:", 7) && name[7]) {
 		w->replay = name + 7;
 		return 0;
@@ -40,7 +44,8 @@ static int want(struct daemon *d, struct daemon_wanted *w, char *name)
 			refuse_source(d, name, "not part of this version");
 			return 0;
 		}
-	log_error("--source: %s is not a source; there are fanotify and replay:FILE", name);
+	log_error("--source: %s is not a source; there are fanotify, ebpf and "
+		  "replay:FILE", name);
 	return -EINVAL;
 }
 
@@ -57,7 +62,8 @@ int daemon_choose_sources(struct daemon *d, struct daemon_wanted *w)
 		for (char **s = d->config->sources; s && *s; s++)
 			if (want(d, w, *s) < 0)
 				return -EINVAL;
-		w->fanotify |= !d->config->sources || !d->config->sources[0];
+		if (!d->config->sources || !d->config->sources[0])
+			w->fanotify = w->ebpf = true;
 	}
 	return 0;
 }
@@ -65,28 +71,6 @@ int daemon_choose_sources(struct daemon *d, struct daemon_wanted *w)
 static struct pathset *pathset_in_force(void *arg)
 {
 	return ruleset_pathset(((struct daemon *)arg)->rules);
-}
-
-static int open_feed(struct daemon *d)
-{
-	struct process_feed_handler h = { .exec = daemon_on_exec,
-					  .strangers = d->config->recognise, .arg = d };
-	_cleanup_free_ char *path = NULL;
-	int err;
-
-	if (asprintf(&path, "%s/members", d->opt.run_dir) < 0)
-		return -ENOMEM;
-	err = d->old_guardian || daemon_egress_kept_members(d) >= 0 ? proctree_open_kept(path, &d->tree) : proctree_open(path, &d->tree);
-	if (err) {
-		log_error("%s: %s", path, strerror(-err));
-		return err;
-	}
-	err = process_feed_open(NULL, d->tree, &h, &d->feed, d->feed_why);
-	if (err)
-		log_error("no process feed: %s (%s)", d->feed_why, strerror(-err));
-	else if (d->feed_why[0])
-		log_warning("process feed: %s", d->feed_why);
-	return err;
 }
 
 static void timeout_by_rules(void *arg, const struct event *ev, uint64_t *deadline_ns,
@@ -120,8 +104,6 @@ static int open_fanotify(struct daemon *d)
 		err = permission_table_new(&d->permissions);
 	if (!err)
 		err = watch_queue_new(&d->queue);
-	if (!err)
-		err = open_feed(d);
 	if (err)
 		return err;
 	fc.objects = d->objects;
@@ -139,6 +121,16 @@ static int open_fanotify(struct daemon *d)
 		return err;
 	}
 	return permission_enforcer_open(d->permissions, &d->enforcer);
+}
+
+static int open_ebpf(struct daemon *d)
+{
+	char why[192] = "";
+	int err = daemon_ebpf_open(d, why);
+
+	if (err)
+		refuse_source(d, "ebpf", why[0] ? why : strerror(-err));
+	return err;
 }
 
 static void replay_line_bad(void *arg, const char *text)
@@ -165,11 +157,15 @@ int daemon_open_sources(struct daemon *d, const struct daemon_wanted *w)
 
 	if (w->replay)
 		open_replay(d, w->replay);
-	if (w->fanotify)
-		open_fanotify(d);
+	if ((w->fanotify || w->ebpf) && daemon_feed_open(d) == 0) {
+		if (w->fanotify)
+			open_fanotify(d);
+		if (w->ebpf)
+			open_ebpf(d);
+	}
 	if (!d->enforcer && permissive_open(&d->enforcer) < 0)
 		return EXIT_UNAVAILABLE;
-	works = d->fanotify || d->replay;
+	works = daemon_watches(d) || d->replay;
 	if (!works)
 		log_error("no source works here");
 	for (unsigned i = 0; i < d->n_unavailable; i++)

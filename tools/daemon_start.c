@@ -208,7 +208,7 @@ static int start_threads(struct daemon *d)
 		err = daemon_egress_start(d);
 	if (!err && d->marks)
 		err = marks_start(d->marks);
-	if (!err && d->fanotify) {
+	if (!err && daemon_watches(d)) {
 		err = daemon_scan_start(d);
 		if (!err)
 			daemon_resume_trees(d);
@@ -232,8 +232,9 @@ int daemon_start(struct daemon *d)
 
 	if (daemon_choose_sources(d, &w) < 0)
 		return EXIT_USAGE;
-	if (w.fanotify && geteuid() != 0 && !w.replay) {
-		log_error("fanotify needs root; only --source=replay:FILE runs without");
+	if ((w.fanotify || w.ebpf) && geteuid() != 0 && !w.replay) {
+		log_error("%s needs root; only --source=replay:FILE runs without",
+			  w.fanotify ? "fanotify" : "ebpf");
 		return EXIT_NOPERM;
 	}
 	if (zone_load_within(&d->zone, ZONE_WAIT_MS) < 0)
@@ -250,7 +251,7 @@ int daemon_start(struct daemon *d)
 	err = lookup_open(LOOKUP_PATHS, &d->mark_lookup);
 	if (!err)
 		err = lookup_open(LOOKUP_PROCESSES, &d->process_lookup);
-	if (!err && w.fanotify)
+	if (!err && (w.fanotify || w.ebpf))
 		err = daemon_egress_prepare(d);
 	if (err) {
 		log_error("helper processes cannot be started: %s", strerror(-err));
@@ -271,6 +272,10 @@ int daemon_start(struct daemon *d)
 	if (!status)
 		daemon_egress_open(d);
 	if (!status)
+		daemon_ebpf_network(d);
+	if (!status && daemon_fuse_open(d) < 0)
+		status = EXIT_UNAVAILABLE;
+	if (!status)
 		daemon_lsm_open(d);
 	if (!status)
 		status = load_first_rules(d);
@@ -283,6 +288,9 @@ int daemon_start(struct daemon *d)
 		.recorder = journal_recorder(d->journal),
 		.mode = daemon_mode_now,
 		.mode_arg = d,
+		.before = daemon_fuse_before,
+		.after = daemon_fuse_after,
+		.fuse_arg = d,
 	};
 	daemon_capture(d, &d->config->capture);
 	if ((d->fanotify && open_marks(d) < 0) || open_control(d) < 0)
@@ -320,6 +328,9 @@ void daemon_stop(struct daemon *d)
 		daemon_guardian_stop(d);
 		d->fanotify->ops->close(d->fanotify);
 	}
+	if (d->ebpf)
+		d->ebpf->ops->close(d->ebpf);
+	free(d->fuse);
 	if (d->replay)
 		d->replay->ops->close(d->replay);
 	daemon_capture_stop(d);

@@ -15,7 +15,7 @@ struct snapshot {
 	uint64_t overflows;
 	struct process_feed_stats feed;
 	struct fanotify_figures fig;
-	struct source_stats fanotify, replay;
+	struct source_stats fanotify, ebpf, replay;
 };
 
 static void take(void *arg)
@@ -33,6 +33,8 @@ static void take(void *arg)
 		fanotify_figures(d->fanotify, &s->fig);
 		d->fanotify->ops->stats(d->fanotify, &s->fanotify);
 	}
+	if (d->ebpf)
+		d->ebpf->ops->stats(d->ebpf, &s->ebpf);
 	if (d->replay)
 		d->replay->ops->stats(d->replay, &s->replay);
 }
@@ -237,6 +239,7 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 	loop_call(d->loop, take, &s);
 	trees = daemon_trees(d, &n_trees);
 	add_source(sources, d->fanotify, &s.fanotify);
+	add_source(sources, d->ebpf, &s.ebpf);
 	add_source(sources, d->replay, &s.replay);
 	store_status(d->store, &st);
 	for (unsigned i = 0; i < d->n_unavailable; i++)

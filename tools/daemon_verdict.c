@@ -3,12 +3,17 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "sources/ebpf.h"
 #include "tools/daemon.h"
 
 static void dispatch_fanotify(void *arg)
 {
 	struct daemon *d = arg;
 
+	if (!d->fanotify) {
+		daemon_feed_drain(d);
+		return;
+	}
 	d->fanotify->ops->dispatch(d->fanotify, &d->bus);
 }
 
@@ -23,6 +28,13 @@ static void dispatch_feed(void *arg)
 	process_feed_settle(d->feed);
 }
 
+static void dispatch_ebpf(void *arg)
+{
+	struct daemon *d = arg;
+
+	d->ebpf->ops->dispatch(d->ebpf, &d->bus);
+}
+
 static void dispatch_replay(void *arg)
 {
 	struct daemon *d = arg;
@@ -35,7 +47,10 @@ static uint64_t next_deadline(void *arg)
 {
 	const struct daemon *d = arg;
 
-	return d->fanotify ? fanotify_next_deadline(d->fanotify) : UINT64_MAX;
+	uint64_t held = d->fanotify ? fanotify_next_deadline(d->fanotify) : UINT64_MAX;
+	uint64_t ring = d->ebpf ? ebpf_next_ns(d->ebpf) : UINT64_MAX;
+
+	return held < ring ? held : ring;
 }
 
 static void expire(void *arg, uint64_t now_ns)
@@ -44,6 +59,8 @@ static void expire(void *arg, uint64_t now_ns)
 
 	if (d->fanotify)
 		fanotify_expire(d->fanotify, &d->bus, now_ns);
+	if (d->ebpf)
+		ebpf_expire(d->ebpf, &d->bus, now_ns);
 }
 
 static void *verdict_thread(void *arg)
@@ -67,11 +84,12 @@ int daemon_start_verdicts(struct daemon *d)
 	struct loop_timer timer = { next_deadline, expire, d };
 	int err = 0;
 
-	if (d->fanotify) {
+	if (d->fanotify)
 		err = loop_add(d->loop, d->fanotify->ops->fd(d->fanotify), dispatch_fanotify, d);
-		if (!err)
-			err = loop_add(d->loop, process_feed_fd(d->feed), dispatch_feed, d);
-	}
+	if (!err && daemon_watches(d))
+		err = loop_add(d->loop, process_feed_fd(d->feed), dispatch_feed, d);
+	if (!err && d->ebpf)
+		err = loop_add(d->loop, d->ebpf->ops->fd(d->ebpf), dispatch_ebpf, d);
 	if (!err && daemon_egress_runs(d))
 		err = loop_add(d->loop, daemon_egress_fd(d), daemon_egress_dispatch, d);
 	if (!err && daemon_lsm_runs(d))
@@ -80,6 +98,8 @@ int daemon_start_verdicts(struct daemon *d)
 		err = loop_add(d->loop, d->replay->ops->fd(d->replay), dispatch_replay, d);
 	if (!err && d->fanotify)
 		err = d->fanotify->ops->start(d->fanotify);
+	if (!err && d->ebpf)
+		err = d->ebpf->ops->start(d->ebpf);
 	if (!err && d->replay)
 		err = d->replay->ops->start(d->replay);
 	if (err)

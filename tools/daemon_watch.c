@@ -69,6 +69,9 @@ const char *daemon_home_of(void *arg, uid_t uid)
 	h->used_ns = now_ns;
 	if (h->path[0])
 		return h->path;
+	/* Without marks, whoever begins to watch asks. */
+	if (!d->queue)
+		return NULL;
 	/* The password database may not have answered, or know the user since. */
 	if (!h->asked_ns || now_ns - h->asked_ns > HOME_RETRY_NS) {
 		struct change c = { .type = CHANGE_UID, .uid = uid };
@@ -113,7 +116,7 @@ static void apply_scan(void *arg)
 {
 	struct scan_call *c = arg;
 
-	fanotify_drain_feed(c->d->fanotify);
+	daemon_feed_drain(c->d);
 	c->found = process_scan_apply(&c->scan, c->d->feed, c->d->tree);
 }
 
@@ -140,7 +143,7 @@ int daemon_rescan(struct daemon *d, unsigned *found)
 
 static void note_gap(void *arg)
 {
-	fanotify_feed_gap(((struct daemon *)arg)->fanotify);
+	daemon_feed_gap(arg);
 }
 
 /* Descendants of a tree that was just added. Whom this does not find the scan thread looks for. */
@@ -178,7 +181,7 @@ static void add_tree(void *arg)
 	const struct tree *tree;
 
 	/* Forks up to now belong to whoever the parent was until now. */
-	fanotify_drain_feed(c->d->fanotify);
+	daemon_feed_drain(c->d);
 	c->err = proctree_add_tree(c->d->tree, &c->init, &tree);
 	if (c->err)
 		return;
@@ -234,6 +237,20 @@ static void count_members(void *arg)
 	c->n = t ? t->members : 0;
 }
 
+/* Without marks nobody walks there: names are all that is compared. */
+static void ask_homes(struct daemon *d, struct marks_watch *mw)
+{
+	char home[1024];
+	unsigned n = 0;
+
+	pthread_mutex_lock(&d->process_lock);
+	if (lookup_home(d->process_lookup, mw->uid, PROCESS_WAIT_MS, home, sizeof(home)) == 0)
+		snprintf(mw->homes[n++], sizeof(mw->homes[0]), "%s", home);
+	pthread_mutex_unlock(&d->process_lock);
+	if (mw->env_home[0] == '/' && (!n || strcmp(mw->env_home, mw->homes[0]) != 0))
+		snprintf(mw->homes[n], sizeof(mw->homes[0]), "%s", mw->env_home);
+}
+
 /* What is to be known of a process that is watched, and marks for it. -errno of marks_watch(), the
  * rest is filled in all the same. */
 static int prepare(struct daemon *d, const struct watch_request *rq, uid_t uid, struct tree *init,
@@ -253,6 +270,8 @@ static int prepare(struct daemon *d, const struct watch_request *rq, uid_t uid, 
 	mw.project = rq->cwd ? rq->cwd : proc ? proc->cwd : "";
 	if (d->marks)
 		err = marks_watch(d->marks, &mw, MARKS_WAIT_MS);
+	else
+		ask_homes(d, &mw);
 	ret->marks_late = err < 0;
 	memcpy(ret->home, mw.homes[0], sizeof(ret->home));
 	if (mw.homes[0][0])
@@ -293,7 +312,7 @@ int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_
 	struct members_call count = { .d = d };
 	int err, late;
 
-	if (!d->fanotify)
+	if (!daemon_watches(d))
 		return -EOPNOTSUPP;
 	if (is_ours(d, rq->pid))
 		return -EPERM;
@@ -428,7 +447,7 @@ static void remove_tree(void *arg)
 {
 	struct remove_call *c = arg;
 
-	fanotify_drain_feed(c->d->fanotify);
+	daemon_feed_drain(c->d);
 	proctree_each_member(c->d->tree, c->tree, untrack, c);
 	c->err = proctree_remove_tree(c->d->tree, c->tree);
 }

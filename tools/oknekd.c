@@ -19,6 +19,8 @@
 
 #define TICK_MS 250
 #define LAST_WORDS_MS 1000
+#define MAP_FROM_BYTES (1 << 20)
+#define TRIM_FROM_BYTES (2 << 20)
 
 static const char usage_text[] =
 	"usage: oknekd [--source=LIST] [--config FILE] [--state-dir DIR] [--run-dir DIR]\n"
@@ -216,11 +218,12 @@ static int serve(struct daemon *d, const sigset_t *signals)
 			daemon_suspend(d);
 		daemon_suspend_tick(d);
 		daemon_watchdog_tick(d, clock_boottime_ns());
+		daemon_ebpf_tick(d, clock_boottime_ns());
 		daemon_nothing_tick(d, clock_boottime_ns());
 		daemon_lsm_tick(d, clock_boottime_ns());
 		log_tell_dropped();
 		wake_followers(d, &last_seq);
-		if (atomic_load(&d->replay_done) && !d->fanotify)
+		if (atomic_load(&d->replay_done) && !daemon_watches(d))
 			return 0;
 	}
 }
@@ -279,12 +282,18 @@ static void open_standard_descriptors(void)
 			_exit(EXIT_UNAVAILABLE);
 }
 
-/* Else each of the threads that take turns with reloads keeps what a rule set needed, and locked
- * memory is not given back. What may not wait for a lock does not allocate either. */
+/*
+ * Else each of the threads that take turns with reloads keeps what a rule set needed, and locked
+ * memory is not given back. What may not wait for a lock does not allocate either. The thresholds,
+ * once said, no longer follow the largest piece: what libbpf needs to read the kernel's types, 10 MB
+ * for a moment, would be ours for good. What the next reload will need stays.
+ */
 static void share_one_heap(void)
 {
 #ifdef M_ARENA_MAX
 	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_THRESHOLD, MAP_FROM_BYTES);
+	mallopt(M_TRIM_THRESHOLD, TRIM_FROM_BYTES);
 #endif
 }
 
