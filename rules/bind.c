@@ -275,7 +275,7 @@ static const char *bind_hold(struct loader *l, struct compiled *c)
 }
 
 /* Why no mechanism holds a rule of connections although there is one; NULL: it can. */
-static const char *why_not_held(struct loader *l, const struct compiled *c,
+static const char *why_not_held(struct loader *l, struct compiled *c,
 				const struct rules_config *config)
 {
 	bool partly;
@@ -284,8 +284,11 @@ static const char *why_not_held(struct loader *l, const struct compiled *c,
 
 	if (config->no_gateway && hold_asks_gateway(c))
 		return "off: no gateway is set (egress.gateway)";
-	if (!field || partly || !(config->mechanisms[KIND_SOCKET_CONNECT] >> MECH_CGROUP & 1))
+	if (!(config->mechanisms[KIND_SOCKET_CONNECT] >> MECH_CGROUP & 1))
 		return NULL;
+	if (!field || partly)
+		return hold_prepare(c, l->budget) ? NULL :
+		       "its addresses or ports are more than the kernel's table has room for: only detected";
 	snprintf(text, sizeof(text), "the kernel, which denies connections, does not know %s: only "
 		 "detected", field);
 	why = pool_strdup(l->pool, text);
@@ -342,6 +345,8 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 			have = 0;
 			why = not;
 		}
+	} else if (c->rule.kind == KIND_SOCKET_CONNECT) {
+		hold_prepare(c, l->budget);
 	}
 	if (have >> MECH_LSM & 1 && !sure_rule(c, config->site, unsure))
 		have &= ~(1u << MECH_LSM);

@@ -16,6 +16,8 @@
 #define RULES_SOURCE_MAX (16u << 20)    /* bytes of all files of a set */
 #define RULES_PATTERNS_MAX (16u << 20)  /* bytes of all globs, braces expanded */
 #define RULES_ARGV_MAX 32768            /* bytes of arguments that are compared */
+#define HOLD_ADDRESSES_MAX 2048         /* that all rules of connections name, for the kernel's table */
+#define HOLD_PORTS_MAX 24
 #define RULES_REGEX_MAX (8u << 20)      /* bytes of all compiled regular expressions */
 
 enum node_type { NODE_ALL, NODE_ANY, NODE_NONE, NODE_COMPARE };
@@ -77,6 +79,7 @@ struct compiled {
 	struct node *match;
 	bool configurable;
 	bool held; /* action.on_block: hold */
+	bool asked; /* by ruleset_hold(): the kernel is told what it says */
 	bool names_home; /* of MECH_LSM: it holds for names whose home is known alone */
 	unsigned options; /* bit per enum verdict, 0: all */
 	/* Patterns of which one matches whenever the rule does; n_paths 0: there are none. */
@@ -93,6 +96,7 @@ struct compiled {
 /* Room that the rules of a set share, so that small files cannot become large sets. */
 struct budget {
 	size_t source_bytes, pattern_bytes, regex_bytes;
+	size_t hold_addresses, hold_ports; /* of rules that the kernel carries out by itself */
 };
 
 /* A list that rules of the same folder may name instead of values; borrowed from its document. */
@@ -161,6 +165,9 @@ const char *hold_unknown(const struct compiled *c, bool *partly);
 /* Takes away exceptions that the kernel cannot know of; one of them, and for which field. */
 const struct rule_exception *hold_without(struct compiled *c, const char **field);
 bool hold_asks_gateway(const struct compiled *c);
+/* The kernel can be told what it says, as far as that goes, and there is room for it: from now on
+ * ruleset_hold() asks it. */
+bool hold_prepare(struct compiled *c, struct budget *b);
 
 /* sure.c: rules that MECH_LSM can hold. *why: what it does not know. prepare: for one that is held. */
 bool sure_rule(const struct compiled *c, const struct config *site, char why[160]);

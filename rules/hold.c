@@ -81,30 +81,6 @@ bool hold_asks_gateway(const struct compiled *c)
 	return set & BIT(EGRESS_GATEWAY);
 }
 
-static bool is_held(const struct compiled *c)
-{
-	return c->rule.kind == KIND_SOCKET_CONNECT &&
-	       (c->rule.mechanism == MECH_CGROUP ||
-		(c->rule.action == VERDICT_WARN && can_hold(c->match)));
-}
-
-enum verdict ruleset_hold(const struct ruleset *rs, const struct dest_object *dest,
-			  const struct wall_clock *clock)
-{
-	struct event ev = { .kind = KIND_SOCKET_CONNECT, .dest = *dest };
-	struct match_context ctx = { .ev = &ev, .clock = clock };
-	enum verdict v = VERDICT_ALLOW;
-
-	for (size_t i = 0; i < rs->n; i++) {
-		const struct compiled *c = rs->rules[i];
-
-		if (is_held(c) && c->rule.action > v && match_event(&ctx, c->match) &&
-		    !rule_is_excepted(&ctx, c))
-			v = c->rule.action;
-	}
-	return v;
-}
-
 static void tell(const struct node *n, ruleset_boundary_fn fn, void *arg)
 {
 	static const uint8_t all[16];
@@ -125,15 +101,60 @@ static void tell(const struct node *n, ruleset_boundary_fn fn, void *arg)
 	}
 }
 
-void ruleset_each_boundary(const struct ruleset *rs, ruleset_boundary_fn fn, void *arg)
+static void count_boundaries(void *arg, const uint8_t addr[16], unsigned bits, uint16_t from,
+			     uint16_t to)
 {
+	struct budget *b = arg;
+
+	(void)addr;
+	(void)from;
+	if (bits == 0 && to != UINT16_MAX)
+		b->hold_ports++;
+	else
+		b->hold_addresses++;
+}
+
+static void tell_rule(const struct compiled *c, ruleset_boundary_fn fn, void *arg)
+{
+	tell(c->match, fn, arg);
+	for (size_t k = 0; k < c->n_exceptions; k++)
+		tell(c->exceptions[k].none, fn, arg);
+}
+
+bool hold_prepare(struct compiled *c, struct budget *b)
+{
+	struct budget with = *b;
+
+	if (!can_hold(c->match))
+		return false;
+	tell_rule(c, count_boundaries, &with);
+	if (with.hold_addresses > HOLD_ADDRESSES_MAX || with.hold_ports > HOLD_PORTS_MAX)
+		return false;
+	*b = with;
+	c->asked = true;
+	return true;
+}
+
+enum verdict ruleset_hold(const struct ruleset *rs, const struct dest_object *dest,
+			  const struct wall_clock *clock)
+{
+	struct event ev = { .kind = KIND_SOCKET_CONNECT, .dest = *dest };
+	struct match_context ctx = { .ev = &ev, .clock = clock };
+	enum verdict v = VERDICT_ALLOW;
+
 	for (size_t i = 0; i < rs->n; i++) {
 		const struct compiled *c = rs->rules[i];
 
-		if (!is_held(c))
-			continue;
-		tell(c->match, fn, arg);
-		for (size_t k = 0; k < c->n_exceptions; k++)
-			tell(c->exceptions[k].none, fn, arg);
+		if (c->asked && c->rule.action > v && match_event(&ctx, c->match) &&
+		    !rule_is_excepted(&ctx, c))
+			v = c->rule.action;
 	}
+	return v;
+}
+
+void ruleset_each_boundary(const struct ruleset *rs, ruleset_boundary_fn fn, void *arg)
+{
+	for (size_t i = 0; i < rs->n; i++)
+		if (rs->rules[i]->asked)
+			tell_rule(rs->rules[i], fn, arg);
 }

@@ -115,13 +115,47 @@ is "$(oknek --json status | jq -r '.rules.detect[].rule' | grep -v R11)" X1 "and
 like "$(oknek status)" 'R11 .gateway bypass. is off: no gateway is set' "R11 is off, which is another matter"
 ok "it ends" stop_daemon
 
+# ---- rules of the host's own ---------------------------------------------------------------------
+
+cat >"$SCRATCH/rules/X1.yaml" <<'X'
+id: X1
+name: a network of ill repute
+version: 1
+kind: socket_connect
+match:
+  all_of:
+    - dest_ip: { cidr: 203.0.113.0/30 }
+    - dest_port: { gte: 6000 }
+  none_of:
+    - dest_ip: { eq: 203.0.113.2 }
+action: { default: block, configurable: true, options: [ block, warn, allow ] }
+X
+{
+	sed 's/X1/X2/; s/ill repute/many addresses/; /^match:/,/^action:/{/^action:/!d}' "$SCRATCH/rules/X1.yaml" |
+		sed '/^action:/i match:\n  any_of:'
+} >"$SCRATCH/rules/X2.yaml"
+for k in 1 2 3; do
+	sed -i "/^action:/i \    - dest_ip: { eq: [ $(for i in $(seq 0 999); do printf '10.%d.%d.%d, ' $k $((i / 250)) $((i % 250)); done)10.9.9.$k ] }" "$SCRATCH/rules/X2.yaml"
+done
+write_config ''
+ok "no jail, and two rules of one's own" start_daemon --rules "$SCRATCH/rules"
+is "$(oknek --json rules | jq -r 'select(.id == "X1") | .mechanism')" cgroup "one that asks for the destination is held"
+like "$(oknek --json rules | jq -r 'select(.id == "X2") | .why // .bound_why')" 'more than the kernel' "one with too many addresses is not, and says why"
+reach 1 "what it names is denied" tcp 203.0.113.1 6000
+reach 0 "another port is not" tcp 203.0.113.1 5999
+reach 0 "nor what it leaves out" tcp 203.0.113.2 6000
+ok "and recorded by that rule" wait_for 5 eval 'oknek --json events --rule X1 | grep -q "\"block\""'
+ok "it ends" stop_daemon
+rm "$SCRATCH"/rules/X*.yaml
+
 # ---- where there is none -------------------------------------------------------------------------
 
 while read -r at; do umount -l "$at"; done < <(awk '/ - cgroup2 / { print $5 }' /proc/self/mountinfo)
 write_config 'egress: {allow: [10.0.0.1]}'
 ok "without cgroup2 the daemon starts" start_daemon
 like "$(oknek status)" 'egress +no jail: cgroup2 is mounted nowhere' "and says that there is no jail"
-like "$(oknek --json rules | grep '"R5"')" 'not observed' "R5 is not observed"
+like "$(oknek --json rules | jq -r 'select(.id == "R5") | .mechanism + ": " + .why')" \
+	'^detect: (not observed|cgroup2)' "R5 is not held, and says why"
 reach 0 "and nothing is denied" tcp 203.0.113.3 8443
 ok "it ends" stop_daemon
 done_testing

@@ -22,7 +22,7 @@ struct egress_key {
 	__u8 addr[16];
 };
 
-#define EGRESS_RANGES 24
+#define EGRESS_RANGES 64
 
 struct egress_range {
 	__u16 to; /* ports from the one after the range before; the last is 65535 */
