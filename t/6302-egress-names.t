@@ -148,6 +148,18 @@ ok "and recorded by that rule" wait_for 5 eval 'oknek --json events --rule X1 | 
 ok "it ends" stop_daemon
 rm "$SCRATCH"/rules/X*.yaml
 
+# ---- beside other sources, or alone --------------------------------------------------------------
+
+write_config 'egress: {allow: [10.0.0.1]}'
+for s in ebpf ebpf,fanotify; do
+	start_daemon --source=$s || { skip "$s" "does not run here"; continue; }
+	seq=$(oknek --json events --limit 1 | jq '.seq // 0')
+	reach 1 "$s: a member is denied" tcp 203.0.113.3 8443
+	sleep 1.2
+	is "$(oknek --json events --rule R5 | jq -s "map(select(.seq > ${seq:-0})) | length")" 1 "$s: and there is one record"
+	ok "it ends" stop_daemon
+done
+
 # ---- where there is none -------------------------------------------------------------------------
 
 while read -r at; do umount -l "$at"; done < <(awk '/ - cgroup2 / { print $5 }' /proc/self/mountinfo)

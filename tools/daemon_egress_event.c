@@ -35,8 +35,8 @@ static const struct member *find_member(struct daemon *d, const struct egress_re
 {
 	const struct member *m = proctree_find(d->tree, (pid_t)r->tgid);
 
-	if (!m && d->fanotify) {
-		fanotify_drain_feed(d->fanotify);
+	if (!m) {
+		daemon_feed_drain(d);
 		m = proctree_find(d->tree, (pid_t)r->tgid);
 	}
 	if (!m)
