@@ -195,6 +195,10 @@ void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 	case FIELD_EGRESS_GATEWAY:
 		set_string(ret, ev->dest.gateway_set ? "set" : NULL);
 		return;
+	case FIELD_CHAIN_DEPTH:
+		if (field_shell_find(&ev->exec, &(size_t){ 0 }))
+			set_number(ret, field_chain_depth(&ev->exec, NULL));
+		return;
 	case FIELD_PROTOCOL:
 		set_string(ret, ev->dest.protocol);
 		return;
@@ -202,7 +206,6 @@ void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 	case FIELD_BASELINE_DISTANCE:
 	case FIELD_BASH_COMMAND:
 	case FIELD_ARGV:
-	case FIELD_CHAIN_DEPTH:
 	case FIELD_CHAIN_BREAKDOWN:
 	case FIELD_COUNT:
 		return;

@@ -57,5 +57,20 @@ size_t field_argv(const struct exec_object *x, char *buf, size_t size_bytes);
 /* bash_command in the same manner: the script that a shell is given with -c. 0 where the program
  * is no shell, by its path or by its argv[0], or where it is given none. */
 size_t field_shell_script(const struct exec_object *x, char *buf, size_t size_bytes);
+/* The same, where it is among the arguments; NULL: there is none. */
+const char *field_shell_find(const struct exec_object *x, size_t *len_bytes);
+
+/*
+ * chain_depth: how many commands a shell script chains, by ; & && || | |& and newlines, those in
+ * $(…), `…`, <(…) and (…) counted too; quoted text, comments, here-documents, arithmetic and reserved
+ * words are not. Loops count once, functions where they are defined, and what eval or another shell
+ * is given not at all. fn (may be NULL) is called with each as it ends: what is nested comes before
+ * what it is in. Neither allocates nor recurses.
+ */
+unsigned field_chain(const char *script, size_t len_bytes,
+		     void (*fn)(void *arg, const char *command, size_t len_bytes), void *arg);
+/* Of an exec: 0 where there is no script. *more (may be NULL): there may be more than that, for
+ * the script was cut. */
+unsigned field_chain_depth(const struct exec_object *x, bool *more);
 
 #endif

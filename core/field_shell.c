@@ -81,7 +81,7 @@ static const char *script_of(struct args *a, size_t *ret_len)
 	return arg;
 }
 
-size_t field_shell_script(const struct exec_object *x, char *buf, size_t size_bytes)
+const char *field_shell_find(const struct exec_object *x, size_t *len_bytes)
 {
 	struct args a = { x->argv, x->argv ? x->argv + x->argv_len_bytes : NULL };
 	size_t len = 0, n = 0;
@@ -95,6 +95,16 @@ size_t field_shell_script(const struct exec_object *x, char *buf, size_t size_by
 	}
 	if (shell)
 		script = script_of(&a, &n);
+	if (script)
+		*len_bytes = n;
+	return script;
+}
+
+size_t field_shell_script(const struct exec_object *x, char *buf, size_t size_bytes)
+{
+	size_t n = 0;
+	const char *script = field_shell_find(x, &n);
+
 	if (n >= size_bytes)
 		n = size_bytes - 1;
 	if (script)

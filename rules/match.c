@@ -198,6 +198,18 @@ __attribute__((noinline)) static bool command_compare(const struct match_context
 	return len == sizeof(text) - 1 ? wanted : !wanted;
 }
 
+/* Of a script that was cut nobody can say how much follows. */
+static bool depth_compare(const struct match_context *ctx, const struct node *n, int64_t depth,
+			  bool wanted)
+{
+	bool more;
+
+	if (number_compare(n, depth) == wanted)
+		return wanted;
+	field_chain_depth(&ctx->ev->exec, &more);
+	return more ? wanted : !wanted;
+}
+
 static bool compare(struct match_context *ctx, const struct node *n, bool wanted)
 {
 	const char *const *names;
@@ -220,6 +232,8 @@ static bool compare(struct match_context *ctx, const struct node *n, bool wanted
 	field_get(ctx->ev, n->field, ctx->name_index, category, ctx->clock, &v);
 	if (v.null)
 		return false;
+	if (v.is_number && n->field == FIELD_CHAIN_DEPTH)
+		return depth_compare(ctx, n, v.number, wanted);
 	if (v.is_number)
 		return number_compare(n, v.number);
 	return v.string && string_compare(ctx, n, &v.string, 1, wanted);
