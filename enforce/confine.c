@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/filter.h>
+#include <linux/perf_event.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -158,6 +159,10 @@ static const struct call_if terminals[] = { /* isatty() */
 	{ "ioctl", 1, WHOLE, FIONBIO },
 	{ 0 },
 };
+static const struct call_if tracepoints[] = { /* libbpf, when a program is detached from one */
+	{ "ioctl", 1, WHOLE, PERF_EVENT_IOC_DISABLE },
+	{ 0 },
+};
 static const struct call_if own_name[] = { /* the thread's, to say who crashed */
 	{ "prctl", 0, WHOLE, PR_GET_NAME },
 	{ 0 },
@@ -187,7 +192,7 @@ static const struct list lists[CONFINE_LISTS] = {
 	[CONFINE_DAEMON] = {
 		{ CALLS_ANSWER CALLS_LIBC CALLS_SAY CALLS_READ CALLS_SELF CALLS_SLEEP,
 		  CALLS_SOCKET CALLS_WAKE CALLS_DAEMON "prctl tgkill " },
-		{ no_code, maps, unix_sockets, terminals, tasks },
+		{ no_code, maps, unix_sockets, terminals, tasks, tracepoints },
 		.signals_self = false,
 	},
 	[CONFINE_GUARDIAN] = {
