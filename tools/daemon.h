@@ -268,6 +268,9 @@ int daemon_egress_prepare(struct daemon *d);
 void daemon_egress_open(struct daemon *d);
 bool daemon_egress_runs(const struct daemon *d);
 void daemon_egress_rules(const struct daemon *d, const struct config *site, struct rules_config *c);
+/* Will the jail have room for what both say? Touches nothing. -E2BIG: err says for what not. */
+int daemon_egress_check(const struct daemon *d, const struct config *site, struct ruleset *rs,
+			struct rules_error *err);
 int daemon_egress_apply(struct daemon *d, struct config *from, struct ruleset *rules, char *err,
 			size_t size);
 void daemon_egress_mode(struct daemon *d);
@@ -325,6 +328,8 @@ void daemon_leave(struct daemon *d);
 /* daemon_rules.c */
 int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err);
 /* The configuration refuses to start when a rule that blocks would only be detected; said. */
+/* Says which rules that block no mechanism could hold, with file and line. */
+void daemon_warn_detected(const struct daemon *d);
 bool daemon_unenforceable(const struct daemon *d);
 /* Reads the rules again, and what oknek.yaml says about them; nothing changes on failure. notices:
  * an array of texts for whoever asked; they are logged as well. */

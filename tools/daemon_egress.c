@@ -149,6 +149,54 @@ static enum egress_verdict judge(void *arg, enum egress_class class, const uint8
 	return v == VERDICT_BLOCK ? EGRESS_DENY : v == VERDICT_WARN ? EGRESS_TELL : EGRESS_PASS;
 }
 
+/* A name, or a name server, whose address is not known: each has one of its own in its place. */
+static void put_stand_ins(struct gathering *g, const struct config_destinations *list,
+			  enum egress_class class, enum egress_strength strength)
+{
+	/* RFC 3849: documentation */
+	uint8_t addr[16] = { 0x20, 0x01, 0x0d, 0xb8, [8] = (uint8_t)class };
+
+	for (size_t i = 0; i < list->n; i++) {
+		addr[14] = (uint8_t)(i >> 8);
+		addr[15] = (uint8_t)i;
+		if (list->v[i].address.host[0])
+			put_ports(g, &list->v[i].address, addr, class, strength);
+	}
+}
+
+int daemon_egress_check(const struct daemon *d, const struct config *site, struct ruleset *rs,
+			struct rules_error *err)
+{
+	_cleanup_free_ struct daemon_egress *e = calloc(1, sizeof(*e));
+	_cleanup_free_ struct egress_entry *entries = NULL;
+	struct egress_judge j = { judge, e };
+	struct gathering g = { 0 };
+	char text[128] = "";
+	const char *why;
+	size_t n;
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	e->config.egress = site->egress; /* borrowed, as the rules */
+	e->rules = rs;
+	if (!site->egress.resolvers.given && !address_parse("192.0.2.1", &e->servers[0], &why))
+		e->n_servers = 1;
+	gather(e, &g);
+	put_stand_ins(&g, &site->egress.gateway, EGRESS_GATEWAY, EGRESS_BY_GATEWAY);
+	put_stand_ins(&g, &site->egress.allow, EGRESS_ALLOWED, EGRESS_BY_NETWORK);
+	put_stand_ins(&g, &site->egress.resolvers, EGRESS_RESOLVER, EGRESS_BY_RESOLVER);
+	r = g.failed ? -ENOMEM :
+		       egress_compile(g.list, g.n,
+				      egress_is_closed(&site->egress) ? EGRESS_FOREIGN : EGRESS_NONE,
+				      &j, &entries, &n, text);
+	free(g.list);
+	if (r == -E2BIG)
+		snprintf(err->text, sizeof(err->text), "%.200s: egress: %s: name fewer ports and "
+			 "addresses there", d->opt.config, text);
+	return r;
+}
+
 bool egress_is_closed(const struct config_egress *c)
 {
 	return c->gateway.n || c->allow.n;

@@ -108,6 +108,9 @@ static int load_rules(struct daemon *d, const struct config *site, struct rulese
 		r = daemon_pack_check(pack, rs, err);
 	if (!r)
 		r = check_readers(site, rs, err);
+	/* Before anything that serves is touched. */
+	if (!r && c.mechanisms[KIND_SOCKET_CONNECT])
+		r = daemon_egress_check(d, site, rs, err);
 	if (r < 0) {
 		ruleset_unref(rs);
 		return r;
@@ -219,6 +222,19 @@ static unsigned unenforceable(const struct ruleset *rs, char *list, size_t size)
 	return n;
 }
 
+void daemon_warn_detected(const struct daemon *d)
+{
+	for (size_t i = 0; i < ruleset_count(d->rules); i++) {
+		const struct rule *r = ruleset_rule(d->rules, i);
+
+		if (r->action == VERDICT_BLOCK && r->mechanism == MECH_DETECT &&
+		    (r->kind == KIND_FILE_OPENED || r->kind == KIND_SOCKET_CONNECT) &&
+		    strncmp(r->bound_why, "off: ", 5) != 0)
+			log_warning("%s:%u: rule %s%s%s blocks, and would not be held: %s", r->file,
+				    r->line, r->id, r->part[0] ? "/" : "", r->part, r->bound_why);
+	}
+}
+
 bool daemon_unenforceable(const struct daemon *d)
 {
 	char list[512];
@@ -261,6 +277,26 @@ static void config_cleanup(struct config **c)
 	config_free(*c);
 }
 
+/* What the rules that serve on guard stays marked, and what only the refused ones would have is not.
+ * Jobs of the mark thread are done in their order. */
+static void marks_as_before(struct daemon *d)
+{
+	struct ruleset *serving = daemon_rules_ref(d);
+	int r = -EAGAIN;
+
+	if (serving)
+		r = marks_set(d->marks, atomic_load(&d->mode_now), ruleset_pathset(serving),
+			      MARKS_WAIT_MS);
+	if (r == -ETIMEDOUT)
+		daemon_marks_are_late(d);
+	/* Too many marks are no harm. */
+	if (r == 0 || r == -ETIMEDOUT)
+		marks_settle(d->marks, 0);
+	else
+		log_warning("marks of rules that were refused stay: %s", strerror(-r));
+	ruleset_unref(serving);
+}
+
 int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 {
 	_cleanup_(config_cleanup) struct config *config = NULL;
@@ -291,10 +327,12 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 			r = loop_call(d->loop, swap_rules, &s);
 		if (r < 0 && !err->text[0])
 			snprintf(err->text, sizeof(err->text), "the daemon is stopping");
-		else if (d->marks)
-			marks_settle(d->marks, 0); /* nobody waits for that */
 	}
+	if (d->marks && r >= 0)
+		marks_settle(d->marks, 0); /* nobody waits for that */
 	daemon_lsm_settle(d, r >= 0);
+	if (d->marks && r < 0)
+		marks_as_before(d);
 	if (r >= 0) {
 		struct ruleset *now = daemon_rules_ref(d);
 
