@@ -13,8 +13,8 @@ int cache_load_file(struct rules_cache *c, const char *path, struct yaml_doc **r
 int cache_load_buffer(struct rules_cache *c, const char *file, const void *data, size_t len_bytes,
 		      struct yaml_doc **ret, char err[512]);
 
-/* After the last document of a set. loaded: what the set was not made of goes; else what was new does,
- * and all is as it was before. c may be NULL. */
+/* After the last document of a set. loaded: what the set was not made of goes; else files that were
+ * new do. c may be NULL. */
 void cache_settle(struct rules_cache *c, bool loaded);
 
 #endif

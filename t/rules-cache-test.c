@@ -165,7 +165,7 @@ static void documents_that_are_kept(void **state)
 {
 	static const char one[] = "a: 1\n", other[] = "a: 2\n", marked[] = "\xef\xbb\xbf" "a: 1\n";
 	struct rules_cache *c = ((struct scene *)*state)->cache;
-	struct yaml_doc *first, *again;
+	struct yaml_doc *first, *second, *again;
 	char err[512];
 
 	assert_int_equal(cache_load_buffer(c, "f", one, 5, &first, err), 0);
@@ -182,20 +182,28 @@ static void documents_that_are_kept(void **state)
 	assert_int_equal(cache_load_buffer(c, "f", one, 4, &again, err), 0);
 	assert_ptr_not_equal(first, again);
 	yaml_doc_free(again);
-	assert_int_equal(cache_load_buffer(c, "f", other, 5, &again, err), 0);
-	assert_ptr_not_equal(first, again);
-	assert_string_equal(yaml_get(yaml_doc_root(again, 0), "a")->scalar, "2");
-	yaml_doc_free(again);
-
 	cache_settle(c, false); /* what was new is gone, what was there before is not */
 	assert_int_equal(cache_load_buffer(c, "f", one, 5, &again, err), 0);
 	assert_ptr_equal(first, again);
 	yaml_doc_free(again);
-	cache_settle(c, false);
-	cache_settle(c, true); /* a set without it */
-	assert_int_equal(cache_load_buffer(c, "f", one, 5, &again, err), 0);
+	assert_int_equal(cache_load_buffer(c, "g", one, 5, &second, err), 0);
+	cache_settle(c, true);
+
+	/* another text takes the place, also in a set that is not loaded then */
+	assert_int_equal(cache_load_buffer(c, "f", other, 5, &again, err), 0);
 	assert_ptr_not_equal(first, again);
+	assert_string_equal(yaml_get(yaml_doc_root(again, 0), "a")->scalar, "2");
 	yaml_doc_free(again);
+	assert_int_not_equal(cache_load_buffer(c, "f", "[", 1, &again, err), 0);
+	cache_settle(c, false);
+	assert_int_equal(cache_load_buffer(c, "f", other, 5, &again, err), 0);
+	assert_string_equal(yaml_get(yaml_doc_root(again, 0), "a")->scalar, "2");
+	yaml_doc_free(again);
+	cache_settle(c, true); /* a set without the other */
+	assert_int_equal(cache_load_buffer(c, "g", one, 5, &again, err), 0);
+	assert_ptr_not_equal(second, again);
+	yaml_doc_free(again);
+	yaml_doc_free(second);
 	yaml_doc_free(first);
 }
 
