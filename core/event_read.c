@@ -69,6 +69,7 @@ static const struct key {
 	{ "names", LIST, FILES, 0, 0 },
 	{ "mode", TEXT, 1u << KIND_FILE_OPENED, 0, 0 },
 	{ "argv", LIST, EXEC, 0, 0 },
+	{ "argv_truncated", BOOLEAN, EXEC, 0, 0 },
 	{ "masked", LIST, EXEC, 0, 0 },
 	{ "dest_ip", TEXT, NET, 0, 0 },
 	{ "dest_port", INTEGER, NET, 0, UINT16_MAX },
@@ -392,6 +393,7 @@ static int read_exec(struct event_reader *r, const json_t *o)
 		x->argv_len_bytes += len;
 	}
 	x->argv = to;
+	x->argv_cut = json_is_true(json_object_get(o, "argv_truncated"));
 	return e;
 }
 

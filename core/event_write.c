@@ -258,6 +258,10 @@ static void put_exec(struct out *o, const struct event_line *l)
 		put_item(o, x->argv + i, len);
 	}
 	put_text(o, "]");
+	if (x->argv_cut) {
+		put_key(o, "argv_truncated", "");
+		put_text(o, "true");
+	}
 	if (l->masked) {
 		put_key(o, "masked", "");
 		put_text(o, "[\"argv\"]");

@@ -14,7 +14,7 @@ struct head {
 	uint32_t uid, auid, n_fired_more, argv_len_bytes;
 	uint16_t port;
 	uint8_t kind, verdict, mode, by, outcome, open_mode, member, main_exe, exe_verified;
-	bool gateway_set;
+	bool gateway_set, argv_cut;
 	uint8_t n_homes, n_names, n_fired;
 	uint8_t addr[16];
 };
@@ -97,8 +97,9 @@ void capture_copy(struct capture_out *o, const struct verdict_note *note,
 		h.open_mode = (uint8_t)ev->file.mode;
 		h.n_names = (uint8_t)(ev->file.n_names < FILE_NAMES_MAX ? ev->file.n_names :
 									  FILE_NAMES_MAX);
-	} else if (ev->kind == KIND_EXEC_OBSERVED && ev->exec.argv) {
-		h.argv_len_bytes = (uint32_t)(ev->exec.argv_len_bytes <= CAPTURE_COPY_MAX ?
+	} else if (ev->kind == KIND_EXEC_OBSERVED) {
+		h.argv_cut = ev->exec.argv_cut;
+		h.argv_len_bytes = !ev->exec.argv ? 0 : (uint32_t)(ev->exec.argv_len_bytes <= CAPTURE_COPY_MAX ?
 						      ev->exec.argv_len_bytes :
 						      CAPTURE_COPY_MAX + 1);
 	} else if (ev->kind == KIND_SOCKET_CONNECT) {
@@ -160,6 +161,7 @@ static void get_object(const uint8_t **p, const struct head *h, struct event *ev
 		ev->exec.path = get_string(p);
 		ev->exec.argv = (const char *)*p;
 		ev->exec.argv_len_bytes = h->argv_len_bytes;
+		ev->exec.argv_cut = h->argv_cut;
 	} else if (ev->kind == KIND_SOCKET_CONNECT) {
 		memcpy(ev->dest.addr, h->addr, sizeof(h->addr));
 		ev->dest.port = h->port;

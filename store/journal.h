@@ -15,7 +15,7 @@
 #include "core/cleanup.h"
 
 #define JOURNAL_SIZE_DEFAULT (4u << 20) /* bytes */
-#define JOURNAL_SIZE_MIN (64u << 10)    /* room for the longest record */
+#define JOURNAL_SIZE_MIN (128u << 10)   /* room for the longest record */
 
 struct journal;
 

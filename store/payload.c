@@ -94,6 +94,12 @@ static uint8_t egress_byte(const struct dest_object *d)
 	return (uint8_t)(d->egress | (d->gateway_set ? GATEWAY_SET : 0));
 }
 
+/* There, too. */
+static uint8_t is_argv_cut(const struct exec_object *x)
+{
+	return x->argv_cut || (x->argv && x->argv_len_bytes > PAYLOAD_ARGV_MAX);
+}
+
 static void put_note(struct writer *w, const struct verdict_note *note, int64_t time_unix_ns)
 {
 	const struct event *ev = note->ev;
@@ -110,7 +116,9 @@ static void put_note(struct writer *w, const struct verdict_note *note, int64_t 
 		.mode = (uint8_t)note->mode,
 		.mechanism = (uint8_t)note->mechanism,
 		.by = (uint8_t)note->by,
-		.open_mode = file ? (uint8_t)ev->file.mode : net ? egress_byte(&ev->dest) : 0,
+		.open_mode = file ? (uint8_t)ev->file.mode :
+			     net  ? egress_byte(&ev->dest) :
+			     exec ? is_argv_cut(&ev->exec) : 0,
 		.permission = ev->perm || ev->settled.by != MECH_DETECT,
 		.member = t != NULL,
 		.n_fired = (uint8_t)(d->n_fired < FIRED_MAX ? d->n_fired : FIRED_MAX),
@@ -303,6 +311,8 @@ int payload_read(const void *buf, size_t len_bytes, struct payload *ret)
 		if (p.kind == KIND_SOCKET_CONNECT) {
 			p.egress = (enum egress_class)(h.open_mode & ~GATEWAY_SET);
 			p.gateway_set = h.open_mode & GATEWAY_SET;
+		} else if (p.kind == KIND_EXEC_OBSERVED) {
+			p.argv_cut = h.open_mode != 0;
 		} else {
 			p.open_mode = h.open_mode;
 		}

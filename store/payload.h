@@ -11,7 +11,7 @@
 #include "core/rule.h"
 
 #define PAYLOAD_PATH_MAX 4096 /* PATH_MAX of linux/limits.h */
-#define PAYLOAD_ARGV_MAX 4096
+#define PAYLOAD_ARGV_MAX 32768 /* as much as rules compare, RULES_ARGV_MAX */
 #define PAYLOAD_NAME_MAX 256
 #define PAYLOAD_OWN_MAX 16384 /* bytes of `capture` of a record of our own */
 
@@ -59,6 +59,7 @@ struct payload {
 	const char *host, *protocol;
 	const char *argv; /* NUL between arguments */
 	size_t argv_len_bytes;
+	bool argv_cut; /* there was more */
 	uint8_t addr[16];
 	uint16_t port;
 	unsigned n_fired, n_fired_more;

@@ -71,6 +71,68 @@ static void put_argv(struct text *t, const struct payload *p)
 	text_json(t, m.p ? m.p : "", m.n);
 }
 
+static void put_masked(struct text *t, const char *s, size_t len)
+{
+	_cleanup_(text_free) struct text m = {0};
+
+	mask_secrets(&m, s, len);
+	t->failed |= m.failed;
+	text_json(t, m.p ? m.p : "", m.n);
+}
+
+static void put_masked(struct text *t, const char *s, size_t len)
+{
+	_cleanup_(text_free) struct text m = {0};
+
+	mask_secrets(&m, s, len);
+	t->failed |= m.failed;
+	text_json(t, m.p ? m.p : "", m.n);
+}
+
+static void put_script(struct text *t, const struct exec_object *x)
+{
+	size_t len = 0;
+	const char *script = field_shell_find(x, &len);
+
+	if (script)
+		put_masked(t, script, len);
+	else
+		text_puts(t, "null");
+}
+
+#define PIECES_MAX 64       /* of a chain that are named one by one */
+#define PIECE_MAX_BYTES 512
+
+struct pieces {
+	struct text *t;
+	unsigned n;
+};
+
+static void put_piece(void *arg, const char *command, size_t len)
+{
+	struct pieces *p = arg;
+
+	if (p->n++ >= PIECES_MAX)
+		return;
+	text_puts(p->t, p->n > 1 ? "," : "");
+	put_masked(p->t, command, len < PIECE_MAX_BYTES ? len : PIECE_MAX_BYTES);
+}
+
+static void put_pieces(struct text *t, const struct exec_object *x)
+{
+	struct pieces p = {.t = t};
+	size_t len = 0;
+	const char *script = field_shell_find(x, &len);
+
+	if (!script) {
+		text_puts(t, "null");
+		return;
+	}
+	text_puts(t, "[");
+	field_chain(script, len, put_piece, &p);
+	text_puts(t, "]");
+}
+
 static void put_field_value(struct text *t, const struct field_value *v)
 {
 	if (v->null)
@@ -103,6 +165,11 @@ static void as_event(const struct payload *p, const struct payload_fired *f, str
 		ev->dest.path = p->path;
 		ev->dest.egress = p->egress;
 		ev->dest.gateway_set = p->gateway_set;
+	} else if (p->kind == KIND_EXEC_OBSERVED) {
+		ev->exec = (struct exec_object){.path = p->path,
+						.argv = p->argv,
+						.argv_len_bytes = p->argv_len_bytes,
+						.argv_cut = p->argv_cut};
 	} else if (p->kind == KIND_FILE_OPENED || p->kind == KIND_FILE_CHANGED ||
 		   p->kind == KIND_FILE_SCANNED) {
 		ev->file.n_names = f->path && *f->path;
@@ -119,6 +186,7 @@ static void put_capture(const struct record_context *c, const struct payload *p,
 	char time[RFC3339_SIZE];
 	struct wall_clock clock;
 	struct event ev;
+	bool cut = p->argv_cut; /* said whatever is captured */
 	unsigned n = 0;
 
 	/* Sorted by name, each once. */
@@ -139,10 +207,24 @@ static void put_capture(const struct record_context *c, const struct payload *p,
 	as_event(p, f, &ev);
 	zone_wall_clock(c->zone, unix_s, &clock);
 	for (unsigned i = 0; i < n; i++) {
+		const char *name = field_info(ids[i])->name;
 		struct field_value v;
 
-		put_key(t, !i, field_info(ids[i])->name);
+		if (cut && strcmp(name, "argv_truncated") > 0) {
+			put_key(t, !i, "argv_truncated");
+			text_puts(t, "true");
+			put_key(t, false, name);
+			cut = false;
+		} else {
+			put_key(t, !i, name);
+		}
 		switch (ids[i]) {
+		case FIELD_BASH_COMMAND:
+			put_script(t, &ev.exec);
+			continue;
+		case FIELD_CHAIN_BREAKDOWN:
+			put_pieces(t, &ev.exec);
+			continue;
 		case FIELD_ARGV:
 			put_argv(t, p);
 			continue;
@@ -167,6 +249,10 @@ static void put_capture(const struct record_context *c, const struct payload *p,
 			continue;
 		}
 		put_field_value(t, &v);
+	}
+	if (cut) {
+		put_key(t, !n, "argv_truncated");
+		text_puts(t, "true");
 	}
 }
 
