@@ -115,6 +115,7 @@ struct lsm {
 	bool needs_cap;
 	int cpus;
 	_Atomic uint32_t words; /* given out */
+	uint64_t tried;         /* refused when it was tried out */
 	_Atomic uint64_t labels, not_labelled, malformed;
 	int budget;
 	void (*fn)(void *arg, const struct lsm_record *r);
@@ -211,6 +212,7 @@ void lsm_figures(const struct lsm *l, struct lsm_figures *ret)
 		ret->lost += each[i].lost;
 		ret->too_many += each[i].too_many;
 	}
+	ret->refused -= l->tried;
 }
 
 uint64_t lsm_caps(const struct lsm *l)
@@ -281,9 +283,11 @@ static void lsm_cleanup(struct lsm **l)
 
 static int refused(int err, const char *what, char why[192])
 {
-	snprintf(why, 192, "the kernel does not %s: %s%s", what, strerror(-err),
-		 err == -EPERM ? " (it refuses programs that hook its functions)" :
-		 err == -ESRCH || err == -EINVAL || err == -EOPNOTSUPP || err == -ENOENT ?
+	if (err == -EPERM)
+		snprintf(why, 192, "refused (EPERM): the kernel lets no program hook its functions");
+	else if (!lsm_is_off(why))
+		snprintf(why, 192, "the kernel does not %s: %s%s", what, strerror(-err),
+			 err == -ESRCH || err == -EINVAL || err == -EOPNOTSUPP || err == -ENOENT ?
 				 " (CONFIG_BPF_LSM and BTF are needed)" : "");
 	return err;
 }
@@ -291,6 +295,7 @@ static int refused(int err, const char *what, char why[192])
 int lsm_open(int members_fd, struct lsm **ret, char why[192])
 {
 	_cleanup_(lsm_cleanup) struct lsm *l = calloc(1, sizeof(*l));
+	struct lsm_figures f;
 	int r;
 
 	if (!l)
@@ -320,6 +325,8 @@ int lsm_open(int members_fd, struct lsm **ret, char why[192])
 		r = lsm_prove_refusal(l, members_fd, why);
 	if (r < 0)
 		return r;
+	lsm_figures(l, &f);
+	l->tried = f.refused;
 	l->needs_cap = update_needs_cap(bpf_map__fd(l->skel->maps.paces));
 	*ret = TAKE_PTR(l);
 	return 0;

@@ -53,19 +53,26 @@ static int bpf_is_listed(char *list, size_t size)
 	return 0;
 }
 
+bool lsm_is_off(char why[192])
+{
+	char list[512];
+
+	if (bpf_is_listed(list, sizeof(list)) != 0)
+		return false;
+	snprintf(why, 192, "bpf is not in lsm= of the kernel's command line (%.100s)", list);
+	return true;
+}
+
 int lsm_prove_called(const volatile uint32_t *ran, char why[192])
 {
 	_cleanup_close_ int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-	char list[512];
-	int listed = bpf_is_listed(list, sizeof(list));
 
-	if (*ran && listed)
+	if (lsm_is_off(why))
+		return -EOPNOTSUPP;
+	/* Opening that has called them, if anybody does. */
+	if (*ran)
 		return 0;
-	if (listed == 0)
-		snprintf(why, 192, "the kernel never calls the programs: bpf is not in lsm= of its command "
-			 "line (%.80s)", list);
-	else
-		snprintf(why, 192, "the kernel takes the programs and never calls them");
+	snprintf(why, 192, "the kernel takes the programs, and never calls them");
 	return -EOPNOTSUPP;
 }
 

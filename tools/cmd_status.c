@@ -131,6 +131,19 @@ static void print_enforcement(const struct cli *cli, const json_t *st)
 		cli_field(cli, "", "not protected: %s: %s", cli_str(v, "path"), cli_str(v, "why"));
 }
 
+static void print_lsm(const struct cli *cli, const json_t *st)
+{
+	const json_t *l = json_object_get(st, "lsm");
+
+	if (!l)
+		return;
+	if (json_is_true(json_object_get(l, "runs")))
+		cli_field(cli, "", "BPF-LSM: %lld refused by the kernel itself",
+			  (long long)cli_int(l, "refused"));
+	else
+		cli_field(cli, "", "BPF-LSM: not used: %s", cli_str(l, "why"));
+}
+
 static void print_egress(const struct cli *cli, const json_t *st)
 {
 	const json_t *e = json_object_get(st, "egress");
@@ -251,6 +264,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	print_agents(cli, st);
 	print_rules(cli, st);
 	print_enforcement(cli, st);
+	print_lsm(cli, st);
 	print_egress(cli, st);
 	print_guardian(cli, st);
 	print_evidence(cli, st);

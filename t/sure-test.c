@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which rules can be told before anybody opens the file, and what they say then. */
+#include "t/rules-test.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "core/cleanup.h"
+#include "core/config.h"
+
+#define READ (1u << OPEN_MODE_READ)
+#define WRITE (1u << OPEN_MODE_WRITE)
+#define EXEC (1u << OPEN_MODE_EXEC)
+#define ALL (READ | WRITE | EXEC)
+
+static struct ruleset *load(const char *match, const char *action, const struct config *site)
+{
+	const struct rules_config c = {
+		.mechanisms = { [KIND_FILE_OPENED] = 1u << MECH_FANOTIFY | 1u << MECH_LSM },
+		.site = site,
+	};
+	struct rules_error err = { "" };
+	struct ruleset *rs = NULL;
+	char text[4096];
+
+	snprintf(text, sizeof(text), "id: X1\npart: p\nversion: 1\nname: n\nkind: file_opened\n"
+		 "action: { %s }\nmatch: { %s }\n", action, match);
+	if (ruleset_load_buffer("sure.yaml", text, strlen(text), &c, &rs, &err))
+		fail_msg("%s: %s", match, err.text);
+	return rs;
+}
+
+static void cleanup_rules(struct ruleset **rs)
+{
+	ruleset_unref(*rs);
+}
+
+static void is_sure(const char *match)
+{
+	_cleanup_(cleanup_rules) struct ruleset *rs = load(match, "default: block", NULL);
+
+	assert_int_equal(ruleset_rule(rs, 0)->mechanism, MECH_LSM);
+	assert_string_equal(ruleset_rule(rs, 0)->bound_why, "");
+}
+
+static void is_not(const char *match, const char *action, const struct config *site, const char *why)
+{
+	_cleanup_(cleanup_rules) struct ruleset *rs = load(match, action, site);
+	struct file_name name = { "/h/a", "/h" };
+
+	assert_int_equal(ruleset_rule(rs, 0)->mechanism, MECH_FANOTIFY);
+	assert_string_equal(ruleset_rule(rs, 0)->bound_why, why);
+	assert_int_equal(ruleset_sure_modes(rs, &name, 1), 0);
+}
+
+static void paths_alone(void **state)
+{
+	(void)state;
+	is_sure("any_of: [{ path: { glob: [~/a, '/etc/**'] } }, { path: { prefix: /b/ } }]");
+	is_sure("all_of: [{ path: { glob: ~/a } }, { open_mode: { eq: write } }]");
+	is_sure("any_of: [{ path: { glob: ~/.ssh/* } }], none_of: [{ path: { glob: ~/.ssh/*.pub } }]");
+	is_sure("all_of: [{ path: { glob: '**/x' } }, { path: { match: 'y$' } }]");
+}
+
+static void anything_else(void **state)
+{
+	static const struct {
+		const char *field, *also;
+	} rows[] = {
+		{ "process_name", "{ process_name: { eq: cat } }" },
+		{ "agent_identifier", "{ agent_identifier: { ne: codex-cli } }" },
+		{ "exe", "{ exe: { glob: /usr/** } }" },
+		{ "pid", "{ pid: { gt: 1 } }" },
+		{ "uid", "{ uid: { eq: 0 } }" },
+		{ "wall_clock_hour", "{ wall_clock_hour: { gte: 22 } }" },
+		{ "matched_category", "{ matched_category: { eq: aws } }" },
+	};
+	char match[256], why[128];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		snprintf(why, sizeof(why), "not by lsm: it asks for %s", rows[i].field);
+		snprintf(match, sizeof(match), "all_of: [{ path: { glob: ~/a } }, %s]", rows[i].also);
+		is_not(match, "default: block", NULL, why);
+		snprintf(match, sizeof(match), "all_of: [{ path: { glob: ~/a } }], none_of: [%s]",
+			 rows[i].also);
+		is_not(match, "default: block", NULL, why);
+	}
+}
+
+static void who_is_let_off(void **state)
+{
+	struct config_reader reader = { .rule = (char *)"X1", .exe = (char *)"/usr/bin/x" };
+	struct config site = { .readers = &reader, .n_readers = 1 };
+
+	(void)state;
+	is_not("all_of: [{ path: { glob: ~/a } }]", "default: block", &site,
+	       "not by lsm: it has a reader, /usr/bin/x");
+	reader.rule = (char *)"X1/p";
+	is_not("all_of: [{ path: { glob: ~/a } }]", "default: block", &site,
+	       "not by lsm: it has a reader, /usr/bin/x");
+	reader.rule = (char *)"X1/other";
+	ruleset_unref(load("all_of: [{ path: { glob: ~/a } }]", "default: block", &site));
+	is_not("all_of: [{ path: { glob: ~/a } }]", "default: block, on_block: hold", NULL,
+	       "hold is not available on this host yet: denied at once");
+}
+
+static unsigned modes(const char *match, const char *path, const char *home)
+{
+	_cleanup_(cleanup_rules) struct ruleset *rs = load(match, "default: block", NULL);
+	struct file_name name = { path, home };
+
+	return ruleset_sure_modes(rs, &name, 1);
+}
+
+static void what_they_say(void **state)
+{
+	const char *const ssh = "any_of: [{ path: { glob: ['~/.ssh/*', /etc/k/*] } }], "
+				"none_of: [{ path: { glob: '~/.ssh/*.pub' } }]";
+	const char *const ways = "any_of: [{ all_of: [{ path: { glob: ~/w } }, "
+				 "{ open_mode: { in: [write, exec] } }] }, { path: { glob: ~/all } }]";
+
+	(void)state;
+	assert_int_equal(modes(ssh, "/h/.ssh/id", "/h"), ALL);
+	assert_int_equal(modes(ssh, "/h/.ssh/id.pub", "/h"), 0);
+	assert_int_equal(modes(ssh, "/h/other", "/h"), 0);
+	/* Whose home it would be that takes it out is not known. */
+	assert_int_equal(modes(ssh, "/etc/k/x", NULL), 0);
+	assert_int_equal(modes(ssh, "/etc/k/x", "/h"), ALL);
+	assert_int_equal(modes("any_of: [{ path: { glob: /etc/k/* } }]", "/etc/k/x", NULL), ALL);
+	/* A home that is not known is nobody's. */
+	assert_int_equal(modes("any_of: [{ path: { glob: ~/a } }]", "/h/a", NULL), 0);
+	assert_int_equal(modes(ways, "/h/w", "/h"), WRITE | EXEC);
+	assert_int_equal(modes(ways, "/h/all", "/h"), ALL);
+	assert_int_equal(modes("all_of: [{ path: { glob: ~/r } }, { open_mode: { ne: read } }]", "/h/r",
+			       "/h"), WRITE | EXEC);
+}
+
+/* A name that one rule lets be and another does not; what one name says is not taken back. */
+static void several_names(void **state)
+{
+	_cleanup_(cleanup_rules) struct ruleset *rs =
+		load("any_of: [{ path: { glob: ~/a } }], none_of: [{ path: { glob: ~/b } }]",
+		     "default: block", NULL);
+	const struct file_name names[] = { { "/h/b", "/h" }, { "/h/a", "/h" } };
+
+	(void)state;
+	assert_int_equal(ruleset_sure_modes(rs, names, 1), 0);
+	assert_int_equal(ruleset_sure_modes(rs, names, 2), ALL);
+	assert_int_equal(ruleset_sure_modes(rs, names, 0), 0);
+}
+
+static void no_block(void **state)
+{
+	_cleanup_(cleanup_rules) struct ruleset *rs =
+		load("any_of: [{ path: { glob: ~/a } }]", "default: warn", NULL);
+	const struct file_name name = { "/h/a", "/h" };
+
+	(void)state;
+	assert_int_equal(ruleset_rule(rs, 0)->mechanism, MECH_DETECT);
+	assert_int_equal(ruleset_sure_modes(rs, &name, 1), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(paths_alone),	cmocka_unit_test(anything_else),
+		cmocka_unit_test(who_is_let_off), cmocka_unit_test(what_they_say),
+		cmocka_unit_test(several_names),  cmocka_unit_test(no_block),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
