@@ -23,7 +23,7 @@
 
 #include "sources/bpf/events.skel.h"
 
-#define RING_BYTES (4u << 20)
+#define RING_BYTES (2u << 20)
 /* Of linux/mount.h, which does not go together with sys/mount.h. */
 #define FSOPEN_CLOEXEC_ 1
 #define FSMOUNT_CLOEXEC_ 1

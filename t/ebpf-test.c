@@ -27,6 +27,7 @@
 #include "core/loop.h"
 #include "enforce/permissive.h"
 #include "sources/ebpf.h"
+#include "sources/bpf/events.h"
 #include "sources/process_feed.h"
 
 #define SEEN_MAX 512
@@ -195,7 +196,8 @@ static pid_t watched(void (*fn)(void))
 		if (read(go[0], &c, 1) == 1)
 			fn();
 		close(done[1]);
-		read(go[0], &c, 1); /* until it was looked at */
+		while (read(go[0], &c, 1) > 0) /* until it was looked at */
+			;
 		_exit(0);
 	}
 	close(go[0]);
@@ -271,10 +273,291 @@ static void test_open(void **state)
 	assert_true(strstr(s->exe, "ebpf-test") != NULL);
 }
 
+static void open_others(void)
+{
+	int dir = open(t.dir, O_PATH | O_DIRECTORY), fd; /* a name: no event */
+	char link[32];
+
+	close(openat(dir, "file", O_WRONLY));
+	if (chdir(t.dir) == 0)
+		close(open("./sub/../file", O_RDWR));
+	close(open("link", O_RDONLY));
+	fd = open("file", O_PATH);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	close(open(link, O_RDONLY));
+	close(creat("new", 0600));
+	close((int)syscall(SYS_openat2, AT_FDCWD, "file", &(uint64_t[3]){ O_RDONLY }, 24));
+	close(open("absent", O_RDONLY)); /* no event */
+	dir = open(".", O_RDONLY | O_DIRECTORY);
+	if (chroot(t.dir) == 0)
+		close(open("/file", O_RDONLY));
+}
+
+static void test_ways(void **state)
+{
+	static const struct {
+		const char *name;
+		enum open_mode mode;
+	} want[] = {
+		{ "/file", OPEN_MODE_WRITE }, { "/file", OPEN_MODE_WRITE }, { "/file", OPEN_MODE_READ },
+		{ "/file", OPEN_MODE_READ },  { "/new", OPEN_MODE_WRITE },  { "/file", OPEN_MODE_READ },
+		{ "", OPEN_MODE_READ },	      { "/file", OPEN_MODE_READ },
+	};
+
+	(void)state;
+	if (!t.src)
+		skip();
+	mkdir(in_dir("sub"), 0700);
+	assert_int_equal(symlink("file", in_dir("link")), 0);
+	watched(open_others);
+	for (unsigned i = 0; i < t.n; i++)
+		if (i >= ARRAY_SIZE(want) ||
+		    strcmp(t.seen[i].path + strlen(t.dir), want[i].name) != 0)
+			print_message("# %u: %s\n", i, t.seen[i].path);
+	assert_int_equal(t.n, ARRAY_SIZE(want));
+	for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {
+		assert_memory_equal(t.seen[i].path, t.dir, strlen(t.dir));
+		assert_string_equal(t.seen[i].path + strlen(t.dir), want[i].name);
+		assert_int_equal(t.seen[i].mode, want[i].mode);
+	}
+}
+
+/* Deeper than is followed: what is told is the end of it, and that there is more. */
+static void open_deep(void)
+{
+	if (chdir(t.dir) < 0)
+		return;
+	for (int i = 0; i < 100; i++)
+		if (mkdir("d", 0700) < 0 || chdir("d") < 0)
+			return;
+	close(open("deep", O_WRONLY | O_CREAT, 0600));
+}
+
+static void test_deep(void **state)
+{
+	const struct seen *s;
+
+	(void)state;
+	watched(open_deep);
+	s = only();
+	assert_memory_equal(s->path, "/.../d/d/", 9);
+	assert_string_equal(s->path + strlen(s->path) - 7, "/d/deep");
+}
+
+static void fork_twice(void)
+{
+	if (fork() == 0) {
+		setsid();
+		if (fork() == 0)
+			close(open(in_dir("file"), O_RDONLY));
+		_exit(0);
+	}
+	usleep(100000);
+	if (syscall(SYS_clone, CLONE_PARENT, NULL, NULL, NULL, 0) == 0) {
+		close(open(in_dir("file"), O_RDONLY));
+		_exit(0);
+	}
+	usleep(100000);
+}
+
+static void test_descendants(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	pid = watched(fork_twice);
+	waitpid(-1, NULL, WNOHANG);
+	assert_int_equal(t.n, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_string_equal(t.seen[i].path, in_dir("file"));
+		assert_int_not_equal(t.seen[i].tgid, pid);
+	}
+}
+
+static void nothing(void)
+{
+	usleep(100000);
+}
+
+static void test_strangers(void **state)
+{
+	(void)state;
+	if (!t.src)
+		skip();
+	if (fork() == 0) { /* beside the one that is watched */
+		usleep(50000);
+		close(open(in_dir("file"), O_RDONLY));
+		_exit(0);
+	}
+	watched(nothing);
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	assert_int_equal(t.n, 0);
+}
+
+/* ---- programs ---------------------------------------------------------------------------------- */
+
+static void run_long(void)
+{
+	static char script[40000];
+
+	memset(script, 'x', sizeof(script) - 1);
+	memcpy(script, "exit 0; ", 8);
+	if (fork() == 0) {
+		execl("/bin/sh", "sh", "-c", script, NULL);
+		_exit(1);
+	}
+	usleep(100000);
+	if (fork() == 0) {
+		execl("/bin/sh", "sh", "-c", "exit 0", NULL);
+		_exit(1);
+	}
+	usleep(100000);
+}
+
+static void test_exec(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	watched(run_long);
+	for (unsigned i = 0; i < t.n; i++) {
+		const struct seen *s = &t.seen[i];
+
+		if (s->kind != KIND_EXEC_OBSERVED) {
+			/* libraries: opened by the new program */
+			assert_int_equal(s->kind, KIND_FILE_OPENED);
+			assert_null(strstr(s->exe, "ebpf-test"));
+			continue;
+		}
+		assert_string_equal(s->path, "/bin/sh");
+		assert_null(strstr(s->exe, "ebpf-test"));
+		if (n++ == 0) {
+			assert_true(s->argv_cut);
+			assert_int_equal(s->argv_len, EVENTS_ARGV);
+		} else {
+			assert_false(s->argv_cut);
+			assert_int_equal(s->argv_len, 13);
+			assert_memory_equal(s->argv, "sh\0-c\0exit 0", 13);
+		}
+	}
+	assert_int_equal(n, 2);
+}
+
+/* ---- network ----------------------------------------------------------------------------------- */
+
+static const struct sockaddr_in port9 = { .sin_family = AF_INET, .sin_port = 0x0900,
+					  .sin_addr.s_addr = 0x0100007f };
+
+static void connect_all(void)
+{
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = 0x0900,
+				    .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = "\0oknek-nobody" };
+	int tcp = socket(AF_INET, SOCK_STREAM, 0), udp = socket(AF_INET, SOCK_DGRAM, 0);
+	int tcp6 = socket(AF_INET6, SOCK_STREAM, 0), local = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct iovec iov = { "x", 1 };
+	struct mmsghdr mm[2] = { 0 };
+
+	connect(tcp, (const struct sockaddr *)&port9, sizeof(port9));
+	connect(tcp6, (struct sockaddr *)&six, sizeof(six));
+	connect(local, (struct sockaddr *)&un, 15);
+	sendto(udp, "x", 1, 0, (const struct sockaddr *)&port9, sizeof(port9));
+	for (int i = 0; i < 2; i++)
+		mm[i].msg_hdr = (struct msghdr){ .msg_name = (void *)&port9, .msg_namelen = sizeof(port9),
+						 .msg_iov = &iov, .msg_iovlen = 1 };
+	sendmsg(udp, &mm[0].msg_hdr, 0);
+	sendmmsg(udp, mm, 2, 0);
+	send(udp, "x", 1, 0);                                            /* no address: no event */
+	connect(tcp, NULL, 0);                                           /* not understood: none */
+	close(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP));
+}
+
+static void test_network(void **state)
+{
+	static const char *const want[] = { "tcp", "tcp", "unix", "udp", "udp", "udp", "udp", "raw" };
+
+	(void)state;
+	watched(connect_all);
+	for (unsigned i = 0; i < t.n; i++)
+		if (t.n != ARRAY_SIZE(want))
+			print_message("# %s %s %u\n", t.seen[i].protocol, t.seen[i].path, t.seen[i].port);
+	assert_int_equal(t.n, ARRAY_SIZE(want));
+	for (unsigned i = 0; i < t.n; i++) {
+		assert_int_equal(t.seen[i].kind, KIND_SOCKET_CONNECT);
+		assert_string_equal(t.seen[i].protocol, want[i]);
+		assert_int_equal(t.seen[i].port, i == 2 || i == 7 ? 0 : 9);
+	}
+	assert_int_equal(t.seen[0].addr[12], 127);
+	assert_int_equal(t.seen[1].addr[15], 1);
+	assert_string_equal(t.seen[2].path, "@oknek-nobody");
+}
+
+static void add_watch(void)
+{
+	int fd = inotify_init1(0);
+
+	if (chdir(t.dir) == 0)
+		inotify_add_watch(fd, "sub/../file", IN_MODIFY);
+	inotify_add_watch(fd, "absent", IN_MODIFY);
+}
+
+static void test_inotify(void **state)
+{
+	const struct seen *s;
+
+	(void)state;
+	watched(add_watch);
+	s = only();
+	assert_int_equal(s->kind, KIND_FILE_OPENED);
+	assert_int_equal(s->mode, OPEN_MODE_WATCH);
+	assert_string_equal(s->path, in_dir("file"));
+}
+
+/* ---- the reader stands still --------------------------------------------------------------------- */
+
+static void open_often(void)
+{
+	for (int i = 0; i < 40000; i++)
+		close(open(in_dir("file"), O_RDONLY));
+}
+
+static void test_stalled(void **state)
+{
+	struct ebpf_figures before, after;
+	struct source_stats was, now;
+
+	(void)state;
+	if (!t.src)
+		skip();
+	ebpf_figures(t.src, &before);
+	t.src->ops->stats(t.src, &was);
+	watched(open_often);
+	for (int i = 0; i < 100000; i++) {
+		t.src->ops->dispatch(t.src, &t.bus);
+		if (ebpf_next_ns(t.src) == UINT64_MAX)
+			break;
+		ebpf_expire(t.src, &t.bus, UINT64_MAX - 1);
+	}
+	ebpf_figures(t.src, &after);
+	t.src->ops->stats(t.src, &now);
+	print_message("# sent %lu, read %lu, lost %lu\n", after.sent - before.sent,
+		      now.read - was.read, after.lost - before.lost);
+	assert_int_equal(after.sent - before.sent, 40000);
+	assert_true(after.lost > before.lost);
+	assert_int_equal(after.sent - before.sent,
+			 now.read - was.read + after.lost - before.lost);
+	assert_int_equal(now.malformed, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_open),
+		cmocka_unit_test(test_open),	    cmocka_unit_test(test_ways),
+		cmocka_unit_test(test_deep),	    cmocka_unit_test(test_descendants),
+		cmocka_unit_test(test_strangers),   cmocka_unit_test(test_exec),
+		cmocka_unit_test(test_network),	    cmocka_unit_test(test_inotify),
+		cmocka_unit_test(test_stalled),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
