@@ -233,23 +233,37 @@ static void check_lockdown(struct doctor *d)
 
 /* ---- what else could hold ------------------------------------------------------------------- */
 
+/* What the daemon found when it tried is better than what a list promises. */
 static void check_lsm(struct doctor *d)
 {
+	const json_t *tried = json_object_get(d->status, "lsm");
+	const char *why = json_string_value(json_object_get(tried, "why"));
 	char list[512];
 	ssize_t n = doctor_read("/sys/kernel/security/lsm", list, sizeof(list));
 	bool bpf;
 
+	list[n > 0 ? strcspn(list, "\n") : 0] = '\0';
+	if (json_is_true(json_object_get(tried, "runs"))) {
+		doctor_add(d, "lsm", DOCTOR_OK, ABOUT_BLOCK,
+			   "rules that ask for nothing but the path are held by BPF-LSM, as tried at the start",
+			   NULL, "%s", *list ? list : "runs");
+		return;
+	}
+	if (why && *why) {
+		doctor_add(d, "lsm", DOCTOR_OK, ABOUT_BLOCK, "held by fanotify, as without it", NULL,
+			   "BPF-LSM: %s", why);
+		return;
+	}
 	if (n < 0) {
 		doctor_add(d, "lsm", DOCTOR_OK, ABOUT_NOTHING,
-			   "no rule of this version is held by a BPF LSM", NULL,
+			   "whether BPF-LSM holds rules of paths is tried when oknekd starts", NULL,
 			   "the list is not shown: /sys/kernel/security is not mounted");
 		return;
 	}
-	list[strcspn(list, "\n")] = '\0';
 	bpf = doctor_has_word(list, "bpf");
 	doctor_add(d, "lsm", DOCTOR_OK, ABOUT_BLOCK,
-		   bpf ? "held by fanotify; a BPF LSM could be used here, by a later version" :
-			 "held by fanotify; a BPF LSM would need bpf in lsm= of the kernel's command "
+		   bpf ? "rules that ask for nothing but the path would be held by BPF-LSM" :
+			 "held by fanotify; BPF-LSM would need bpf in lsm= of the kernel's command "
 			 "line (without it programs attach and never run)", NULL, "%s", list);
 }
 
