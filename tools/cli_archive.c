@@ -21,6 +21,7 @@
 #include "core/io.h"
 #include "enforce/confine.h"
 #include "tools/cli_archive_read.h"
+#include "tools/cli_gzip.h"
 
 #define READER_MEMORY_BYTES (256u << 20)
 #define READER_CPU_S 10
@@ -235,18 +236,31 @@ static int write_one(void *arg, const char *name, const void *data, size_t len)
 	return rc;
 }
 
-int archive_write_pack(const struct pack *p, int fd, struct pack_error *err)
+static int add_up(void *arg, const char *name, const void *data, size_t len)
+{
+	size_t *total = arg;
+
+	(void)name;
+	(void)data;
+	*total += 512 + (len + 511) / 512 * 512;
+	return 0;
+}
+
+static int write_tar(const struct pack *p, uint8_t **ret, size_t *ret_len, struct pack_error *err)
 {
 	struct writing w = { archive_write_new(), pack_manifest(p)->created_unix_s };
+	size_t size = 2 * 10240, len = 0; /* libarchive fills the last of its blocks, of 10240 */
+	_cleanup_free_ uint8_t *tar = NULL;
 	int rc = -ENOMEM;
 
-	if (!w.a)
+	pack_each(p, add_up, &size);
+	tar = malloc(size);
+	if (!w.a || !tar) {
+		archive_write_free(w.a);
 		return pack_say(err, rc, "out of memory");
-	/* Without the time of packing: the same pack gives the same bytes. */
-	if (archive_write_add_filter_gzip(w.a) == ARCHIVE_OK &&
-	    archive_write_set_format_ustar(w.a) == ARCHIVE_OK &&
-	    archive_write_set_filter_option(w.a, "gzip", "timestamp", NULL) == ARCHIVE_OK &&
-	    archive_write_open_fd(w.a, fd) == ARCHIVE_OK)
+	}
+	if (archive_write_set_format_ustar(w.a) == ARCHIVE_OK &&
+	    archive_write_open_memory(w.a, tar, size, &len) == ARCHIVE_OK)
 		rc = pack_each(p, write_one, &w);
 	if (!rc && archive_write_close(w.a) != ARCHIVE_OK)
 		rc = -EIO;
@@ -254,5 +268,23 @@ int archive_write_pack(const struct pack *p, int fd, struct pack_error *err)
 		pack_say(err, rc, "the archive cannot be written: %s",
 			 archive_error_string(w.a) ? archive_error_string(w.a) : strerror(-rc));
 	archive_write_free(w.a);
-	return rc;
+	if (rc)
+		return rc;
+	*ret = TAKE_PTR(tar);
+	*ret_len = len;
+	return 0;
+}
+
+int archive_write_pack(const struct pack *p, int fd, struct pack_error *err)
+{
+	_cleanup_free_ uint8_t *tar = NULL, *packed = NULL;
+	size_t tar_len, len;
+	int rc = write_tar(p, &tar, &tar_len, err);
+
+	if (rc)
+		return rc;
+	rc = gzip_pack(tar, tar_len, &packed, &len);
+	if (!rc)
+		rc = io_write_all(fd, packed, len);
+	return rc ? pack_say(err, rc, "the archive cannot be written: %s", strerror(-rc)) : 0;
 }

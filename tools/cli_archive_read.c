@@ -13,10 +13,10 @@
 
 #include "core/cleanup.h"
 #include "rules/pack.h"
+#include "tools/cli_gzip.h"
 
 #define RATIO_MAX 200 /* unpacked to packed; YAML comes to about 10 */
 #define RATIO_FREE (1u << 20) /* bytes that are not asked about */
-#define CHUNK 65536
 /* What tar adds: for a file a header, and up to a block of padding; as much again for long names. */
 #define TAR_BYTES_MAX (PACK_BYTES_MAX + PACK_FILES_MAX * 4096u)
 
@@ -47,58 +47,20 @@ static const char *reason(struct archive *a)
 
 /* ---- gzip ---------------------------------------------------------------------------------- */
 
-/* What so much may unpack to, at most. */
-static size_t unpacked_max(size_t packed)
-{
-	size_t max = packed > TAR_BYTES_MAX / RATIO_MAX ? TAR_BYTES_MAX : packed * RATIO_MAX;
-
-	return max < RATIO_FREE ? RATIO_FREE : max;
-}
-
-static int unpack(struct archive *a, size_t packed, uint8_t *buf, size_t *ret,
-		  char err[ARCHIVE_ERROR_SIZE])
-{
-	size_t len = 0, max = unpacked_max(packed);
-	la_ssize_t n;
-
-	while ((n = archive_read_data(a, buf + len, max - len < CHUNK ? max - len : CHUNK)) > 0) {
-		len += (size_t)n;
-		if (len == TAR_BYTES_MAX)
-			return refuse(err, -E2BIG, "it unpacks to more than %u MiB",
-				      TAR_BYTES_MAX >> 20);
-		if (len == max ||
-		    (len > RATIO_FREE && len / RATIO_MAX > (size_t)archive_filter_bytes(a, -1)))
-			return refuse(err, -E2BIG, "it unpacks to more than %d times its size",
-				      RATIO_MAX);
-	}
-	if (n < 0)
-		return refuse(err, -EBADMSG, "no .tar.gz: %.200s", reason(a));
-	if ((size_t)archive_filter_bytes(a, -1) != packed)
-		return refuse(err, -EBADMSG, "something follows the end of the archive");
-	*ret = len;
-	return 0;
-}
-
 int archive_read_bytes(const void *packed, size_t packed_len, archive_file_fn fn, void *arg,
 		       char err[ARCHIVE_ERROR_SIZE])
 {
-	_cleanup_archive_ struct archive *a = archive_read_new();
-	_cleanup_free_ uint8_t *tar = malloc(unpacked_max(packed_len));
-	struct archive_entry *e;
+	static const struct gzip_bounds bounds = { TAR_BYTES_MAX, RATIO_FREE, RATIO_MAX };
+	_cleanup_free_ uint8_t *tar = NULL;
 	size_t len = 0;
-	int rc;
+	int rc = gzip_unpack(packed, packed_len, &bounds, &tar, &len, err);
 
-	if (!a || !tar || archive_read_support_format_raw(a) != ARCHIVE_OK ||
-	    archive_read_support_filter_gzip(a) != ARCHIVE_OK)
-		return refuse(err, -ENOMEM, "out of memory");
-	if (archive_read_open_memory(a, packed, packed_len) != ARCHIVE_OK ||
-	    archive_read_next_header(a, &e) != ARCHIVE_OK)
-		return refuse(err, -EBADMSG, "no .tar.gz, or an empty one");
-	/* gzip once: within itself it is what bombs are made of. */
-	if (archive_filter_count(a) != 2 || archive_filter_code(a, 0) != ARCHIVE_FILTER_GZIP)
+	if (rc)
+		return rc;
+	/* Within itself it is what bombs are made of. */
+	if (len > 1 && tar[0] == 0x1f && tar[1] == 0x8b)
 		return refuse(err, -EBADMSG, "no .tar.gz: packed otherwise than once by gzip");
-	rc = unpack(a, packed_len, tar, &len, err);
-	return rc ? rc : archive_read_tar(tar, len, fn, arg, err);
+	return archive_read_tar(tar, len, fn, arg, err);
 }
 
 /* ---- tar ----------------------------------------------------------------------------------- */

@@ -11,7 +11,8 @@
 typedef int (*archive_file_fn)(void *arg, const char *name, const void *data, size_t len_bytes);
 
 /*
- * tar in gzip and nothing else: no other format or filter, nothing after its end, only regular files
+ * tar in gzip and nothing else: no other format or filter, nothing after its end, checksum and (of
+ * what archive_write_pack() makes) seal as they should be, only regular files
  * and the folders that a pack has, within the bounds of a pack and RATIO_MAX. Opens and writes
  * nothing. -EBADMSG, -E2BIG, -ENOMEM: err says why, in one line.
  */

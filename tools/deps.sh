@@ -44,6 +44,7 @@ lib libpcre2-8 libpcre2-dev
 lib libseccomp libseccomp-dev
 lib libarchive libarchive-dev
 lib libcurl libcurl4-openssl-dev
+lib zlib zlib1g-dev
 '
 needs_mounts='
 cmd unshare util-linux

@@ -7,8 +7,9 @@
 #include "rules/pack.h"
 #include "tools/cli_archive_read.h"
 
-/* The reader is a part of oknek, and not of the library that targets are linked with. */
+/* Parts of oknek, and not of the library that targets are linked with. */
 #include "tools/cli_archive_read.c"
+#include "tools/cli_gzip.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
