@@ -138,7 +138,7 @@ static bool take(struct capture *c)
 	return true;
 }
 
-/* Arguments as they are when there is no secret in them, else as one text that has none. */
+/* Arguments as they are, but for the secrets in them. */
 static void mask(struct capture *c)
 {
 	struct exec_object *x = &c->line.ev.exec;
@@ -152,15 +152,8 @@ static void mask(struct capture *c)
 	if (!n)
 		return;
 	text_clear(&c->masked);
-	mask_secrets(&c->masked, x->argv, n);
-	if (c->masked.n == n) {
-		size_t i = 0;
-
-		while (i < n && c->masked.p[i] == (x->argv[i] ? x->argv[i] : ' '))
-			i++;
-		if (i == n)
-			return;
-	}
+	if (!mask_arguments(&c->masked, x->argv, n, '\0') && !c->masked.failed)
+		return;
 	/* Rather nothing than a secret. */
 	x->argv = c->masked.failed ? "" : c->masked.p;
 	x->argv_len_bytes = c->masked.failed ? 0 : c->masked.n;

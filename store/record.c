@@ -66,7 +66,7 @@ static void put_argv(struct text *t, const struct payload *p)
 		text_puts(t, "null");
 		return;
 	}
-	mask_secrets(&m, p->argv, n);
+	mask_arguments(&m, p->argv, n, ' ');
 	t->failed |= m.failed;
 	text_json(t, m.p ? m.p : "", m.n);
 }

@@ -227,7 +227,7 @@ static void put_masked(struct text *t, const char *s, size_t len)
 {
 	_cleanup_(text_free) struct text m = {0};
 
-	mask_secrets(&m, s, len);
+	mask_prose(&m, s, len);
 	t->failed |= m.failed;
 	text_json(t, m.p ? m.p : "", m.n);
 }

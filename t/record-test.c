@@ -357,11 +357,26 @@ static void secrets_are_masked(void **state)
 		{"mask-tokens", "mask-tokens"},
 		{"--password=hunter2 -v", "--password=[masked] -v"},
 		{"--password hunter2 -v", "--password [masked] -v"},
-		{"--password --verbose", "--password --verbose"},
+		{"--password --verbose", "--password [masked]"},
+		{"--password 'correct horse battery' x", "--password [masked] x"},
+		{"x --password=ab,cdSECRET y", "x --password=[masked] y"},
+		{"PASSWORD=a\\ b' c'\"d\" e", "PASSWORD=[masked] e"},
+		{"PGPASSWORD=x psql -c 'select 1' && ls -l", "PGPASSWORD=[masked] psql -c 'select 1' && ls -l"},
+		{"curl -u bob:hunter2 http://x", "curl -u bob:[masked] http://x"},
+		{"curl -sSu 'bob:hunter 2' x", "curl -sSu 'bob:[masked]' x"},
+		{"curl -H Authorization:\\ Token\\ S x", "curl -H Authorization:[masked] x"},
+		{"echo Authorization: AWS4 Credential=a, Signature=b; ls", "echo Authorization: [masked]; ls"},
+		{"X-Api-Key: abc", "X-Api-Key: [masked]"},
+		{"-H 'X-Foo-Key: abc def' y", "-H 'X-Foo-Key: [masked]' y"},
+		{"password = a; ls", "password = [masked]; ls"},
+		{"eval 'curl --token '\"'\"'a b'\"'\"' -v' < /dev/null",
+		 "eval 'curl --token [masked] -v' < /dev/null"},
+		{"sh -c \"echo a; mysql --password x y\"", "sh -c 'echo a; mysql --password [masked] y'"},
+		{"npm config set _authToken abc", "npm config set _authToken [masked]"},
 		{"PASSWORD='a b' run", "PASSWORD='[masked]' run"},
 		{"DB_PASSWORD=x;ls", "DB_PASSWORD=[masked];ls"},
 		{"AWS_SECRET_ACCESS_KEY=abc/def+g", "AWS_SECRET_ACCESS_KEY=[masked]"},
-		{"{\"api_key\": \"zzz\"}", "{\"api_key\": \"[masked]\"}"},
+		{"{\"api_key\": \"zzz\"}", "{\"api_key\": [masked]"},
 		{"Authorization: Bearer abcdef", "Authorization: Bearer [masked]"},
 		{"-H 'authorization: basic dTpw'", "-H 'authorization: basic [masked]'"},
 		{"Bearer abcdefghijkl", "Bearer [masked]"},
@@ -382,6 +397,66 @@ static void secrets_are_masked(void **state)
 	}
 }
 
+static void secrets_in_arguments_are_masked_whole(void **state)
+{
+	static const struct {
+		const char *in, *out; /* a | between arguments */
+	} cases[] = {
+		{"ls|-l|/tmp", NULL},
+		{"grep|-r|password|/etc|.", NULL},
+		{"cat|token.txt|b.txt", NULL},
+		{"git|commit|-m|fix the shell's quoting", NULL},
+		{"x|--password|correct horse battery|y", "x|--password|[masked]|y"},
+		{"x|--password|-dashed value|y", "x|--password|[masked]|y"},
+		{"x|-password|hunter2", "x|-password|[masked]"},
+		{"x|--password=ab,cdSECRET}z w|y", "x|--password=[masked]|y"},
+		{"x|--password=\"a\" b|y", "x|--password=[masked]|y"},
+		{"x|--password||y", NULL},
+		{"x|--token|token|y", "x|--token|[masked]|y"},
+		{"docker|login|--password-stdin|-u|bob:SECRET", "docker|login|--password-stdin|[masked]|bob:[masked]"},
+		{"curl|-H|Authorization: Token SECRETzzz|u", "curl|-H|Authorization: Token [masked]|u"},
+		{"curl|-H|Authorization: SECRETzzz|u", "curl|-H|Authorization: [masked]|u"},
+		{"curl|-HAuthorization: AWS4 a, b|u", "curl|-HAuthorization: [masked]|u"},
+		{"curl|-H|cookie: a=b; c=SECRET|u", "curl|-H|cookie: [masked]|u"},
+		{"curl|-H|X-Foo-Key: a b|u", "curl|-H|X-Foo-Key: [masked]|u"},
+		{"curl|-u|bob:hunter2SECRET|u", "curl|-u|bob:[masked]|u"},
+		{"curl|-ubob:hunter2SECRET|u", "curl|-ubob:[masked]|u"},
+		{"curl|-sSu|bob:a b|u", "curl|-sSu|bob:[masked]|u"},
+		{"curl|--user=bob:a b|u", "curl|--user=bob:[masked]|u"},
+		{"curl|--proxy-user|bob:a|u", "curl|--proxy-user|bob:[masked]|u"},
+		{"curl|-d|user=bob&password=correct horse|u", "curl|-d|user=bob&password=[masked]|u"},
+		{"curl|https://bob:p@s@h/x?access_token=a&b=c", "curl|https://bob:[masked]@h/x?access_token=[masked]"},
+		{"sudo|mysql|-pSECRET|db", "sudo|mysql|-p[masked]|db"},
+		{"sshpass|-p|SECRET|ssh|h", "sshpass|-p|[masked]|ssh|h"},
+		{"mkdir|-p|a/b", NULL},
+		{"aws|configure|set|aws_secret_access_key|/a+b", "aws|configure|set|aws_secret_access_key|[masked]"},
+		{"env|DB_PASS=a b|x", "env|DB_PASS=[masked]|x"},
+		{"openssl|-passin|pass:SECRET", "openssl|-passin|[masked]"},
+		{"ssh|h|curl -u bob:SECRET u", "ssh|h|curl -u bob:[masked] u"},
+		{"ssh|h|mysql --password 'a b' d", "ssh|h|mysql --password [masked]"},
+		{"bash|-c|PASSWORD='a b' ls; cat /etc/passwd|x", "bash|-c|PASSWORD='[masked]' ls; cat /etc/passwd|x"},
+		{"/bin/bash|-c|-l|ls --token 'a b' c", "/bin/bash|-c|-l|ls --token [masked] c"},
+		{"sudo|sh|-lc|curl -H 'Authorization: Token SECRET' u && id",
+		 "sudo|sh|-lc|curl -H 'Authorization: Token [masked]' u && id"},
+		{"echo|-----BEGIN|PRIVATE|KEY-----|MIIE|-----END|x", "echo|-----BEGIN PRIVATE KEY[masked]-----END|x"},
+		{"Bearer|abcdefghijkl", "Bearer|[masked]"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(text_free) struct text t = {0};
+		_cleanup_free_ char *argv = strdup(cases[i].in);
+		size_t n = strlen(argv);
+		bool masked;
+
+		for (char *p = argv; (p = strchr(p, '|'));)
+			*p++ = '\0';
+		masked = mask_arguments(&t, argv, n, '|');
+		assert_string_equal(t.p, cases[i].out ? cases[i].out : cases[i].in);
+		assert_int_equal(masked, cases[i].out != NULL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -396,6 +471,7 @@ int main(void)
 		cmocka_unit_test(own_records_are_canonical_too),
 		cmocka_unit_test(a_payload_that_lies_is_refused),
 		cmocka_unit_test(secrets_are_masked),
+		cmocka_unit_test(secrets_in_arguments_are_masked_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,6 +169,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 0:
 		read_back(in.p, size - 1, false);
 		mask_secrets(&t, (const char *)in.p, size - 1);
+		mask_prose(&t, (const char *)in.p, size - 1);
+		mask_arguments(&t, (const char *)in.p, size - 1, 0);
 		text_visible(&shown, (const char *)in.p, size - 1);
 		break;
 	case 1:
