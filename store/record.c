@@ -80,15 +80,6 @@ static void put_masked(struct text *t, const char *s, size_t len)
 	text_json(t, m.p ? m.p : "", m.n);
 }
 
-static void put_masked(struct text *t, const char *s, size_t len)
-{
-	_cleanup_(text_free) struct text m = {0};
-
-	mask_secrets(&m, s, len);
-	t->failed |= m.failed;
-	text_json(t, m.p ? m.p : "", m.n);
-}
-
 static void put_script(struct text *t, const struct exec_object *x)
 {
 	size_t len = 0;
