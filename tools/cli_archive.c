@@ -278,7 +278,7 @@ static int write_tar(const struct pack *p, uint8_t **ret, size_t *ret_len, struc
 int archive_write_pack(const struct pack *p, int fd, struct pack_error *err)
 {
 	_cleanup_free_ uint8_t *tar = NULL, *packed = NULL;
-	size_t tar_len, len;
+	size_t tar_len = 0, len;
 	int rc = write_tar(p, &tar, &tar_len, err);
 
 	if (rc)
