@@ -91,7 +91,8 @@ struct subject {
 	const char *comm;
 	const char *exe; /* path of the executable, as readlink of /proc/PID/exe gives it */
 	bool main_exe;     /* runs the agent's own main executable, as far as its path tells */
-	bool exe_verified; /* exe is the very inode, owned by root, that `readers:` names */
+	bool exe_verified; /* exe is the very inode, owned by root, that the configuration
+			    * means by that path */
 	const char *cgroup;
 	const char *lineage;    /* "claude > bash > cat", oldest first */
 	const struct tree *tree; /* NULL: not a member of a watched tree */

@@ -10,7 +10,7 @@
  *   agent session root_pid   the watched tree; without `agent` it is in none
  *   pid tid ppid uid auid start_time_ns comm exe cgroup lineage   the process
  *   main_exe      it runs the agent's own main executable
- *   exe_verified  exe is the very file that `readers:` names
+ *   exe_verified  exe is the very file that `readers:` or an exception means
  *   homes         what `~` stands for, up to 4; `home` gives one alone
  *   path          of the file; or names: [{"path":…,"home":…}], all names that it is judged by
  *   mode          read, write, exec

@@ -33,7 +33,7 @@ struct watch_groups {
 enum change_type {
 	CHANGE_NAME, /* `name` came to be in directory `dir`: perhaps a protected name */
 	CHANGE_GONE, /* the object `target` was deleted */
-	CHANGE_EXE,  /* is the exe of `pid` the reader that the configuration trusts? */
+	CHANGE_EXE,  /* is the exe of `pid` the file that the configuration means by `name`? */
 	CHANGE_UID,  /* a member runs as `uid`, whose home is not known yet */
 	CHANGE_LOST, /* the kernel's queue overflowed: look at everything again */
 };

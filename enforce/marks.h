@@ -21,7 +21,7 @@ struct marks_config {
 	struct watch_queue *queue;
 	const struct watch_groups *groups;
 	const char *state_dir;
-	const struct config *config; /* readers, fanotify.only */
+	const struct config *config; /* fanotify.only, system_directories */
 	struct pathset *pathset;
 	enum mode mode;
 	/* A path that should be watched and is not; mark thread. */

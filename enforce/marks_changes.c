@@ -107,11 +107,12 @@ static void name_changed(struct marks *m, const struct change *c)
 	}
 }
 
-static enum exe_trust check_exe(struct marks *m, pid_t pid)
+/* name: of the configuration, so that looking it up can be trusted to end. */
+static enum exe_trust check_exe(struct marks *m, pid_t pid, const char *name)
 {
 	_cleanup_close_ int fd = -1;
 	const struct mount *mount;
-	struct stat exe, reader;
+	struct stat exe, meant;
 	char link[32];
 
 	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
@@ -124,11 +125,8 @@ static enum exe_trust check_exe(struct marks *m, pid_t pid)
 		return EXE_STRANGER;
 	if (exe.st_uid != 0 || (exe.st_mode & (S_IWGRP | S_IWOTH)))
 		return EXE_STRANGER;
-	for (size_t i = 0; i < m->c.config->n_readers; i++)
-		if (stat(m->c.config->readers[i].exe, &reader) == 0 &&
-		    reader.st_dev == exe.st_dev && reader.st_ino == exe.st_ino)
-			return EXE_TRUSTED;
-	return EXE_STRANGER;
+	return stat(name, &meant) == 0 && meant.st_dev == exe.st_dev && meant.st_ino == exe.st_ino ?
+		       EXE_TRUSTED : EXE_STRANGER;
 }
 
 static void handle_change(struct marks *m, const struct change *c)
@@ -150,7 +148,7 @@ static void handle_change(struct marks *m, const struct change *c)
 		}
 		break;
 	case CHANGE_EXE:
-		watch_queue_answer_exe(m->c.queue, c, check_exe(m, c->pid));
+		watch_queue_answer_exe(m->c.queue, c, check_exe(m, c->pid, c->name));
 		break;
 	case CHANGE_UID:
 		marks_watch_uid(m, c->uid);

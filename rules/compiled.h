@@ -71,6 +71,7 @@ struct exception {
 	const struct rule_exception *told; /* for people, and until when */
 	const struct node *none; /* none_of what it matches: holds where it does not apply */
 	uint64_t must_know; /* bit per field without whose value it does not apply */
+	uint64_t must_know_home; /* the same, for what `~` stands for there */
 };
 
 struct compiled {
@@ -95,6 +96,7 @@ struct compiled {
 
 /* Room that the rules of a set share, so that small files cannot become large sets. */
 struct budget {
+	const char *whose; /* "rules" */
 	size_t source_bytes, pattern_bytes, regex_bytes;
 	size_t hold_addresses, hold_ports; /* of rules that the kernel carries out by itself */
 };
@@ -136,9 +138,9 @@ int override_rules(struct loader *l, const struct config *site, struct compiled 
 /* Is it named by "R3" or "R3/aws"; *part: by the latter. */
 bool rule_is_named(const struct rule *r, const char *name, bool *part);
 
-/* exceptions.c: *ret has site->n_exceptions entries. */
+/* exceptions.c: makes rs->exceptions, one for each of site, and rs->exes. */
 int except_rules(struct loader *l, const struct config *site, struct compiled *const *rules,
-		 size_t n, const struct rule_exception **ret);
+		 size_t n, struct ruleset *rs);
 
 /* match_parse.c: the value of `match:`. */
 int match_parse(struct loader *l, enum event_kind kind, const struct yaml_node *n,
@@ -184,6 +186,7 @@ struct match_context {
 	const struct wall_clock *clock;
 	unsigned name_index;
 	bool paths_only; /* what is no path counts as fulfilled: which rules name this path? */
+	bool excepting;  /* none_of an exception is asked: what lets through must be certain */
 	unsigned n_process_names; /* 0: not asked yet */
 	const char *process_names[2];
 	struct field_value process_name; /* storage of the first */
@@ -194,6 +197,8 @@ struct match_context {
 };
 
 bool match_event(struct match_context *ctx, const struct node *n);
+/* Is it known what `~` stands for in this field? */
+bool match_knows_home(const struct match_context *ctx, enum field_id field);
 /* Has the event that field, FIELD_ARGV or FIELD_BASH_COMMAND? */
 bool match_knows_command(const struct match_context *ctx, enum field_id field);
 /* The process's names to compare with; 0 when it has none. */
@@ -221,6 +226,8 @@ struct ruleset {
 	struct compiled **rules; /* in id, part order */
 	const struct rule_exception *exceptions;
 	size_t n_exceptions;
+	const char **exes; /* by which exceptions let through, in byte order */
+	size_t n_exes;
 	struct index *index[KIND_COUNT]; /* NULL: no rules of the kind */
 	struct pathset *paths;
 };

@@ -6,11 +6,14 @@
  */
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/cleanup.h"
 #include "core/config.h"
 #include "rules/compiled.h"
+
+#define EXCEPTION_EXE_MAX 255 /* what the source asks about: WATCH_NAME_MAX */
 
 static int no_memory(struct loader *l)
 {
@@ -65,22 +68,106 @@ static int parse_match(struct loader *l, enum event_kind kind, const struct yaml
 	return match_parse(l, kind, &all, ret);
 }
 
-/* What is compared below none_of, or by ne: were it not known, it would let through. */
-static void negated(const struct node *n, bool below, uint64_t *set)
+/* ---- what an exception asks -------------------------------------------------------------------- */
+
+#define BIT(field) (UINT64_C(1) << (field))
+
+/* Exceptions that are being read. */
+struct reading {
+	struct budget budget; /* of their own: rules have no less room for them */
+	const char **exes;
+	size_t n_exes, room;
+};
+
+static bool uses_home(const struct node *n)
 {
-	if (n->type == NODE_COMPARE) {
-		if (below)
-			*set |= UINT64_C(1) << n->field;
-		return;
-	}
-	for (size_t i = 0; i < n->n; i++)
-		negated(n->kids[i], below || n->type == NODE_NONE, set);
+	bool is_path = field_info(n->field)->type == FIELD_TYPE_PATH;
+
+	for (size_t i = 0; is_path && i < n->n; i++)
+		if (n->op == OP_GLOB ? glob_uses_home(n->values[i].glob) : n->values[i].at_home)
+			return true;
+	return false;
 }
 
-static int add_to_rule(struct loader *l, const struct config_exception *e,
-		       const struct rule_exception *told, struct compiled *c)
+/* below: some none_of, negated: an odd number of them. Where it is not so would let through, it must
+ * be known not to be. */
+static void asked(const struct node *n, bool below, bool negated, struct exception *x)
+{
+	bool none = n->type == NODE_NONE;
+
+	if (n->type != NODE_COMPARE) {
+		for (size_t i = 0; i < n->n; i++)
+			asked(n->kids[i], below || none, negated != none, x);
+		return;
+	}
+	if (below)
+		x->must_know |= BIT(n->field);
+	if (negated != (n->op == OP_NE) && uses_home(n))
+		x->must_know_home |= BIT(n->field);
+}
+
+static int add_exe(struct loader *l, struct reading *r, const char *exe)
+{
+	if (r->n_exes == r->room) {
+		const char **grown = pool_array(l->pool, r->room * 2 + 16, sizeof(*grown));
+
+		if (!grown)
+			return no_memory(l);
+		if (r->n_exes)
+			memcpy(grown, r->exes, r->n_exes * sizeof(*grown));
+		r->exes = grown;
+		r->room = r->room * 2 + 16;
+	}
+	r->exes[r->n_exes++] = exe;
+	return 0;
+}
+
+/*
+ * By which exe it lets through has to be verified, so these are paths of files that can be looked up
+ * beforehand. What it takes out again may be told by any comparison but one that is a way to say the
+ * opposite.
+ */
+static int check_exe(struct loader *l, struct reading *r, const struct node *n, bool below,
+		     struct rule_exception *told)
+{
+	int err = 0;
+
+	if (n->type != NODE_COMPARE) {
+		for (size_t i = 0; i < n->n && !err; i++)
+			err = check_exe(l, r, n->kids[i], below != (n->type == NODE_NONE), told);
+		return err;
+	}
+	told->by_name |= n->field == FIELD_PROCESS_NAME;
+	if (n->field != FIELD_EXE)
+		return 0;
+	if (below && n->op != OP_NE) {
+		told->by_name = true;
+		return 0;
+	}
+	if (n->op != OP_EQ)
+		return yaml_fail(l->err, l->file, n->line, "exe: { %s: … } lets nobody through: what a "
+				 "program is called can be forged, and only exe: { eq: /path } and in are "
+				 "verified against the file; below none_of all but ne and not_in are "
+				 "allowed", match_word(n));
+	told->by_exe = true;
+	for (size_t i = 0; i < n->n && !err; i++) {
+		const struct value *v = &n->values[i];
+
+		if (v->at_home || v->len_bytes > EXCEPTION_EXE_MAX)
+			return yaml_fail(l->err, l->file, n->line, "exe of an exception is an absolute "
+					 "path of at most %d bytes: the file must belong to root",
+					 EXCEPTION_EXE_MAX);
+		err = add_exe(l, r, v->text);
+	}
+	return err;
+}
+
+static int parse_one(struct loader *l, struct reading *r, enum event_kind kind,
+		     const struct config_exception *e, struct rule_exception *told,
+		     struct exception *ret)
 {
 	struct node *none = pool_alloc(l->pool, sizeof(*none)), *match;
+	struct exception x = { .told = told, .none = none };
 	int err;
 
 	if (!none)
@@ -88,16 +175,47 @@ static int add_to_rule(struct loader *l, const struct config_exception *e,
 	none->kids = pool_array(l->pool, 1, sizeof(struct node *));
 	if (!none->kids)
 		return no_memory(l);
-	err = parse_match(l, c->rule.kind, e->match, &match);
+	err = parse_match(l, kind, e->match, &match);
+	if (!err)
+		err = check_exe(l, r, match, false, told);
 	if (err)
 		return err;
 	none->type = NODE_NONE;
 	none->n = 1;
 	none->kids[0] = match;
-	c->exceptions[c->n_exceptions] = (struct exception){ .told = told, .none = none };
-	negated(match, false, &c->exceptions[c->n_exceptions].must_know);
-	c->n_exceptions++;
+	asked(match, false, false, &x);
+	told->unverifiable |= told->by_exe && kind != KIND_FILE_OPENED;
+	*ret = x;
 	return 0;
+}
+
+/* One exception to all rules that it names, which may be of several kinds. */
+static int add_to_rules(struct loader *l, struct reading *r, const struct config_exception *e,
+			struct rule_exception *told, struct compiled *const *rules, size_t n)
+{
+	struct exception of[KIND_COUNT] = { { .none = NULL } };
+	bool part;
+
+	for (size_t k = 0; k < n; k++) {
+		enum event_kind kind = rules[k]->rule.kind;
+		int err = 0;
+
+		if (!rule_is_named(&rules[k]->rule, e->rule, &part))
+			continue;
+		if (!of[kind].none)
+			err = parse_one(l, r, kind, e, told, &of[kind]);
+		if (err)
+			return err;
+		rules[k]->exceptions[rules[k]->n_exceptions++] = of[kind];
+	}
+	if (told->by_exe)
+		told->by_name = false;
+	return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 static int tell(struct loader *l, const struct config_exception *e, struct rule_exception *ret)
@@ -129,10 +247,11 @@ static size_t count_of(const struct config *site, const struct rule *r, bool *na
 }
 
 int except_rules(struct loader *l, const struct config *site, struct compiled *const *rules,
-		 size_t n, const struct rule_exception **ret)
+		 size_t n, struct ruleset *rs)
 {
+	struct reading r = { .budget = { .whose = "exceptions" } };
 	struct rule_exception *told = pool_array(l->pool, site->n_exceptions + 1, sizeof(*told));
-	bool *named = pool_array(l->pool, site->n_exceptions + 1, sizeof(*named)), part;
+	bool *named = pool_array(l->pool, site->n_exceptions + 1, sizeof(*named));
 	int err = 0;
 
 	if (!told || !named)
@@ -149,20 +268,27 @@ int except_rules(struct loader *l, const struct config *site, struct compiled *c
 	for (size_t i = 0; i < site->n_exceptions && !err; i++) {
 		const struct config_exception *e = &site->exceptions[i];
 		struct loader at = { .pool = l->pool, .file = e->file, .err = l->err,
-				     .budget = l->budget };
+				     .budget = &r.budget };
 
 		if (!named[i])
 			return yaml_fail(l->err, e->file, e->line, "exceptions: there is no rule %s; "
 					 "`oknek rules list` shows them", e->rule);
 		err = tell(&at, e, &told[i]);
-		for (size_t k = 0; k < n && !err; k++)
-			if (rule_is_named(&rules[k]->rule, e->rule, &part))
-				err = add_to_rule(&at, e, &told[i], rules[k]);
+		if (!err)
+			err = add_to_rules(&at, &r, e, &told[i], rules, n);
 	}
-	if (!err)
-		*ret = told;
-	return err;
+	if (err)
+		return err;
+	if (r.n_exes)
+		qsort(r.exes, r.n_exes, sizeof(*r.exes), by_text);
+	rs->exceptions = told;
+	rs->n_exceptions = site->n_exceptions;
+	rs->exes = r.exes;
+	rs->n_exes = r.n_exes;
+	return 0;
 }
+
+/* ---- when an event is decided ------------------------------------------------------------------ */
 
 static bool is_known(struct match_context *ctx, enum field_id field)
 {
@@ -190,9 +316,15 @@ bool rule_is_excepted(struct match_context *ctx, const struct compiled *c)
 			continue;
 		for (int f = 0; f < FIELD_COUNT && known && e->must_know; f++)
 			known = !(e->must_know >> f & 1) || is_known(ctx, (enum field_id)f);
+		for (int f = 0; f < FIELD_COUNT && known && e->must_know_home; f++)
+			known = !(e->must_know_home >> f & 1) ||
+				match_knows_home(ctx, (enum field_id)f);
 		/* A comparison that cannot be finished makes a rule fire; below none_of it keeps
 		 * an exception from being one. */
-		if (known && !match_event(ctx, e->none))
+		ctx->excepting = true;
+		known = known && !match_event(ctx, e->none);
+		ctx->excepting = false;
+		if (known)
 			return true;
 	}
 	return false;

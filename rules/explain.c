@@ -300,6 +300,7 @@ static int explain_exception(struct walk *w, const struct exception *x)
 	w->file = x->told->file;
 	w->line = x->told->line;
 	err = add_plain(w, "exception", x->told->reason, x->told->author, NULL);
+	w->ctx.excepting = true;
 	for (size_t i = 0; i < x->none->n && !err; i++)
 		if (holds(w, x->none->kids[i], false))
 			return explain(w, x->none->kids[i], false, true);

@@ -26,6 +26,11 @@ static struct homes_of_name homes_for(const struct match_context *ctx, enum fiel
 	return (struct homes_of_name){ n < HOMES_MAX ? n : HOMES_MAX, ev->subj.homes.path };
 }
 
+bool match_knows_home(const struct match_context *ctx, enum field_id field)
+{
+	return homes_for(ctx, field).n > 0;
+}
+
 static bool text_compare(enum op op, const struct value *v, const char *s)
 {
 	size_t len;
@@ -219,6 +224,10 @@ static bool compare(struct match_context *ctx, const struct node *n, bool wanted
 
 	if (ctx->paths_only && n->field != FIELD_PATH)
 		return wanted;
+	/* What a program is called, whoever starts it may choose, by a mount of its own. Here what is
+	 * not wanted lets through. */
+	if (ctx->excepting && n->field == FIELD_EXE && !wanted && !ctx->ev->subj.exe_verified)
+		return false;
 	if (n->field == FIELD_PROCESS_NAME) {
 		n_names = match_process_names(ctx, &names);
 		return n_names && string_compare(ctx, n, names, n_names, wanted);

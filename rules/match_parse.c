@@ -114,8 +114,9 @@ static int parse_glob(struct loader *l, const struct yaml_node *n, struct value 
 	l->budget->pattern_bytes += glob_alternatives(v->glob) * (strlen(n->scalar) + 64);
 	if (l->budget->pattern_bytes > RULES_PATTERNS_MAX)
 		return yaml_fail(l->err, l->file, n->line,
-				 "the patterns of all rules, with braces expanded, need more than "
-				 "%u MiB: use fewer braces", RULES_PATTERNS_MAX >> 20);
+				 "the patterns of all %s, with braces expanded, need more than "
+				 "%u MiB: use fewer braces", l->budget->whose,
+				 RULES_PATTERNS_MAX >> 20);
 	return 0;
 }
 

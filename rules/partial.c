@@ -147,17 +147,30 @@ static bool hangs_on_unknown(struct asking *a, const struct compiled *c)
 	return false;
 }
 
+static bool excepted(const struct asking *a, const struct compiled *c, bool exe_verified)
+{
+	struct event ev = a->ev;
+	struct match_context ctx = { .ev = &ev, .clock = a->clock, .name_index = a->name_index,
+				     .category = category_of, .category_arg = a->rs };
+
+	ev.subj.exe_verified = exe_verified;
+	return rule_is_excepted(&ctx, c);
+}
+
 static enum truth fires(struct asking *a, const struct compiled *c)
 {
-	struct match_context ctx = { .ev = &a->ev, .clock = a->clock, .name_index = a->name_index,
-				     .category = category_of, .category_arg = a->rs };
+	bool verified = a->ev.subj.exe_verified;
 	enum truth t = ask(a, c->match);
 
 	if (t == NO || !c->n_exceptions)
 		return t;
 	if (hangs_on_unknown(a, c))
 		return MAYBE;
-	return rule_is_excepted(&ctx, c) ? NO : t;
+	if (excepted(a, c, verified))
+		return NO;
+	if (a->u->exe_verified && !verified && excepted(a, c, true))
+		return doubt(a, "whether exe was verified");
+	return t;
 }
 
 static void add(struct decision *d, const struct rule *r, unsigned name_index)

@@ -13,6 +13,7 @@ struct unknown {
 	uint64_t fields; /* bit per enum field_id */
 	bool homes;      /* there may be more than subj.homes has */
 	bool main_exe;   /* subj.main_exe may be either */
+	bool exe_verified; /* and subj.exe_verified */
 };
 
 struct partial {

@@ -129,8 +129,9 @@ int regex_compile(struct loader *l, unsigned line, const char *pattern, struct r
 	l->budget->regex_bytes += size;
 	if (l->budget->regex_bytes > RULES_REGEX_MAX)
 		return yaml_fail(l->err, l->file, line,
-				 "the regular expressions of all rules need more than %u MiB: "
-				 "use shorter repeat counts", RULES_REGEX_MAX >> 20);
+				 "the regular expressions of all %s need more than %u MiB: "
+				 "use shorter repeat counts", l->budget->whose,
+				 RULES_REGEX_MAX >> 20);
 	if (find_literal(l, pattern, re))
 		return -ENOMEM;
 	*ret = re;

@@ -115,7 +115,14 @@ struct rule_exception {
 	int64_t expires_unix_s; /* from then on it has no effect; INT64_MAX never */
 	const char *file;
 	unsigned line;
+	bool by_exe;  /* lets through by what the exe is: it must be verified for that */
+	bool by_name; /* and not that, but by process_name, or by what the exe is not called */
+	bool unverifiable; /* by_exe, to a rule of a kind whose events never have it verified */
 };
+
+/* Is this exe named by an exception, so that it matters whether it is that file? Any thread; makes no
+ * system call. */
+bool ruleset_asks_exe(const struct ruleset *rs, const char *exe);
 
 size_t ruleset_exceptions(const struct ruleset *rs); /* how many there are, to all rules */
 const struct rule_exception *ruleset_exception(const struct ruleset *rs, size_t k);

@@ -258,9 +258,7 @@ static int adapt(struct building *b, struct ruleset *rs)
 	if (site)
 		err = override_rules(&l, site, b->rules, b->n);
 	if (!err && site)
-		err = except_rules(&l, site, b->rules, b->n, &rs->exceptions);
-	if (!err && site)
-		rs->n_exceptions = site->n_exceptions;
+		err = except_rules(&l, site, b->rules, b->n, rs);
 	for (size_t i = 0; i < b->n && !err; i++) {
 		l.file = b->rules[i]->rule.file;
 		err = bind_paths(&l, b->rules[i]);
@@ -313,7 +311,7 @@ static int finish(struct building *b, struct ruleset **ret)
 int ruleset_load(const struct rules_config *c, struct ruleset **ret, struct rules_error *err)
 {
 	_cleanup_(building_free) struct building b = { .config = c, .pool = pool_new(),
-						       .err = err };
+						       .budget = { .whose = "rules" }, .err = err };
 	int rc;
 
 	if (!b.pool)
@@ -332,7 +330,7 @@ int ruleset_load_buffer(const char *file, const void *data, size_t len,
 			struct rules_error *err)
 {
 	_cleanup_(building_free) struct building b = { .config = c, .pool = pool_new(),
-						       .err = err };
+						       .budget = { .whose = "rules" }, .err = err };
 	_cleanup_(doc_free) struct yaml_doc *doc = NULL;
 	int rc;
 
@@ -401,4 +399,14 @@ const struct rule_exception *ruleset_exception(const struct ruleset *rs, size_t 
 const struct rule_exception *ruleset_rule_exception(const struct ruleset *rs, size_t i, size_t k)
 {
 	return k < rs->rules[i]->n_exceptions ? rs->rules[i]->exceptions[k].told : NULL;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+bool ruleset_asks_exe(const struct ruleset *rs, const char *exe)
+{
+	return rs->n_exes && bsearch(&exe, rs->exes, rs->n_exes, sizeof(*rs->exes), by_text);
 }

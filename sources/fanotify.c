@@ -100,18 +100,37 @@ static bool is_own(const struct fanotify_source *s, pid_t pid)
 	return pid <= 1 || pid == s->own_pid;
 }
 
-/* Is the opener's exe the very file that `readers:` names? Asked once, and again when the question
- * found no room: then it counts as settled, with no answer. */
+static uint64_t hash_of(const char *s)
+{
+	uint64_t h = 0xcbf29ce484222325; /* FNV-1a */
+
+	for (; *s; s++)
+		h = (h ^ (unsigned char)*s) * 0x100000001b3;
+	return h;
+}
+
+/*
+ * Is the opener's exe the very file that the configuration means by that path? Asked once, and again
+ * when the question found no room: then it counts as settled, with no answer. What a program is called
+ * changes when the mount is moved through which it was started: one answer is for one path.
+ */
 static enum exe_trust trust_of_exe(struct fanotify_source *s, const struct permission *p,
 				struct parked *ctx)
 {
+	uint64_t hash = hash_of(s->exe);
 	struct change c = { .type = CHANGE_EXE, .pid = p->tgid, .token = p->token,
 			    .slot = permission_index(s->c.permissions, p) };
 	bool over = !ctx->exe_seq || watch_queue_settled(s->c.queue, ctx->exe_seq);
 	enum exe_trust trust = watch_queue_exe_answer(s->c.queue, c.slot, p->token);
+	size_t len = strlen(s->exe);
 
-	if (trust == EXE_UNKNOWN && over)
+	if (len >= sizeof(c.name) || (ctx->exe_seq && hash != ctx->exe_hash))
+		return EXE_STRANGER;
+	if (trust == EXE_UNKNOWN && over) {
+		memcpy(c.name, s->exe, len + 1);
+		ctx->exe_hash = hash;
 		ctx->exe_seq = watch_queue_put(s->c.queue, &c);
+	}
 	return trust;
 }
 

@@ -28,7 +28,7 @@ struct fanotify_config {
 	/* All on the verdict thread. */
 	struct pathset *(*pathset)(void *arg);                /* of the rule set in force */
 	const char *(*home_of)(void *arg, uid_t uid);         /* NULL: not known yet */
-	bool (*reader_candidate)(void *arg, const char *exe); /* named by `readers:` */
+	bool (*reader_candidate)(void *arg, const char *exe); /* by readers: or an exception */
 	/* How long this open may wait and what it gets then, in place of the two above. NULL: these. */
 	void (*timeout)(void *arg, const struct event *ev, uint64_t *deadline_ns,
 			enum verdict *on_timeout);

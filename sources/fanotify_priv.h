@@ -16,7 +16,8 @@ struct parked {
 	bool undecided;   /* waits to hear whether its opener is a member */
 	bool drained;     /* all changes that were queued before it are taken */
 	uint64_t wait_seq; /* the last of them: to be settled first */
-	uint64_t exe_seq;  /* of the question whether its exe is a trusted reader; 0: not asked */
+	uint64_t exe_seq;  /* of the question whether its exe is what it is called; 0: not asked */
+	uint64_t exe_hash; /* of what it was called then */
 	uint64_t read_seq; /* of the read that gave it */
 };
 

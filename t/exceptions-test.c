@@ -75,6 +75,14 @@ static struct event opened_by(const char *exe, const char *path)
 	return ev;
 }
 
+static struct event verified(const char *exe, const char *path)
+{
+	struct event ev = opened_by(exe, path);
+
+	ev.subj.exe_verified = true;
+	return ev;
+}
+
 static enum verdict says(struct ruleset *rs, const char *exe, const char *path)
 {
 	struct event ev = opened_by(exe, path);
@@ -177,6 +185,111 @@ static void what_is_not_known_lets_nobody_through(void **state)
 	}
 }
 
+/* Nor what `~` stands for. */
+static void without_a_home_nothing_is_outside_of_it(void **state)
+{
+	static const char rule[] = HEAD("X1") "match: { any_of: [ path: { glob: '/srv/**' } ] }\n";
+	static const struct {
+		const char *match;
+		enum verdict elsewhere, at_home; /* with a home; without it blocks */
+	} cases[] = {
+		{ "{ none_of: [ path: { glob: '~/.aws/**' } ] }", VERDICT_ALLOW, VERDICT_BLOCK },
+		{ "{ none_of: [ path: { glob: '{/srv/x,~/.aws}/**' } ] }", VERDICT_ALLOW, VERDICT_BLOCK },
+		{ "{ path: { ne: ~/.aws/f } }", VERDICT_ALLOW, VERDICT_BLOCK },
+		{ "{ none_of: [ none_of: [ path: { prefix: ~/.aws/ } ] ] }", VERDICT_BLOCK, VERDICT_ALLOW },
+		{ "{ none_of: [ path: { not_in: [ ~/.aws/f, ~/.aws/g ] } ] }", VERDICT_BLOCK, VERDICT_ALLOW },
+		{ "{ any_of: [ path: { eq: /srv/u/.aws/f }, path: { eq: ~/.aws/f } ] }", VERDICT_BLOCK,
+		  VERDICT_ALLOW },
+	};
+	char yaml[512], err[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct event ev = an_open("/srv/alice/.aws/f");
+		struct ruleset *rs;
+
+		snprintf(yaml, sizeof(yaml), "exceptions:\n  X1: { match: %s, " WHO " }\n",
+			 cases[i].match);
+		rs = on_host(rule, yaml, err);
+		assert_string_equal(err, "loaded");
+		ev.subj.homes.path[0] = "/srv/u";
+		if (decide(rs, &ev) != cases[i].elsewhere)
+			fail_msg("%s elsewhere", cases[i].match);
+		ev.subj.homes.path[0] = "/srv/alice";
+		if (decide(rs, &ev) != cases[i].at_home)
+			fail_msg("%s at home", cases[i].match);
+		ev.subj.homes.n = 0;
+		if (decide(rs, &ev) != VERDICT_BLOCK)
+			fail_msg("%s without a home", cases[i].match);
+		/* a name that is protected in somebody's home says whose */
+		ev.file.names[0].home = "/srv/u";
+		if (decide(rs, &ev) != cases[i].elsewhere)
+			fail_msg("%s in the home of the name", cases[i].match);
+		ruleset_unref(rs);
+	}
+}
+
+/* What a program is called can be forged by a mount. */
+static void exe_counts_for_the_verified_file_alone(void **state)
+{
+	static const struct {
+		const char *match;
+		enum verdict called, verified;
+	} cases[] = {
+		{ "{ exe: { eq: /usr/bin/tf } }", VERDICT_BLOCK, VERDICT_ALLOW },
+		{ "{ exe: { in: [/usr/bin/x, /usr/bin/tf] } }", VERDICT_BLOCK, VERDICT_ALLOW },
+		{ "{ all_of: [ exe: { eq: /usr/bin/tf }, uid: { eq: 1000 } ] }", VERDICT_BLOCK, VERDICT_ALLOW },
+		{ "{ any_of: [ exe: { eq: /usr/bin/tf }, uid: { eq: 1000 } ] }", VERDICT_ALLOW, VERDICT_ALLOW },
+		{ "{ none_of: [ none_of: [ exe: { eq: /usr/bin/tf } ] ] }", VERDICT_BLOCK, VERDICT_ALLOW },
+		{ "{ exe: { eq: /usr/bin/x } }", VERDICT_BLOCK, VERDICT_BLOCK },
+		/* what takes out again */
+		{ "{ all_of: [ uid: { eq: 1000 } ], none_of: [ exe: { glob: /tmp/** } ] }", VERDICT_ALLOW,
+		  VERDICT_ALLOW },
+		{ "{ all_of: [ uid: { eq: 1000 } ], none_of: [ exe: { prefix: /usr/bin/t } ] }",
+		  VERDICT_BLOCK, VERDICT_BLOCK },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct ruleset *rs = except("R3/aws", cases[i].match);
+		struct event ev = verified("/usr/bin/tf", "/home/u/.aws/config");
+
+		if (decide(rs, &ev) != cases[i].verified)
+			fail_msg("verified: %s", cases[i].match);
+		if (says(rs, "/usr/bin/tf", "/home/u/.aws/config") != cases[i].called)
+			fail_msg("called: %s", cases[i].match);
+		assert_int_equal(ruleset_asks_exe(rs, "/usr/bin/tf"),
+				 strstr(cases[i].match, "/usr/bin/tf") != NULL);
+		assert_false(ruleset_asks_exe(rs, "/usr/bin/t"));
+		assert_int_equal(ruleset_exception(rs, 0)->by_exe, !strstr(cases[i].match, "uid: { eq: 1000 } ],"));
+		ruleset_unref(rs);
+	}
+}
+
+/* Each exception is read once for each kind, and takes no room away from the rules. */
+static void many_parts_share_what_is_read(void **state)
+{
+	char *text = NULL, yaml[512], err[512];
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	struct ruleset *rs;
+
+	(void)state;
+	for (int i = 0; i < 700; i++)
+		fprintf(f, "%sid: R3\npart: p%d\nname: n\nversion: 1\nkind: file_opened\naction: "
+			"{ default: block }\nmatch: { any_of: [ path: { glob: '~/.p%d/**' } ] }\n",
+			i ? "---\n" : "", i, i);
+	fclose(f);
+	snprintf(yaml, sizeof(yaml), "exceptions:\n  R3: { match: { path: { glob: '%s' } }, " WHO " }\n",
+		 "~/**/{a,b}{c,d}{e,f}{g,h}{i,j}{k,l}{m,n}{o,p}");
+	rs = on_host(text, yaml, err);
+	assert_string_equal(err, "loaded");
+	assert_int_equal(says(rs, "/bin/dog", "/home/u/.p199/acegikmo"), VERDICT_ALLOW);
+	assert_int_equal(says(rs, "/bin/dog", "/home/u/.p199/acegikm"), VERDICT_BLOCK);
+	ruleset_unref(rs);
+	free(text);
+}
+
 static void each_name_is_judged_by_itself(void **state)
 {
 	struct ruleset *rs = except("R3/aws", "{ path: { eq: ~/.aws/config } }");
@@ -248,7 +361,7 @@ static void it_ends_by_the_clock_of_the_decision(void **state)
 		"  R3/aws:\n"
 		"    - { match: { uid: { eq: 1000 } }, " WHO ", expires: 2026-03-04T16:00:00+01:00 }\n"
 		"    - { match: { exe: { eq: /bin/a } }, " WHO ", expires: 2026-03-31 }\n", err);
-	struct event cat = opened_by("/bin/dog", "/home/u/.aws/x"), a = opened_by("/bin/a", "/home/u/.aws/x");
+	struct event cat = opened_by("/bin/dog", "/home/u/.aws/x"), a = verified("/bin/a", "/home/u/.aws/x");
 	static const struct {
 		int64_t at;
 		enum verdict other, a;
@@ -361,6 +474,17 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 						   "number; allowed: eq, ne, in, not_in, gt, gte, lt, lte" },
 		{ E("R3", "{ uid: { eq: root } }"),
 		  "o.yaml:5: \"root\" is not a whole number, as field \"uid\" is" },
+#define FORGED(op) "o.yaml:5: exe: { " op ": … } lets nobody through: what a program is called can be " \
+	"forged, and only exe: { eq: /path } and in are verified against the file; below none_of all " \
+	"but ne and not_in are allowed"
+		{ E("R3", "{ exe: { glob: /usr/bin/* } }"), FORGED("glob") },
+		{ E("R3", "{ exe: { prefix: /usr/ } }"), FORGED("prefix") },
+		{ E("R3", "{ any_of: [ exe: { match: tf } ] }"), FORGED("match") },
+		{ E("R3", "{ exe: { ne: /usr/bin/x } }"), FORGED("ne") },
+		{ E("R3", "{ none_of: [ exe: { not_in: [/usr/bin/x] } ] }"), FORGED("not_in") },
+		{ E("R3", "{ none_of: [ none_of: [ exe: { suffix: x } ] ] }"), FORGED("suffix") },
+		{ E("R3", "{ exe: { eq: ~/bin/x } }"), "o.yaml:5: exe of an exception is an absolute path of "
+		  "at most 255 bytes: the file must belong to root" },
 		{ E("R3", "{ all_of: [ path: { in: [ /a, { list: b } ] } ] }"),
 		  "o.yaml:5: lists of rule files are not known in an exception: write the values themselves" },
 	};
@@ -387,6 +511,9 @@ int main(void)
 		cmocka_unit_test(it_lets_one_process_through_and_no_other),
 		cmocka_unit_test(any_predicate_can_be_asked_for),
 		cmocka_unit_test(what_is_not_known_lets_nobody_through),
+		cmocka_unit_test(without_a_home_nothing_is_outside_of_it),
+		cmocka_unit_test(exe_counts_for_the_verified_file_alone),
+		cmocka_unit_test(many_parts_share_what_is_read),
 		cmocka_unit_test(each_name_is_judged_by_itself),
 		cmocka_unit_test(more_rules_than_are_told_change_nothing),
 		cmocka_unit_test(it_ends_by_the_clock_of_the_decision),

@@ -320,6 +320,7 @@ static void take_homes(struct gathering *g)
 	enum event_kind kind = g->line.ev.kind;
 
 	g->unknown.homes = true;
+	g->unknown.exe_verified = true;
 	g->line.ev.subj.homes.n = 0;
 	if (pw && pw->pw_dir)
 		add_home(g, pw->pw_dir);
@@ -361,7 +362,8 @@ static int finish(struct gathering *g)
 		g->line.has_time = true;
 		g->line.has_utc_offset = false;
 		g->line.utc_offset_s = 0;
-		g->unknown = (struct unknown){ .fields = ~ALWAYS_KNOWN };
+		g->unknown = (struct unknown){ .fields = ~ALWAYS_KNOWN,
+						 .exe_verified = true };
 		g->told = (struct replay_side){ 0 };
 		take_process(g, first);
 		for (unsigned i = 0; i < g->n_records; i++)

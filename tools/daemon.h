@@ -328,6 +328,8 @@ void daemon_leave(struct daemon *d);
 /* daemon_rules.c */
 int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err);
 /* The configuration refuses to start when a rule that blocks would only be detected; said. */
+/* Says which exceptions go by what anybody can choose, and which can have no effect. */
+void daemon_warn_exceptions(const struct ruleset *rs);
 /* Says which rules that block no mechanism could hold, with file and line. */
 void daemon_warn_detected(const struct daemon *d);
 bool daemon_unenforceable(const struct daemon *d);

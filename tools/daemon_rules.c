@@ -161,6 +161,22 @@ void daemon_notice_expired(const struct ruleset *rs, int64_t now_s, json_t *list
 	}
 }
 
+void daemon_warn_exceptions(const struct ruleset *rs)
+{
+	for (size_t k = 0; k < ruleset_exceptions(rs); k++) {
+		const struct rule_exception *e = ruleset_exception(rs, k);
+
+		if (e->by_name)
+			log_warning("%s:%u: the exception to %s goes by what a program is called, which "
+				    "whoever starts one may choose: exe: { eq: /path } is verified",
+				    e->file, e->line, e->rule);
+		if (e->unverifiable)
+			log_warning("%s:%u: the exception to %s asks for exe, which is verified for "
+				    "files that are opened alone: for other kinds it has no effect",
+				    e->file, e->line, e->rule);
+	}
+}
+
 static bool same_strings(char *const *a, char *const *b)
 {
 	while (*a && *b && !strcmp(*a, *b))
@@ -355,7 +371,7 @@ bool daemon_reader_candidate(void *arg, const char *exe)
 	for (size_t i = 0; i < d->config->n_readers; i++)
 		if (!strcmp(d->config->readers[i].exe, exe))
 			return true;
-	return false;
+	return ruleset_asks_exe(d->rules, exe);
 }
 
 /* What the rules were given as the time is kept: whoever decides the event again gives them the same. */

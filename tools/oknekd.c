@@ -162,6 +162,7 @@ static int check(struct daemon *d)
 	       mode_name(d->opt.mode >= 0 ? (enum mode)d->opt.mode : d->config->mode),
 	       ruleset_origin(d->rules), ruleset_count(d->rules));
 	daemon_notice_expired(d->rules, time(NULL), NULL);
+	daemon_warn_exceptions(d->rules);
 	daemon_warn_detected(d);
 	ruleset_unref(d->rules);
 	return EXIT_DONE;
