@@ -92,7 +92,7 @@ static struct chunk *chunk_for(struct pool *p, size_t len)
 
 void *pool_alloc(struct pool *p, size_t len)
 {
-	size_t align = alignof(max_align_t);
+	size_t align = alignof(uint64_t);
 	struct chunk *c;
 	void *ret;
 

@@ -14,7 +14,7 @@ struct pool *pool_new(void); /* NULL: no memory */
 struct pool *pool_new_for(size_t len_bytes); /* about as much as it will hold */
 void pool_free(struct pool *p); /* NULL is fine; destructors run last in, first out */
 
-/* Zeroed, aligned for anything. NULL: no memory. */
+/* Zeroed, aligned for pointers and numbers of 64 bits. NULL: no memory. */
 void *pool_alloc(struct pool *p, size_t len_bytes);
 /* n elements; NULL on overflow as well. */
 void *pool_array(struct pool *p, size_t n, size_t size_bytes);

@@ -16,7 +16,7 @@
 #include "core/pool.h"
 
 #define DIRECTIVES_MAX 16
-#define TREE_PER_TEXT 10 /* measured with rules */
+#define TREE_PER_TEXT 7 /* measured with rules */
 #define TAG_DIRECTIVE "%%TAG is not allowed: remove the line"
 
 struct document {
@@ -38,7 +38,11 @@ struct yaml_doc {
 struct frame {
 	struct yaml_node *node;
 	struct yaml_node *key; /* of a map: read, its value is next */
-	size_t cap;
+	size_t first;          /* of its children among all that are read */
+};
+
+struct child {
+	struct yaml_node *key, *item; /* key NULL: of a list */
 };
 
 struct reader {
@@ -47,13 +51,22 @@ struct reader {
 	struct frame stack[YAML_DEPTH_MAX];
 	unsigned depth;
 	unsigned nodes;
+	struct child *children; /* of the collections that are open */
+	size_t n_children, cap;
 	struct yaml_node *root;
 	size_t line, line_at; /* a line (from 0) and where it begins: documents come in order */
 };
 
-static void reader_free(yaml_parser_t *p)
+static void parser_free(yaml_parser_t *p)
 {
 	yaml_parser_delete(p);
+}
+
+static void reader_free(struct reader **r)
+{
+	if (*r)
+		free((*r)->children);
+	free(*r);
 }
 
 int yaml_fail(char err[512], const char *file, unsigned line, const char *fmt, ...)
@@ -213,16 +226,43 @@ static int node_new(struct reader *r, const yaml_mark_t *at, enum yaml_type type
 	return 0;
 }
 
-/* Doubles an array inside the pool; the old one is left there, at most as much again. */
-static int array_grow(struct pool *p, struct yaml_node ***array, size_t n, size_t cap)
+static int child_add(struct reader *r, struct child add)
 {
-	struct yaml_node **grown = pool_array(p, cap, sizeof(*grown));
+	if (r->n_children == r->cap) {
+		size_t cap = r->cap ? r->cap * 2 : 256;
+		struct child *grown = reallocarray(r->children, cap, sizeof(*grown));
 
-	if (!grown)
-		return -ENOMEM;
-	if (n)
-		memcpy(grown, *array, n * sizeof(*grown));
-	*array = grown;
+		if (!grown)
+			return no_memory(r->err, r->doc->file);
+		r->children = grown;
+		r->cap = cap;
+	}
+	r->children[r->n_children++] = add;
+	return 0;
+}
+
+/* The innermost collection is complete: its children get arrays of just their number. */
+static int children_take(struct reader *r)
+{
+	const struct frame *f = &r->stack[r->depth - 1];
+	struct yaml_node *node = f->node;
+	const struct child *from = r->children + f->first;
+	size_t n = r->n_children - f->first;
+
+	r->depth--;
+	r->n_children = f->first;
+	if (n == 0)
+		return 0;
+	node->items = pool_array(r->doc->pool, n, sizeof(struct yaml_node *));
+	if (node->type == YAML_MAP)
+		node->keys = pool_array(r->doc->pool, n, sizeof(struct yaml_node *));
+	if (!node->items || (node->type == YAML_MAP && !node->keys))
+		return no_memory(r->err, r->doc->file);
+	for (; node->n < n; node->n++) {
+		node->items[node->n] = from[node->n].item;
+		if (node->keys)
+			node->keys[node->n] = from[node->n].key;
+	}
 	return 0;
 }
 
@@ -230,7 +270,7 @@ static int array_grow(struct pool *p, struct yaml_node ***array, size_t n, size_
 static int node_attach(struct reader *r, const yaml_mark_t *at, struct yaml_node *n)
 {
 	struct frame *f;
-	struct pool *pool = r->doc->pool;
+	int err;
 
 	if (r->depth == 0) {
 		r->root = n;
@@ -243,19 +283,9 @@ static int node_attach(struct reader *r, const yaml_mark_t *at, struct yaml_node
 		f->key = n;
 		return 0;
 	}
-	if (f->node->n == f->cap) {
-		size_t cap = f->cap ? f->cap * 2 : 4;
-
-		if (array_grow(pool, &f->node->items, f->node->n, cap) ||
-		    (f->key && array_grow(pool, &f->node->keys, f->node->n, cap)))
-			return no_memory(r->err, r->doc->file);
-		f->cap = cap;
-	}
-	if (f->key)
-		f->node->keys[f->node->n] = f->key;
-	f->node->items[f->node->n++] = n;
+	err = child_add(r, (struct child){ f->key, n });
 	f->key = NULL;
-	return 0;
+	return err;
 }
 
 static int read_scalar(struct reader *r, const yaml_event_t *ev)
@@ -297,7 +327,7 @@ static int read_open(struct reader *r, const yaml_event_t *ev, enum yaml_type ty
 	if (!err)
 		err = node_attach(r, &ev->start_mark, n);
 	if (!err)
-		r->stack[r->depth++] = (struct frame){ .node = n };
+		r->stack[r->depth++] = (struct frame){ .node = n, .first = r->n_children };
 	return err;
 }
 
@@ -376,6 +406,7 @@ static int doc_add(struct reader *r, const yaml_event_t *start, const yaml_event
 
 static int read_event(struct reader *r, const yaml_event_t *ev, yaml_event_t *start, size_t len)
 {
+	const struct yaml_node *node;
 	int err;
 
 	switch (ev->type) {
@@ -401,14 +432,10 @@ static int read_event(struct reader *r, const yaml_event_t *ev, yaml_event_t *st
 		return read_open(r, ev, YAML_MAP, ev->data.mapping_start.anchor,
 				 ev->data.mapping_start.tag);
 	case YAML_MAPPING_END_EVENT:
-		err = check_duplicates(r, r->stack[r->depth - 1].node);
-		if (err)
-			return err;
-		r->depth--;
-		return 0;
 	case YAML_SEQUENCE_END_EVENT:
-		r->depth--;
-		return 0;
+		node = r->stack[r->depth - 1].node;
+		err = children_take(r);
+		return err || node->type == YAML_LIST ? err : check_duplicates(r, node);
 	default:
 		return 0;
 	}
@@ -452,7 +479,7 @@ static int check_directives(struct reader *r, size_t len)
 
 static int parse(struct reader *r, size_t len)
 {
-	_cleanup_(reader_free) yaml_parser_t parser;
+	_cleanup_(parser_free) yaml_parser_t parser;
 	yaml_event_t start = { 0 };
 	bool end = false;
 	int err = 0;
@@ -493,7 +520,7 @@ int yaml_load_buffer(const char *file, const void *data, size_t len, struct yaml
 		     char err[512])
 {
 	_cleanup_(doc_cleanup) struct yaml_doc *d = NULL;
-	_cleanup_(cleanup_free) struct reader *r = NULL;
+	_cleanup_(reader_free) struct reader *r = NULL;
 	struct pool *pool;
 	int rc;
 

@@ -18,9 +18,9 @@
 enum yaml_type { YAML_SCALAR, YAML_LIST, YAML_MAP };
 
 struct yaml_node {
-	enum yaml_type type;
-	unsigned line; /* from 1 */
-	bool quoted;   /* scalar in quotes: a string whatever it looks like */
+	enum yaml_type type : 8;
+	bool quoted : 1; /* scalar in quotes: a string whatever it looks like */
+	unsigned line;   /* from 1 */
 	const char *scalar; /* no NUL inside */
 	size_t n;                  /* children */
 	struct yaml_node **items;  /* list elements, or map values */
