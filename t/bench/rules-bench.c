@@ -5,6 +5,7 @@
  * files in turn, so that not one rule alone is in the processor's cache.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -54,6 +55,7 @@ static void write_rules(const char *dir, const struct shape *s, unsigned n, unsi
 		f = fopen(path, "we");
 		if (!f)
 			die(path, strerror(errno));
+		fputs("# 00000\n", f);
 		do
 			write_rule(f, s, i++);
 		while (i < n && i % per_file);
@@ -62,12 +64,13 @@ static void write_rules(const char *dir, const struct shape *s, unsigned n, unsi
 	}
 }
 
-static struct ruleset *load(const char *dir)
+static struct ruleset *load_cached(const char *dir, struct rules_cache *cache)
 {
 	const char *const dirs[] = { dir, NULL };
 	const struct rules_config c = {
 		.dirs = dirs,
 		.pack = "core 1",
+		.cache = cache,
 		.mechanisms = { [KIND_FILE_OPENED] = 1u << MECH_FANOTIFY } };
 	struct ruleset *rs = NULL;
 	struct rules_error err = { "" };
@@ -75,6 +78,11 @@ static struct ruleset *load(const char *dir)
 	if (ruleset_load(&c, &rs, &err))
 		die(dir, err.text);
 	return rs;
+}
+
+static struct ruleset *load(const char *dir)
+{
+	return load_cached(dir, NULL);
 }
 
 static void subset_init(struct subset *s, const char *top, const struct shape *shape, unsigned n)
@@ -247,41 +255,97 @@ static void only_parse(const char *dir, unsigned n, unsigned per_file)
 	}
 }
 
-static void load_rows(const char *dir, const char *name, unsigned n, double budget_ms)
+struct times {
+	struct samples clock_ms, processor_ms;
+};
+
+static void load_timed(const char *dir, struct rules_cache *cache, struct times *t)
 {
-	static struct samples ours, busy;
-	char what[64];
+	double from = now_ns(), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	struct ruleset *rs = load_cached(dir, cache);
 
-	ours.n = busy.n = 0;
-	for (unsigned i = 0; i < (n > 1000 ? LOADS / 5 : LOADS); i++) {
-		double from = now_ns(), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-		struct ruleset *rs = load(dir);
-
-		samples_add(&ours, (now_ns() - from) / 1e6);
-		samples_add(&busy, (clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu) / 1e6);
-		ruleset_unref(rs);
-	}
-	snprintf(what, sizeof(what), "load %u %s, best/p50 ms", n, name);
-	say(what, "%.2f/%.2f, processor %.2f/%.2f%s%s", samples_at(&ours, 0), samples_at(&ours, 50),
-	    samples_at(&busy, 0), samples_at(&busy, 50), budget_ms > 0 ? " (budget 10) " : "",
-	    budget_ms > 0 ? held(samples_at(&ours, 50), budget_ms) : "");
+	samples_add(&t->clock_ms, (now_ns() - from) / 1e6);
+	samples_add(&t->processor_ms, (clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu) / 1e6);
+	ruleset_unref(rs);
 }
 
-static void bench_load(const char *top, struct subset sets[][ARRAY_SIZE(sizes)])
+static void times_say(const char *what, struct times *t, double budget_ms)
 {
-	static struct samples yaml;
+	say(what, "%.2f/%.2f, processor %.2f/%.2f%s%s", samples_at(&t->clock_ms, 0),
+	    samples_at(&t->clock_ms, 50), samples_at(&t->processor_ms, 0),
+	    samples_at(&t->processor_ms, 50), budget_ms > 0 ? " (budget 10) " : "",
+	    budget_ms > 0 ? held(samples_at(&t->clock_ms, 50), budget_ms) : "");
+}
+
+static void load_rows(const char *dir, const char *name, unsigned n)
+{
+	static struct times t;
+	char what[64];
+
+	t.clock_ms.n = t.processor_ms.n = 0;
+	for (unsigned i = 0; i < (n > 1000 ? LOADS / 5 : LOADS); i++)
+		load_timed(dir, NULL, &t);
+	snprintf(what, sizeof(what), "load %u %s, best/p50 ms", n, name);
+	times_say(what, &t, 0);
+}
+
+/* Other bytes, the same rules. */
+static void alter(const char *dir, unsigned file)
+{
+	static unsigned times;
+	char path[128], text[16];
+	int n = snprintf(text, sizeof(text), "# %05u", ++times % 100000);
+	_cleanup_close_ int fd = -1;
+
+	snprintf(path, sizeof(path), "%s/%05u.yaml", dir, file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || pwrite(fd, text, (size_t)n, 0) != n)
+		die(path, strerror(errno));
+}
+
+static void reload_row(const char *dir, const char *name, unsigned files, unsigned altered)
+{
+	struct rules_cache *cache = rules_cache_new();
+	static struct times t;
+	char what[64];
+
+	t.clock_ms.n = t.processor_ms.n = 0;
+	ruleset_unref(load_cached(dir, cache));
+	for (unsigned i = 0; i < LOADS; i++) {
+		for (unsigned k = 0; k < altered; k++)
+			alter(dir, (i + k) % files);
+		load_timed(dir, cache, &t);
+	}
+	rules_cache_free(cache);
+	snprintf(what, sizeof(what), "  reload, %s, ms", name);
+	times_say(what, &t, 10);
+}
+
+static void bench_reload(const char *top)
+{
 	char dir[80];
 
-	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
-		load_rows(sets[0][i].dir, "mixed, 100 in a file", sizes[i],
-			  sizes[i] == 1000 ? 10 : 0);
 	for (unsigned per_file = 1; per_file <= 1000; per_file += 999) {
+		unsigned files = 1000 / per_file;
+
 		snprintf(dir, sizeof(dir), "%s/by-%u", top, per_file);
 		write_rules(dir, &shapes[0], 1000, per_file);
-		load_rows(dir, per_file == 1 ? "mixed, one in a file" : "mixed, one file", 1000, 10);
+		load_rows(dir, files > 1 ? "mixed, one in a file" : "mixed, one file", 1000);
+		reload_row(dir, "nothing changed", files, 0);
+		if (files > 1)
+			reload_row(dir, "one file of 1,000 changed", files, 1);
+		reload_row(dir, "all changed", files, files);
 	}
+}
+
+static void bench_load(struct subset sets[][ARRAY_SIZE(sizes)])
+{
+	static struct samples yaml;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		load_rows(sets[0][i].dir, "mixed, 100 in a file", sizes[i]);
 	for (size_t s = 1; s < ARRAY_SIZE(shapes); s++)
-		load_rows(sets[s][1].dir, shapes[s].name, 1000, 10);
+		load_rows(sets[s][1].dir, shapes[s].name, 1000);
 	for (unsigned i = 0; i < LOADS; i++) {
 		double from = now_ns();
 
@@ -326,7 +390,8 @@ int main(void)
 	for (size_t s = 0; s < ARRAY_SIZE(shapes); s++)
 		bench_decide(sets[s]);
 	bench_beside_loading(&sets[0][1]);
-	bench_load(top, sets);
+	bench_load(sets);
+	bench_reload(top);
 	say("memory of 1000 rules, kB (budget 12288)", "%ld %s", rss[2] - rss[1],
 	    held((double)(rss[2] - rss[1]), 12288));
 	say("  of 10 rules, with the first use of all", "%ld", rss[1] - rss[0]);
