@@ -40,7 +40,6 @@ done <<-END
 	mode enforce
 	mechanism fanotify
 	decided_by rule
-	source fanotify
 	kind file_opened
 	rule.id X700
 	rule.version 1
@@ -51,6 +50,7 @@ done <<-END
 	capture.path $SECRET
 	fired ["X700"]
 END
+like "$(echo "$event" | "$json" get source)" '^(ebpf,)?fanotify$' "source names who saw it"
 isnt "$(echo "$event" | "$json" get process.pid)" 0 "it has the pid"
 like "$(echo "$event" | "$json" get process.lineage)" plain_open "and where that came from"
 
