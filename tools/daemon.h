@@ -146,6 +146,8 @@ struct daemon {
 	struct daemon_egress *egress; /* NULL: nobody is watched */
 	struct ruleset *rules; /* in force; changed by the verdict thread only */
 	struct rules_cache *rules_cache; /* with admin_lock, or before threads */
+	char pack_why[512];              /* the active pack was not served at the start */
+	_Atomic bool pack_fell_back;     /* nor since then */
 	struct zone zone;
 	struct bus bus;
 	struct loop *loop;
@@ -202,6 +204,7 @@ int daemon_ebpf_open(struct daemon *d, char why[192]);
 void daemon_ebpf_network(struct daemon *d);
 bool daemon_ebpf_sees(const struct daemon *d, enum event_kind kind);
 void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns);
+void daemon_ebpf_warnings(const struct daemon *d, json_t *list);
 int daemon_fuse_open(struct daemon *d);
 bool daemon_fuse_before(void *arg, struct event *ev);
 void daemon_fuse_after(void *arg, const struct event *ev, enum outcome outcome);
@@ -336,14 +339,31 @@ bool daemon_unenforceable(const struct daemon *d);
 /* Reads the rules again, and what oknek.yaml says about them; nothing changes on failure. notices:
  * an array of texts for whoever asked; they are logged as well. */
 int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices);
+/* Would it reload with another pack in the place of the active one? Changes nothing. *ret: as it would
+ * serve. With admin_lock. */
+enum daemon_pack_choice {
+	DAEMON_PACK_ACTIVE, /* the shipped one where there is none */
+	DAEMON_PACK_INCOMING,
+	DAEMON_PACK_INTERRUPTED, /* what was active before an update that was killed */
+	DAEMON_PACK_PREVIOUS,
+	DAEMON_PACK_SHIPPED,
+};
+int daemon_try_rules(struct daemon *d, enum daemon_pack_choice which, struct ruleset **ret,
+		     struct rules_error *err);
 /* Warns of exceptions that have no effect any more; list as above, or NULL. */
 void daemon_notice_expired(const struct ruleset *rs, int64_t now_s, json_t *list);
 /* daemon_pack.c: puts into *c and dirs where rules come from: --rules DIR, else the active pack of the
  * state directory, else the shipped one; both verified by the built-in key. *ret owns the pack's
  * files, NULL without one. -errno: err says what is wrong. */
 struct daemon_pack;
-int daemon_choose_pack(struct daemon *d, struct rules_config *c, const char *dirs[],
-		       struct daemon_pack **ret, struct rules_error *err);
+int daemon_choose_pack(struct daemon *d, enum daemon_pack_choice which, struct rules_config *c,
+		       const char *dirs[], struct daemon_pack **ret, struct rules_error *err);
+bool daemon_pack_active(const struct daemon *d); /* one was activated, good or bad */
+/* Are packs of this daemon in the folder that dev and ino say? */
+bool daemon_pack_dir_is(const struct daemon *d, int64_t dev, int64_t ino);
+/* Before threads: rs serves instead of the active pack, and why; said, recorded and warned of. */
+void daemon_pack_instead(struct daemon *d, const struct ruleset *rs, const char *why);
+void daemon_pack_warnings(struct daemon *d, json_t *list); /* for status */
 /* What a signature does not say: these rules may be in a pack. NULL: there is none. */
 int daemon_pack_check(const struct daemon_pack *p, const struct ruleset *rs,
 		      struct rules_error *err);

@@ -48,6 +48,12 @@ bool daemon_ebpf_sees(const struct daemon *d, enum event_kind kind)
 	       (kind == KIND_SOCKET_CONNECT && ebpf_sees_network(d->ebpf));
 }
 
+void daemon_ebpf_warnings(const struct daemon *d, json_t *list)
+{
+	if (d->ebpf && ebpf_gaps(d->ebpf)[0])
+		json_array_append_new(list, json_sprintf("ebpf: %s", ebpf_gaps(d->ebpf)));
+}
+
 /* ---- losses, on the main thread ---------------------------------------------------------------- */
 
 void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns)

@@ -196,7 +196,9 @@ static json_t *warnings(struct daemon *d, const struct snapshot *s,
 	if (d->opt.rules_dir)
 		json_array_append_new(list, json_sprintf("rules are read from %s, unsigned",
 							 d->opt.rules_dir));
+	daemon_pack_warnings(d, list);
 	daemon_egress_warnings(d, list);
+	daemon_ebpf_warnings(d, list);
 	return list;
 }
 
