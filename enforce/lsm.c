@@ -12,6 +12,34 @@
 #include "core/cleanup.h"
 #include "enforce/lsm_priv.h"
 
+bool lsm_path_text(const struct lsm_path *p, char *buf, size_t size)
+{
+	size_t at = p->len, used = 0;
+
+	buf[0] = '\0';
+	if (p->len > sizeof(p->parts) || (at && p->parts[at - 1]))
+		return false;
+	/* From the last component, which is the first of the path. */
+	while (p->whole && at) {
+		size_t end = at - 1, begin = end;
+		bool sane;
+
+		while (begin && p->parts[begin - 1])
+			begin--;
+		sane = begin != end && !memchr(p->parts + begin, '/', end - begin);
+		if (!sane || used + 1 + (end - begin) >= size) {
+			buf[0] = '\0';
+			return sane;
+		}
+		buf[used++] = '/';
+		memcpy(buf + used, p->parts + begin, end - begin);
+		used += end - begin;
+		buf[used] = '\0';
+		at = begin;
+	}
+	return true;
+}
+
 #ifdef OKNEK_NO_BPF
 
 int lsm_open(int members_fd, struct lsm **ret, char why[192])
@@ -107,7 +135,7 @@ unsigned lsm_kept_fds(const struct lsm *l, int *fds, unsigned max)
 
 #include "enforce/bpf/lsm.skel.h"
 
-#define TAKE_MAX 64 /* records at one go: openers of files wait behind them */
+#define TAKE_MAX 32 /* records at one go: openers of files wait behind them */
 
 struct lsm {
 	struct lsm_bpf *skel;

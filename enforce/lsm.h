@@ -42,6 +42,9 @@ int lsm_label(struct lsm *l, int fd, uint64_t dev, uint64_t ino, uint32_t word, 
 int lsm_fd(const struct lsm *l);
 int lsm_take(struct lsm *l, void (*fn)(void *arg, const struct lsm_record *r), void *arg);
 
+/* The path as text, "" when it is not known whole. False: what the kernel told is no path. */
+bool lsm_path_text(const struct lsm_path *p, char *buf, size_t size);
+
 struct lsm_figures {
 	uint64_t labels, not_labelled; /* written; could not be */
 	uint64_t refused, lost, too_many, malformed;

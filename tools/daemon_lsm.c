@@ -238,7 +238,8 @@ static void fill_subject(struct daemon *d, const struct lsm_record *r, struct tr
 	const struct member *m = find_member(d, r);
 
 	l->exe[0] = l->lineage[0] = '\0';
-	if (m && !m->exited)
+	lsm_path_text(&r->exe, l->exe, sizeof(l->exe));
+	if (!l->exe[0] && m && !m->exited)
 		read_exe(l, (pid_t)r->tgid);
 	if (m)
 		proctree_lineage(d->tree, (pid_t)r->tgid, l->lineage, sizeof(l->lineage));

@@ -50,6 +50,16 @@ struct lsm_counters { /* of one CPU */
 /* The tree of the process that proves, at the start, that the programs run. No tree has this id. */
 #define LSM_PROOF_TREE 0xffffffffu
 
+/* A path as the kernel has it: its components, the last first, each with its NUL. */
+#define LSM_PATH 768
+#define LSM_NAME 256 /* NAME_MAX and its NUL */
+
+struct lsm_path {
+	__u32 len;   /* bytes of parts that are used */
+	__u32 whole; /* up to the root; else it had no room, or too many components */
+	char parts[LSM_PATH + LSM_NAME];
+};
+
 struct lsm_record {
 	__u64 time_ns;       /* CLOCK_BOOTTIME */
 	__u64 start_time_ns; /* of the thread group */
@@ -58,6 +68,7 @@ struct lsm_record {
 	__u32 flags; /* of the open, O_* */
 	__u32 modes; /* of these, what was refused */
 	char comm[WIRE_COMM];
+	struct lsm_path exe;
 };
 
 #endif
