@@ -430,6 +430,15 @@ int config_load_buffer(const char *file, const void *data, size_t len, struct co
 	return rc;
 }
 
+char *config_rules_dir(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir;
+
+	return asprintf(&dir, "%.*s/rules.d", slash ? (int)(slash - path) : 1, slash ? path : ".") < 0 ?
+		       NULL : dir;
+}
+
 void config_free(struct config *c)
 {
 	if (!c)

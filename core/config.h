@@ -113,6 +113,9 @@ int config_load(const char *path, bool must_exist, struct config **ret, char err
 int config_load_buffer(const char *file, const void *data, size_t len_bytes, struct config **ret,
 		       char err[512]);
 void config_free(struct config *c);
+/* The folder of this host's own rules: rules.d beside its configuration file, whether or not it is
+ * there. NULL: no memory. */
+char *config_rules_dir(const char *path);
 void config_free_egress(struct config *c); /* its egress section alone */
 
 /* What both say about single rules changes places: overrides, readers, exceptions. */

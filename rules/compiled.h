@@ -222,6 +222,7 @@ struct ruleset {
 	struct pool *pool; /* holds this too */
 	uint64_t generation;
 	const char *origin;
+	int64_t expires_unix_s;
 	size_t n;
 	struct compiled **rules; /* in id, part order */
 	const struct rule_exception *exceptions;

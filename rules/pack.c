@@ -15,6 +15,7 @@
 #include "core/cleanup.h"
 #include "core/io.h"
 #include "rules/pack_priv.h"
+#include "rules/rules.h"
 
 int pack_say(struct pack_error *err, int code, const char *fmt, ...)
 {
@@ -250,5 +251,22 @@ int pack_write_dir(const struct pack *p, const char *dir, struct pack_error *err
 	rules = openat(fd, "rules", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (rules < 0 || fsync(rules) < 0 || fsync(fd) < 0)
 		return pack_say(err, -errno, "%s: %s", dir, strerror(errno));
+	return 0;
+}
+
+int pack_rule_files(const struct pack *p, struct rules_file **ret, size_t *n)
+{
+	const struct pack_manifest *m = pack_manifest(p);
+	struct rules_file *files = m ? calloc(m->n_files + 1, sizeof(*files)) : NULL;
+
+	if (!files)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->n_files; i++) {
+		const struct pack_entry *e = pack_find(p, m->files[i].name);
+
+		files[i] = (struct rules_file){ e->name, e->data, e->len };
+	}
+	*ret = files;
+	*n = m->n_files;
 	return 0;
 }

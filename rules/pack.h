@@ -96,6 +96,11 @@ int pack_write_dir(const struct pack *p, const char *dir, struct pack_error *err
 int pack_each(const struct pack *p,
 	      int (*fn)(void *arg, const char *name, const void *data, size_t len_bytes), void *arg);
 
+/* Its rule files, in the order of the manifest, for ruleset_load(); verified. *ret is freed with
+ * free(), what it points at belongs to the pack. -ENOMEM. */
+struct rules_file;
+int pack_rule_files(const struct pack *p, struct rules_file **ret, size_t *n);
+
 /* The key that this program was built to trust. -EINVAL: the build gave it none. */
 int pack_builtin_key(uint8_t ret[32]);
 

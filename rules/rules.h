@@ -40,6 +40,7 @@ struct rules_config {
 	bool site_only_x;        /* ids in the last dir must begin with X */
 	const char *pack;        /* name for struct rule.pack */
 	const char *origin;      /* where they are from, for people; NULL: "" */
+	int64_t expires_unix_s;  /* of the pack; 0: never, or there is none */
 	unsigned mechanisms[KIND_COUNT]; /* bit per enum mechanism that works here, per kind */
 	const char *why_none[KIND_COUNT]; /* no mechanism works: why; NULL: there is none yet */
 	bool no_gateway; /* no egress gateway is set: rules that ask for one are off */
@@ -64,6 +65,7 @@ void ruleset_unref(struct ruleset *rs); /* NULL is fine */
 
 size_t ruleset_count(const struct ruleset *rs);
 const char *ruleset_origin(const struct ruleset *rs);
+int64_t ruleset_expires_unix_s(const struct ruleset *rs); /* as rules_config says */
 const struct rule *ruleset_rule(const struct ruleset *rs, size_t i); /* in id, part order */
 uint64_t ruleset_generation(const struct ruleset *rs); /* differs for each loaded set */
 

@@ -279,6 +279,7 @@ static int finish(struct building *b, struct ruleset **ret)
 	rs->origin = pool_strdup(b->pool, b->config->origin ? b->config->origin : "");
 	if (!rs->origin)
 		return no_memory(b);
+	rs->expires_unix_s = b->config->expires_unix_s;
 	if (b->n)
 		qsort(b->rules, b->n, sizeof(*b->rules), rule_order);
 	err = check_unique(b);
@@ -354,6 +355,11 @@ void ruleset_unref(struct ruleset *rs)
 		return;
 	pathset_unref(rs->paths);
 	pool_free(rs->pool);
+}
+
+int64_t ruleset_expires_unix_s(const struct ruleset *rs)
+{
+	return rs->expires_unix_s;
 }
 
 const char *ruleset_origin(const struct ruleset *rs)

@@ -41,8 +41,8 @@ ship v2
 ok "with a shipped pack it is fine" check
 like "$(cat "$SCRATCH/out")" "$shipped: 2 rules" "and it says whose rules"
 ok "the daemon starts" start
-like "$(oknek status)" 'shipped pack oknek-rules 2.0.0, signed by [0-9a-f]{16}'$'\n' "status says which and by whom"
-like "$(oknek --json status)" "\"pack\": ?\{\"name\": ?\"oknek-rules\", ?\"version\": ?\"2.0.0\", ?\"signed_by\": ?\"$(head -c 16 "$key.pub")\", ?\"shipped\": ?true" \
+like "$(oknek status)" 'shipped pack oknek-rules 2.0.0, signed by [0-9a-f]{16}, expires on 20[0-9]{2}-[0-9]{2}-[0-9]{2}'$'\n' "status says which, by whom, until when"
+like "$(oknek --json status)" "\"pack\": ?\{\"name\": ?\"oknek-rules\", ?\"version\": ?\"2.0.0\", ?\"signed_by\": ?\"$(head -c 16 "$key.pub")\", ?\"shipped\": ?true, ?\"expires\": ?\"20[0-9T:.-]+Z\", ?\"expired\": ?false" \
 	"in JSON too"
 like "$(oknek --json rules list)" '"pack": ?"oknek-rules 2.0.0"' "rules list names it"
 
@@ -77,6 +77,7 @@ ship v2
 ok "a damaged active pack: the shipped one serves" start
 like "$(oknek status)" 'shipped pack oknek-rules 2.0.0' "and status says so"
 like "$(cat "$LOG")" 'active pack .* is refused: .*; the shipped rules serve instead' "and the log"
+like "$(oknek --json status | jq -r '.warnings[]')" "active pack .* is refused: .*; the rules of $shipped serve instead" "and a warning"
 ok "and stops" stop_daemon
 rm -rf "$STATE/rules"
 ship v2 && touch "$shipped/rules/R9_stray.yaml"

@@ -142,7 +142,7 @@ int activate_lock(const char *state_dir, struct pack_error *err)
 	return r ? say(state_dir, r, err) : TAKE_FD(fd);
 }
 
-int activate_pack(const char *state_dir, const struct pack *p, struct pack_error *err)
+int activate_stage(const char *state_dir, const struct pack *p, struct pack_error *err)
 {
 	_cleanup_close_ int fd = open_rules(state_dir, err);
 	_cleanup_free_ char *incoming = NULL;
@@ -157,11 +157,28 @@ int activate_pack(const char *state_dir, const struct pack *p, struct pack_error
 		r = -errno;
 	if (r)
 		return pack_say(err, r, "%s: %s", incoming, strerror(-r));
-	r = pack_write_dir(p, incoming, err);
-	if (r)
-		return r;
-	/* What was active is INCOMING now, if there was one. */
-	return say(state_dir, synced(fd, change_places(fd, INCOMING, "active")), err);
+	return pack_write_dir(p, incoming, err);
+}
+
+int activate_unstage(const char *state_dir, struct pack_error *err)
+{
+	_cleanup_close_ int fd = open_rules(state_dir, err);
+
+	return fd < 0 ? fd : say(state_dir, remove_tree(fd, INCOMING, 1), err);
+}
+
+int activate_exchange(const char *state_dir, struct pack_error *err)
+{
+	_cleanup_close_ int fd = open_rules(state_dir, err);
+
+	return fd < 0 ? fd : say(state_dir, synced(fd, change_places(fd, INCOMING, "active")), err);
+}
+
+bool activate_has_previous(const char *state_dir)
+{
+	_cleanup_free_ char *path = path_of(state_dir, "previous");
+
+	return path && access(path, F_OK) == 0;
 }
 
 int activate_keep(const char *state_dir, struct pack_error *err)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/config.h"
 #include "tools/cli_archive.h"
 
 /* 1: in this folder lies one archive and no manifest, as on a stick that carries a pack. 0: it is a
@@ -132,36 +133,18 @@ void cli_pack_title(const struct pack *p, char buf[PACK_TITLE_SIZE])
 		 m->version.patch);
 }
 
-struct collecting {
-	struct rules_file *v;
-	size_t n;
-};
-
-static int collect(void *arg, const char *name, const void *data, size_t len)
-{
-	struct collecting *c = arg;
-
-	if (!strncmp(name, "rules/", 6))
-		c->v[c->n++] = (struct rules_file){ name, data, len };
-	return 0;
-}
-
 static int load_rules(const struct pack *p, struct rules_config *c, struct ruleset **ret,
 		      struct pack_error *err)
 {
-	const struct pack_manifest *m = pack_manifest(p);
-	_cleanup_free_ struct rules_file *files = calloc(m->n_files + 1, sizeof(*files));
-	struct collecting collecting = { files, 0 };
+	_cleanup_free_ struct rules_file *files = NULL;
 	struct rules_error why = { "" };
 	_cleanup_rules_ struct ruleset *rs = NULL;
 	int rc;
 
-	if (!files)
+	if (pack_rule_files(p, &files, &c->n_files))
 		return pack_say(err, -ENOMEM, "out of memory");
-	pack_each(p, collect, &collecting);
-	c->pack = m->name;
+	c->pack = pack_manifest(p)->name;
 	c->files = files;
-	c->n_files = collecting.n;
 	rc = ruleset_load(c, &rs, &why);
 	if (rc)
 		return pack_say(err, rc, "%s", why.text[0] ? why.text : strerror(-rc));
@@ -182,16 +165,12 @@ int cli_pack_rules(const struct pack *p, struct ruleset **ret, struct pack_error
 int cli_pack_rules_here(const struct pack *p, const char *config_file, const struct config *config,
 			struct ruleset **ret, struct pack_error *err)
 {
-	const char *slash = strrchr(config_file, '/');
-	_cleanup_free_ char *site = NULL;
+	_cleanup_free_ char *site = config_rules_dir(config_file);
 	const char *dirs[2] = { NULL };
 	struct rules_config c = { .dirs = dirs, .site = config };
 
-	if (asprintf(&site, "%.*s/rules.d", slash ? (int)(slash - config_file) : 1,
-		     slash ? config_file : ".") < 0) {
-		site = NULL;
+	if (!site)
 		return pack_say(err, -ENOMEM, "out of memory");
-	}
 	if (access(site, F_OK) == 0) {
 		dirs[0] = site;
 		c.site_only_x = true;

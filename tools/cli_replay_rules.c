@@ -107,30 +107,12 @@ int replay_rules_dir(const struct replay_place *p, const char *dir, struct repla
 	return CLI_DONE;
 }
 
-struct collecting {
-	struct rules_file *v;
-	size_t n;
-};
-
-static int collect(void *arg, const char *name, const void *data, size_t len)
-{
-	struct collecting *c = arg;
-
-	if (!strncmp(name, "rules/", 6))
-		c->v[c->n++] = (struct rules_file){ name, data, len };
-	return 0;
-}
-
 /* rules.d beside the configuration file, where it is. */
 static char *site_dir(const struct replay_place *p)
 {
-	const char *slash = strrchr(p->config_path, '/');
-	char *path;
+	char *path = config_rules_dir(p->config_path);
 
-	if (asprintf(&path, "%.*s/rules.d", slash ? (int)(slash - p->config_path) : 1,
-		     slash ? p->config_path : ".") < 0)
-		return NULL;
-	if (access(path, F_OK) == 0)
+	if (path && access(path, F_OK) == 0)
 		return path;
 	free(path);
 	return NULL;
@@ -141,19 +123,17 @@ static int of_pack(const struct replay_place *p, const struct pack *pack, struct
 		   struct rules_error *err)
 {
 	const struct pack_manifest *m = pack_manifest(pack);
-	_cleanup_free_ struct rules_file *files = calloc(m->n_files + 1, sizeof(*files));
+	_cleanup_free_ struct rules_file *files = NULL;
 	_cleanup_free_ char *site = site_dir(p);
 	const char *dirs[] = { site, NULL };
-	struct rules_config c = { .files = files, .dirs = dirs, .site_only_x = site != NULL };
-	struct collecting collecting = { files, 0 };
+	struct rules_config c = { .dirs = dirs, .site_only_x = site != NULL };
 	struct replay_rules got = { .config = p->config };
 	char name[160];
 	int r;
 
-	if (!files)
+	if (pack_rule_files(pack, &files, &c.n_files))
 		return -ENOMEM;
-	pack_each(pack, collect, &collecting);
-	c.n_files = collecting.n;
+	c.files = files;
 	snprintf(name, sizeof(name), "%.120s %u.%u.%u", m->name, m->version.major,
 		 m->version.minor, m->version.patch);
 	c.pack = name;

@@ -73,6 +73,15 @@ static void print_agents(const struct cli *cli, const json_t *st)
 	}
 }
 
+static const char *which_pack(const json_t *rules)
+{
+	const char *slash = strrchr(cli_str(rules, "origin"), '/');
+
+	if (json_is_true(json_object_get(json_object_get(rules, "pack"), "shipped")))
+		return "shipped";
+	return slash && !strcmp(slash, "/active") ? "active" : "previous";
+}
+
 static void print_rules(const struct cli *cli, const json_t *st)
 {
 	const json_t *rules = json_object_get(st, "rules");
@@ -86,9 +95,10 @@ static void print_rules(const struct cli *cli, const json_t *st)
 		  (long long)cli_int(rules, "blocking"));
 	v = json_object_get(rules, "pack");
 	if (json_is_object(v))
-		cli_field(cli, "", "%s pack %s %s, signed by %s",
-			  json_is_true(json_object_get(v, "shipped")) ? "shipped" : "active",
-			  cli_str(v, "name"), cli_str(v, "version"), cli_str(v, "signed_by"));
+		cli_field(cli, "", "%s pack %s %s, signed by %s, %s %.10s",
+			  which_pack(rules), cli_str(v, "name"), cli_str(v, "version"), cli_str(v, "signed_by"),
+			  json_is_true(json_object_get(v, "expired")) ? "expired on" : "expires on",
+			  cli_str(v, "expires"));
 	json_array_foreach(json_object_get(rules, "detect"), i, v) {
 		bool off = !strncmp(cli_str(v, "why"), "off: ", 5); /* by configuration */
 

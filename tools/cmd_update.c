@@ -226,6 +226,31 @@ static void config_cleanup(struct config **c)
 	config_free(*c);
 }
 
+/* Would the daemon that runs serve the pack that lies there by that name? 1: it is not the daemon of
+ * this state directory, or none runs. */
+static int ask_daemon(const struct cli *cli, const struct update *u, const char *name,
+		      struct pack_error *err)
+{
+	struct cli_reply reply = { 0 };
+	_cleanup_free_ char *dir = NULL;
+	struct stat st;
+	int r;
+
+	if (asprintf(&dir, "%s/rules", u->state_dir) < 0) {
+		dir = NULL;
+		return pack_say(err, -ENOMEM, "out of memory");
+	}
+	if (stat(dir, &st) < 0)
+		return pack_say(err, -errno, "%s: %s", dir, strerror(errno));
+	r = cli_call(cli, json_pack("{s:s, s:s, s:I, s:I}", "cmd", "reload", "check", name, "dev",
+				    (json_int_t)st.st_dev, "ino", (json_int_t)st.st_ino),
+		     CLI_TIMEOUT_MS, NULL, NULL, &reply);
+	json_decref(reply.result);
+	if (r == -ENOENT || r == -ECONNREFUSED || (r == -EREMOTE && !strcmp(reply.code, "notfound")))
+		return 1;
+	return r ? pack_say(err, r, "%.490s", reply.error) : 0;
+}
+
 /* Where no daemon runs to say it: would one start with this pack and the host's own rules and
  * overrides? A configuration that cannot be read is not the pack's fault. */
 static int check_site(const struct update *u, const struct pack *p, struct pack_error *err)
@@ -276,6 +301,7 @@ static int update_from(struct cli *cli, const struct update *u, const char *from
 	char what[PACK_TITLE_SIZE];
 	struct pack_error err;
 	enum pack_base base;
+	bool running;
 	int r;
 
 	if (open_pack(u, from, &next, &err))
@@ -287,10 +313,11 @@ static int update_from(struct cli *cli, const struct update *u, const char *from
 	if (r < 0)
 		return failed(&err);
 	cli_pack_title(next, what);
+	running = daemon_runs(cli);
 	if (cli_pack_rules(next, &new_rules, &err) ||
 	    (present && cli_pack_rules(present, &old_rules, &err)) ||
 	    (present && check_versions(old_rules, new_rules, &err)) ||
-	    (!daemon_runs(cli) && check_site(u, next, &err)))
+	    (!running && check_site(u, next, &err)))
 		return failed(&err);
 	changes = cli_pack_diff(old_rules, new_rules);
 	if (r == 1 && base == PACK_ACTIVE)
@@ -299,7 +326,21 @@ static int update_from(struct cli *cli, const struct update *u, const char *from
 		print_changes(cli, changes);
 	if (!confirmed(u))
 		return CLI_FAILED;
-	if (activate_pack(u->state_dir, next, &err))
+	if (activate_stage(u->state_dir, next, &err))
+		return failed(&err);
+	/* Before anything is exchanged: whoever kills us then leaves what a daemon starts with. */
+	r = running ? ask_daemon(cli, u, "incoming", &err) : 0;
+	if (r > 0)
+		r = check_site(u, next, &err);
+	if (r) {
+		failed(&err);
+		if (activate_unstage(u->state_dir, &err))
+			return failed(&err);
+		if (running)
+			cli_error("the rules that served go on");
+		return CLI_FAILED;
+	}
+	if (activate_exchange(u->state_dir, &err))
 		return failed(&err);
 	return serve(cli, u, what, changes, activate_undo, activate_keep);
 }
@@ -313,7 +354,14 @@ static int roll_back(struct cli *cli, const struct update *u)
 	struct pack_error err;
 
 	lock = activate_lock(u->state_dir, &err);
-	if (lock < 0 || activate_rollback(u->state_dir, &err) ||
+	if (lock < 0)
+		return failed(&err);
+	if (ask_daemon(cli, u, activate_has_previous(u->state_dir) ? "previous" : "shipped", &err) < 0) {
+		failed(&err);
+		cli_error("the rules that served go on");
+		return CLI_FAILED;
+	}
+	if (activate_rollback(u->state_dir, &err) ||
 	    activate_current(u->state_dir, &active, &err))
 		return failed(&err);
 	if (active)

@@ -61,7 +61,10 @@
  *          [source],[explain]}; let_through: events since the rules were read;
  *          id "R3" or "R3/aws" selects, and adds source, the YAML text. What is overridden is
  *          so by "FILE:LINE" of oknek.yaml.
- * reload   {} → result {rules, origin, notice:[…]}: what is no error and worth hearing
+ * reload   {} → result {rules, origin, notice:[…]}: what is no error and worth hearing.
+ *          {check, dev, ino}: "incoming", "previous" or "shipped": nothing changes, and result
+ *          {rules, origin} or an error tells whether that pack would be served. dev and ino are of
+ *          the rules folder that is meant: "notfound" if the daemon has its own elsewhere
  * pending  {} → items {token,deadline,on_timeout,rule,part,name,path,agent,tree,
  *          process:{pid,uid,comm,exe}} (or pid and comm beside token where no more is known)
  * allow    {pid | token} → result {answered}

@@ -415,16 +415,49 @@ static const char *cmd_pause(void *arg, const struct control_peer *peer, const j
 	return NULL;
 }
 
+/* Would it? Nothing changes, so nothing is recorded. */
+static const char *check_rules(struct daemon *d, const json_t *req, struct control_reply *reply)
+{
+	static const char *const names[] = {
+		[DAEMON_PACK_INCOMING] = "incoming", [DAEMON_PACK_PREVIOUS] = "previous",
+		[DAEMON_PACK_SHIPPED] = "shipped",
+	};
+	const char *name = json_string_value(json_object_get(req, "check"));
+	struct rules_error err = { "" };
+	struct ruleset *rs = NULL;
+	unsigned which = 0;
+	int r;
+
+	while (which < ARRAY_SIZE(names) && (!name || !names[which] || strcmp(name, names[which])))
+		which++;
+	if (which == ARRAY_SIZE(names))
+		return say(reply, "usage", "check: incoming, previous or shipped is expected");
+	if (!daemon_pack_dir_is(d, json_integer_value(json_object_get(req, "dev")),
+				json_integer_value(json_object_get(req, "ino"))))
+		return say(reply, "notfound", "the rules of this daemon are elsewhere");
+	pthread_mutex_lock(&d->admin_lock);
+	r = daemon_try_rules(d, which, &rs, &err);
+	pthread_mutex_unlock(&d->admin_lock);
+	if (r < 0)
+		return say(reply, "failed", "%s", err.text[0] ? err.text : strerror(-r));
+	reply->result = json_pack("{s:i, s:s}", "rules", (int)ruleset_count(rs), "origin",
+				  ruleset_origin(rs));
+	ruleset_unref(rs);
+	return NULL;
+}
+
 static const char *cmd_reload(void *arg, const struct control_peer *peer, const json_t *req,
 			      struct control_reply *reply)
 {
 	struct daemon *d = arg;
 	struct rules_error err = { "" };
-	json_t *notices = json_array();
+	json_t *notices;
 	struct ruleset *rs;
 	int r;
 
-	(void)req;
+	if (json_object_get(req, "check"))
+		return check_rules(d, req, reply);
+	notices = json_array();
 	pthread_mutex_lock(&d->admin_lock);
 	r = daemon_reload(d, &err, notices);
 	pthread_mutex_unlock(&d->admin_lock);

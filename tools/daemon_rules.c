@@ -41,16 +41,6 @@ static int check_readers(const struct config *c, const struct ruleset *rs, struc
 	return 0;
 }
 
-/* rules.d beside the configuration file. */
-static char *site_rules(const struct daemon *d)
-{
-	const char *slash = strrchr(d->opt.config, '/');
-	char *path;
-
-	return asprintf(&path, "%.*s/rules.d", slash ? (int)(slash - d->opt.config) : 1,
-			slash ? d->opt.config : ".") < 0 ? NULL : path;
-}
-
 static void free_pack(struct daemon_pack **p)
 {
 	daemon_pack_free(*p);
@@ -71,8 +61,8 @@ static unsigned unobserved_kinds(const struct daemon *d)
 	return ~seen;
 }
 
-static int load_rules(struct daemon *d, const struct config *site, struct ruleset **ret,
-		      struct rules_error *err)
+static int load_rules(struct daemon *d, enum daemon_pack_choice which, const struct config *site,
+		      struct ruleset **ret, struct rules_error *err)
 {
 	_cleanup_(free_pack) struct daemon_pack *pack = NULL;
 	_cleanup_free_ char *site_dir = NULL;
@@ -85,12 +75,12 @@ static int load_rules(struct daemon *d, const struct config *site, struct rulese
 		.site = site,
 		.cache = d->rules_cache,
 	};
-	int r = daemon_choose_pack(d, &c, dirs, &pack, err);
+	int r = daemon_choose_pack(d, which, &c, dirs, &pack, err);
 
 	if (r < 0)
 		return r;
 	if (!d->opt.rules_dir) {
-		site_dir = site_rules(d);
+		site_dir = config_rules_dir(d->opt.config);
 		if (!site_dir)
 			return -ENOMEM;
 		if (access(site_dir, F_OK) == 0) {
@@ -121,9 +111,26 @@ static int load_rules(struct daemon *d, const struct config *site, struct rulese
 
 int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err)
 {
+	static const enum daemon_pack_choice others[] = {
+		DAEMON_PACK_INTERRUPTED, DAEMON_PACK_PREVIOUS, DAEMON_PACK_SHIPPED,
+	};
+	struct rules_error ignored;
+	int r;
+
 	if (!d->opt.check)
 		d->rules_cache = rules_cache_new(); /* NULL: reloads take longer */
-	return load_rules(d, d->config, ret, err);
+	r = load_rules(d, DAEMON_PACK_ACTIVE, d->config, ret, err);
+	if (r >= 0 || d->opt.check || !daemon_pack_active(d))
+		return r;
+	/* A daemon that does not start protects nobody. Where this host's own files are what is wrong
+	 * none of them loads, and the first reason is the one to hear of. */
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		if (load_rules(d, others[i], d->config, ret, &ignored))
+			continue;
+		daemon_pack_instead(d, *ret, err->text);
+		return 0;
+	}
+	return r;
 }
 
 /* ---- notices: what is no error, and somebody should hear of -------------------------------- */
@@ -313,6 +320,24 @@ static void marks_as_before(struct daemon *d)
 	ruleset_unref(serving);
 }
 
+int daemon_try_rules(struct daemon *d, enum daemon_pack_choice which, struct ruleset **ret,
+		     struct rules_error *err)
+{
+	_cleanup_(config_cleanup) struct config *config = NULL;
+	struct ruleset *rs = NULL;
+	int r = config_load(d->opt.config, d->opt.config_given, &config, err->text);
+
+	if (!r)
+		r = load_rules(d, which, config, &rs, err);
+	if (!r && config->refuse_unenforceable && unenforceable(rs, err->text, sizeof(err->text)))
+		r = -EOPNOTSUPP;
+	if (r < 0)
+		ruleset_unref(rs);
+	else
+		*ret = rs;
+	return r;
+}
+
 int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 {
 	_cleanup_(config_cleanup) struct config *config = NULL;
@@ -320,7 +345,7 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 	int r = config_load(d->opt.config, d->opt.config_given, &config, err->text);
 
 	if (!r)
-		r = load_rules(d, config, &s.rules, err);
+		r = load_rules(d, DAEMON_PACK_ACTIVE, config, &s.rules, err);
 	if (!r && config->refuse_unenforceable && unenforceable(s.rules, err->text, sizeof(err->text)))
 		r = -EOPNOTSUPP;
 	if (r < 0) {
@@ -350,6 +375,7 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 	if (d->marks && r < 0)
 		marks_as_before(d);
 	if (r >= 0) {
+		atomic_store(&d->pack_fell_back, false);
 		struct ruleset *now = daemon_rules_ref(d);
 
 		if (now) {
