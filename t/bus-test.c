@@ -255,6 +255,24 @@ static void bound_to_detect_denies_nobody(void **state)
 	assert_int_equal(s->note.mechanism, MECH_FANOTIFY);
 }
 
+/* Bound to what refuses in the kernel; what comes here had to be held. */
+static void who_was_held_was_held_by_the_enforcer(void **state)
+{
+	static const struct rule lsm = { .id = "X4", .action = VERDICT_BLOCK, .mechanism = MECH_LSM };
+	struct scene *s = *state;
+	struct event refused = told;
+
+	fires(s, &lsm);
+	assert_int_equal(publish(s, &question), VERDICT_BLOCK);
+	assert_int_equal(s->note.mechanism, MECH_FANOTIFY);
+	refused.settled.by = MECH_LSM;
+	refused.settled.refused = true;
+	assert_int_equal(publish(s, &refused), VERDICT_BLOCK);
+	assert_string_equal(s->trace, "decide decided answered ");
+	assert_int_equal(s->note.mechanism, MECH_LSM);
+	assert_int_equal(s->answered, OUTCOME_DENIED);
+}
+
 static void what_has_happened_is_detected(void **state)
 {
 	struct scene *s = *state;
@@ -346,6 +364,7 @@ int main(void)
 		TEST(nothing_fired_is_no_record),
 		TEST(observe_denies_nobody),
 		TEST(bound_to_detect_denies_nobody),
+		TEST(who_was_held_was_held_by_the_enforcer),
 		TEST(what_has_happened_is_detected),
 		TEST(no_room_to_record),
 		TEST(answer_that_failed),
