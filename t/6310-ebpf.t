@@ -131,6 +131,29 @@ is "$(settled)" "1 X702 block $(oknek --json rules | jq -r 'select(.id == "X702"
 	oknek --json events --limit 1 | jq -r .source)" "and is denied once"
 is "$(oknek --json events --limit 1 | jq -r .capture.open_mode)" write "for what it was"
 
+# ---- it does not work --------------------------------------------------------------------------------
+
+ok "the daemon stops" stop_daemon
+without=$(bin stv_nobpf) || without=
+if [ -n "$without" ]; then
+	OKNEKD_UNDER=("$without")
+	: >"$LOG"
+	launch_daemon --rules "$OWN_RULES" --source=ebpf
+	wait_daemon
+	is "$DAEMON_STATUS" 69 "refused BPF, and nothing else is asked for: no source"
+	is "$(grep -c 'ebpf: ' "$LOG")" 1 "and one line says why"
+	: >"$LOG"
+	ok "with another source it runs on" start_daemon --rules "$OWN_RULES" --source=ebpf,fanotify
+	is "$(grep -c '>oknekd: ebpf: ' "$LOG")" 1 "and says so in one line"
+	is "$(oknek --json status | jq -c '[.sources[].name, .unavailable[].name]')" '["fanotify","ebpf"]' \
+		"status, too"
+	denied "the secret is denied" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
+	is "$(oknek --json rules | jq -r 'select(.id == "X700") | .mechanism')" fanotify "by fanotify"
+	OKNEKD_UNDER=()
+	ok "it stops" stop_daemon
+fi
+ok "where BPF works" start_daemon --rules "$OWN_RULES"
+
 # ---- the end ----------------------------------------------------------------------------------------
 
 kill_daemon
