@@ -2,11 +2,13 @@
 /* Archives that mean harm, block by block: refused with a reason, or read as what they say. */
 #include "tools/cli_archive.h"
 #include "tools/cli_archive_read.h"
+#include "tools/cli_child.h"
 
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -588,6 +592,34 @@ static void packed_by_others(void **state)
 	free(b.data);
 }
 
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+/* A child that tells nothing, and signals all the time: the deadline stands. */
+static void a_deadline_among_signals(void **state)
+{
+	struct sigaction sa = { .sa_handler = nothing, .sa_flags = SA_RESTART };
+	struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = { { 0 }, { 0 } };
+	int64_t start = child_now_ms();
+	int fds[2];
+	char c;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(sigaction(SIGALRM, &sa, NULL), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	assert_int_equal(child_take(fds[0], &c, 1, start + 300), -ETIMEDOUT);
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+	assert_in_range(child_now_ms() - start, 300, 10000);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(child_take(fds[0], &c, 1, child_now_ms() + 10000), 0);
+	close(fds[1]);
+	assert_int_equal(child_take(fds[0], &c, 1, child_now_ms() + 10000), -EPIPE);
+	close(fds[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -597,6 +629,7 @@ int main(void)
 		cmocka_unit_test(other_formats),	cmocka_unit_test(after_the_end),
 		cmocka_unit_test(a_flipped_bit),
 		cmocka_unit_test(a_seal_of_another),	cmocka_unit_test(packed_by_others),
+		cmocka_unit_test(a_deadline_among_signals),
 	};
 
 	if (sodium_init() < 0)

@@ -4,7 +4,6 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +13,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
 #include "core/io.h"
 #include "enforce/confine.h"
 #include "tools/cli_archive_read.h"
+#include "tools/cli_child.h"
 #include "tools/cli_gzip.h"
 
 #define READER_MEMORY_BYTES (256u << 20)
@@ -105,34 +104,6 @@ static void __attribute__((noreturn)) read_archive(int fd, int out)
 
 /* ---- the parent ---------------------------------------------------------------------------- */
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-/* All len bytes, or -errno; -EPIPE when the reader ended. */
-static int take(int fd, void *buf, size_t len, int64_t until_ms)
-{
-	for (size_t at = 0; at < len;) {
-		struct pollfd p = { fd, POLLIN, 0 };
-		int64_t left = until_ms - now_ms();
-		ssize_t n;
-
-		if (left <= 0 || poll(&p, 1, (int)left) == 0)
-			return -ETIMEDOUT;
-		n = read(fd, (char *)buf + at, len - at);
-		if (n == 0)
-			return -EPIPE;
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		at += n > 0 ? (size_t)n : 0;
-	}
-	return 0;
-}
-
 /* One message; 1: the end was told and was good. What comes from the child is as little believed as
  * the archive itself. */
 static int take_one(int fd, struct pack *p, int64_t until_ms, const char *archive,
@@ -141,12 +112,12 @@ static int take_one(int fd, struct pack *p, int64_t until_ms, const char *archiv
 	_cleanup_free_ char *data = NULL;
 	char name[512];
 	struct told t;
-	int rc = take(fd, &t, sizeof(t), until_ms);
+	int rc = child_take(fd, &t, sizeof(t), until_ms);
 
 	if (!rc && (t.name_len >= sizeof(name) || t.data_len > PACK_BYTES_MAX))
 		rc = -EBADMSG;
 	if (!rc)
-		rc = take(fd, name, t.name_len, until_ms);
+		rc = child_take(fd, name, t.name_len, until_ms);
 	if (rc == -ETIMEDOUT)
 		return pack_say(err, rc, "%s: cannot be read in %d s", archive, ARCHIVE_MS / 1000);
 	if (rc)
@@ -163,7 +134,7 @@ static int take_one(int fd, struct pack *p, int64_t until_ms, const char *archiv
 	data = malloc(t.data_len + 1u);
 	if (!data)
 		return pack_say(err, -ENOMEM, "out of memory");
-	rc = take(fd, data, t.data_len, until_ms);
+	rc = child_take(fd, data, t.data_len, until_ms);
 	if (rc)
 		return pack_say(err, -EBADMSG, "%s: cannot be read", archive);
 	return pack_add(p, name, data, t.data_len, err);
@@ -177,7 +148,7 @@ static void pack_cleanup(struct pack **p)
 int archive_read_pack(int fd, const char *name, struct pack **ret, struct pack_error *err)
 {
 	_cleanup_(pack_cleanup) struct pack *p = pack_new();
-	int64_t until_ms = now_ms() + ARCHIVE_MS;
+	int64_t until_ms = child_now_ms() + ARCHIVE_MS;
 	int fds[2], rc = 0;
 	struct stat st;
 	pid_t pid;

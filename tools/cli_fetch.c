@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,13 +17,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
 #include "core/io.h"
 #include "enforce/confine.h"
 #include "tools/cli_archive.h"
+#include "tools/cli_child.h"
 
 #define CACERT_MAX (1u << 20)
 #define CONNECT_S 30
@@ -213,38 +212,6 @@ fetch(int out, const char *url, const struct fetch_options *o, struct curl_blob 
 
 /* ---- the parent ---------------------------------------------------------------------------- */
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-static int take(int fd, void *buf, size_t len, int64_t until_ms)
-{
-	for (size_t at = 0; at < len;) {
-		struct pollfd p = { fd, POLLIN, 0 };
-		int64_t left = until_ms - now_ms();
-		ssize_t n;
-
-		if (left <= 0 || poll(&p, 1, (int)(left > 60000 ? 60000 : left)) < 0) {
-			if (left > 0 && errno == EINTR)
-				continue;
-			return left <= 0 ? -ETIMEDOUT : -errno;
-		}
-		if (!p.revents)
-			continue;
-		n = read(fd, (char *)buf + at, len - at);
-		if (n == 0)
-			return -EPIPE;
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		at += n > 0 ? (size_t)n : 0;
-	}
-	return 0;
-}
-
 /* What comes from the child is believed no more than the server. */
 static int take_file(int from, int to, const char *url, int64_t until_ms, struct pack_error *err)
 {
@@ -254,11 +221,11 @@ static int take_file(int from, int to, const char *url, int64_t until_ms, struct
 	int rc;
 
 	for (;;) {
-		rc = take(from, &p, sizeof(p), until_ms);
+		rc = child_take(from, &p, sizeof(p), until_ms);
 		if (!rc && p.len > PIECE_MAX)
 			rc = -EBADMSG;
 		if (!rc)
-			rc = take(from, buf, p.len, until_ms);
+			rc = child_take(from, buf, p.len, until_ms);
 		if (rc == -ETIMEDOUT)
 			return pack_say(err, rc, "%.200s: it took too long", url);
 		if (rc)
@@ -340,7 +307,7 @@ int fetch_url(const char *url, const struct fetch_options *o, int *ret, struct p
 	close(fds[1]);
 	if (rc)
 		return rc;
-	rc = take_file(from, to, url, now_ms() + (o->timeout_s + 2) * 1000, err);
+	rc = take_file(from, to, url, child_now_ms() + (o->timeout_s + 2) * 1000, err);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	if (!rc && lseek(to, 0, SEEK_SET) < 0)
