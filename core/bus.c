@@ -60,7 +60,7 @@ static void withdraw(struct bus *b, struct permission *p)
 static void bear_witness(struct bus *b, const struct verdict_note *note, int outcome)
 {
 	if (b->after)
-		b->after(b->fuse_arg, note->ev,
+		b->after(b->fuse_arg, note,
 			 outcome < 0 ? OUTCOME_UNKNOWN : (enum outcome)outcome);
 	if (b->witness)
 		b->witness(b->witness_arg, note,

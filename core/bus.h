@@ -52,7 +52,7 @@ struct bus {
 	 * and is not decided again; may complete what is known of it. after: what became of one that
 	 * was decided. As the recorder's calls. NULL: nobody. */
 	bool (*before)(void *arg, struct event *ev);
-	void (*after)(void *arg, const struct event *ev, enum outcome outcome);
+	void (*after)(void *arg, const struct verdict_note *note, enum outcome outcome);
 	void *fuse_arg;
 	_Atomic uint64_t events;
 	_Atomic uint64_t blocked; /* refused */

@@ -283,11 +283,11 @@ enum open_mode ebpf_opening(const struct source *base, pid_t tgid, bool *under_w
 	const struct ebpf_source *s = (const struct ebpf_source *)base;
 	const struct events_slot *slot = &s->slots[(unsigned)tgid % EVENTS_SLOTS];
 	uint32_t reading = counted(&slot->reading), writing = counted(&slot->writing);
-	uint32_t unknown = counted(&slot->unknown);
+	uint32_t unknown = counted(&slot->unknown), uring = counted(&slot->uring);
 
 	if (under_way)
 		*under_way = reading || writing || unknown;
-	if (unknown || (reading && writing) || (!reading && !writing))
+	if (unknown || uring || (reading && writing) || (!reading && !writing))
 		return OPEN_MODE_UNKNOWN;
 	return reading ? OPEN_MODE_READ : OPEN_MODE_WRITE;
 }

@@ -207,7 +207,7 @@ void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns);
 void daemon_ebpf_warnings(const struct daemon *d, json_t *list);
 int daemon_fuse_open(struct daemon *d);
 bool daemon_fuse_before(void *arg, struct event *ev);
-void daemon_fuse_after(void *arg, const struct event *ev, enum outcome outcome);
+void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome outcome);
 
 /* daemon_verdict.c: starts the verdict thread, which inherits the caller's priority. -errno. */
 int daemon_start_verdicts(struct daemon *d);

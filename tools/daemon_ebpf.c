@@ -86,12 +86,14 @@ struct fused {
 	pid_t tgid; /* 0: none */
 	uint32_t path_hash;
 	uint64_t dev, ino, time_ns;
-	uint32_t opens;   /* that went on, and will be told by eBPF, too */
+	uint32_t opens;   /* that went on, and will be told by the other, too */
 	bool refused;     /* one did not */
 };
 
+/* What others told before eBPF does; and what eBPF told, when a rule fired, before a notification that
+ * nobody waited for was read. */
 struct daemon_fuse {
-	struct fused at[FUSE_ROWS][FUSE_IN_ROW];
+	struct fused others[FUSE_ROWS][FUSE_IN_ROW], own[FUSE_ROWS][FUSE_IN_ROW];
 };
 
 static uint32_t hash(const char *s)
@@ -101,11 +103,6 @@ static uint32_t hash(const char *s)
 	for (; s && *s; s++)
 		h = (h ^ (uint8_t)*s) * 16777619u;
 	return h;
-}
-
-static struct fused *row_of(struct daemon *d, pid_t tgid)
-{
-	return d->fuse->at[(unsigned)tgid % FUSE_ROWS];
 }
 
 static bool is_same(const struct fused *f, const struct event *ev, uint32_t path_hash)
@@ -123,10 +120,10 @@ static uint32_t hash_of(const struct event *ev)
 	return ev->file.n_names ? hash(ev->file.names[0].path) : 0;
 }
 
-/* Has another source told it? Each open is taken for one of what eBPF tells. */
-static bool take_told(struct daemon *d, const struct event *ev)
+/* Was it told? Each is taken for one that is told again. */
+static bool take_told(struct fused table[FUSE_ROWS][FUSE_IN_ROW], const struct event *ev)
 {
-	struct fused *row = row_of(d, ev->subj.tgid);
+	struct fused *row = table[(unsigned)ev->subj.tgid % FUSE_ROWS];
 	bool asked = !ev->file.ino; /* nobody knows yet whether it was done */
 	uint32_t path_hash = hash_of(ev);
 
@@ -143,9 +140,10 @@ static bool take_told(struct daemon *d, const struct event *ev)
 	return false;
 }
 
-static void note_told(struct daemon *d, const struct event *ev, bool refused)
+static void note_told(struct fused table[FUSE_ROWS][FUSE_IN_ROW], const struct event *ev,
+		      bool refused)
 {
-	struct fused *row = row_of(d, ev->subj.tgid), *f = &row[0];
+	struct fused *row = table[(unsigned)ev->subj.tgid % FUSE_ROWS], *f = &row[0];
 	uint32_t path_hash = hash_of(ev);
 	unsigned i;
 
@@ -180,9 +178,11 @@ bool daemon_fuse_before(void *arg, struct event *ev)
 	if (ev->kind != KIND_FILE_OPENED || !d->fuse)
 		return true;
 	if (ev->source == d->ebpf)
-		return ev->file.mode == OPEN_MODE_WATCH || !take_told(d, ev);
+		return ev->file.mode == OPEN_MODE_WATCH || !take_told(d->fuse->others, ev);
 	if (ev->source != d->fanotify || !ev->source)
 		return true;
+	if (!ev->perm && take_told(d->fuse->own, ev))
+		return false;
 	mode = ebpf_opening(d->ebpf, ev->subj.tgid, &under_way);
 	if (!under_way)
 		return true;
@@ -192,12 +192,18 @@ bool daemon_fuse_before(void *arg, struct event *ev)
 	return true;
 }
 
-void daemon_fuse_after(void *arg, const struct event *ev, enum outcome outcome)
+void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome outcome)
 {
+	const struct event *ev = note->ev;
 	struct daemon *d = arg;
 
-	if (ev->kind == KIND_FILE_OPENED && d->fuse && ev->source != d->ebpf)
-		note_told(d, ev, outcome == OUTCOME_DENIED || outcome == OUTCOME_GONE);
+	if (ev->kind != KIND_FILE_OPENED || !d->fuse)
+		return;
+	if (ev->source != d->ebpf)
+		note_told(d->fuse->others, ev,
+			  outcome == OUTCOME_DENIED || outcome == OUTCOME_GONE);
+	else if (note->d->n_fired)
+		note_told(d->fuse->own, ev, false);
 }
 
 int daemon_fuse_open(struct daemon *d)

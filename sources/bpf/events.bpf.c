@@ -156,6 +156,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 volatile struct events_settings settings;
 struct events_counters counters[EVENTS_CPUS];
+__u32 uring_used; /* by a member, ever: nobody else pays for a lookup */
 const volatile __u32 complete_form; /* arguments of io_uring_complete; 0: cannot be used */
 
 struct {
@@ -425,6 +426,16 @@ static __always_inline void count_slot(__u32 tgid, __u32 how, int by)
 		__sync_fetch_and_add(&slot->unknown, by);
 }
 
+/* Until it runs another program, which ends its rings. */
+static __always_inline void set_uring(__u32 tgid, __u32 on)
+{
+	__u32 key = tgid % EVENTS_SLOTS;
+	struct events_slot *slot = bpf_map_lookup_elem(&slots, &key);
+
+	if (slot)
+		slot->uring = on;
+}
+
 static __always_inline int begin_open(__u32 how)
 {
 	__u64 id = bpf_get_current_pid_tgid();
@@ -545,6 +556,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	if (!s)
 		return 0;
 	rec = (void *)s->bytes;
+	set_uring(bpf_get_current_pid_tgid() >> 32, 0);
 	put_head(&rec->head, m, EVENTS_EXEC, 0);
 	rec->unused = 0;
 	file = BPF_CORE_READ(bprm, file);
@@ -802,8 +814,8 @@ int uring_submit(struct bpf_raw_tracepoint_args *ctx)
 	m = member_of(id);
 	if (!m)
 		return 0;
-	/* From now on nobody can say what an open that is under way is for. */
-	count_slot(id >> 32, UNKNOWN, 1);
+	set_uring(id >> 32, 1);
+	uring_used = 1;
 	if (complete_form && !(BPF_CORE_READ(req, flags) & URING_SKIP) &&
 	    !BPF_CORE_READ(open, file_slot) &&
 	    !bpf_map_update_elem(&requests, &key, &op, BPF_ANY))
@@ -817,7 +829,7 @@ static __always_inline int uring_end(__u64 req, int res)
 {
 	struct wire_member *m;
 
-	if (!bpf_map_lookup_elem(&requests, &req))
+	if (!uring_used || !bpf_map_lookup_elem(&requests, &req))
 		return 0;
 	bpf_map_delete_elem(&requests, &req);
 	if (res < 0)

@@ -73,7 +73,8 @@ struct events_counters {
 
 /* Opens of processes with this number, modulo, that have begun and not ended. */
 struct events_slot {
-	__u32 reading, writing, unknown, unused;
+	__u32 reading, writing, unknown;
+	__u32 uring; /* it asks io_uring to open: then nobody can say */
 };
 
 struct events_settings {
