@@ -39,7 +39,8 @@ static bool is_word(char c)
 	       c == '_' || !c;
 }
 
-/* The byte after the class that begins at s; NULL: not known. */
+/* The byte after the class that begins at s; NULL: not known. `[:` begins a named class where a name
+ * and `:]` follow, and where they do not, what PCRE2 takes it for is its own matter. */
 static const char *skip_class(const char *s)
 {
 	s += 1 + (s[1] == '^');
@@ -48,15 +49,16 @@ static const char *skip_class(const char *s)
 	for (; *s != ']'; s++) {
 		if (!*s)
 			return NULL;
-		if (*s == '\\' && !*++s)
-			return NULL;
-		if (*s == '[' && s[1] && strchr(":.=", s[1])) {
-			const char end[] = { s[1], ']', '\0' };
-
-			s = strstr(s + 2, end);
-			if (!s)
+		if (*s == '\\') {
+			if (!*++s)
 				return NULL;
-			s++;
+		} else if (*s == '[' && s[1] && strchr(":.=", s[1])) {
+			const char *name = s + 2 + (s[2] == '^');
+			const char *end = name + strspn(name, "abcdefghijklmnopqrstuvwxyz");
+
+			if (s[1] != ':' || end == name || end[0] != ':' || end[1] != ']')
+				return NULL;
+			s = end + 1;
 		}
 	}
 	return s + 1;
@@ -152,7 +154,8 @@ size_t regex_literal_find(const char *pattern, char *ret)
 	struct reading r = { .s = pattern, .out = run, .best = ret };
 	const char *s = pattern;
 
-	if (strlen(pattern) > sizeof(run) || strstr(pattern, "\\Q") || strstr(pattern, "(*"))
+	if (strlen(pattern) > sizeof(run) || strstr(pattern, "\\Q") ||
+	    strstr(pattern, "\\E") || strstr(pattern, "(*"))
 		return 0;
 	while ((s = strstr(s, "(?")))
 		if (s++[2] != ':')

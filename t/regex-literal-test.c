@@ -28,8 +28,16 @@ static const char *const tokens[] = {
 	"\\b", "^", "$", "(?:", "(?i)", "(?=a)", "(?!b)", "\\Q", "\\E", "\\x61", "\\141", "(*ACCEPT)",
 	"\\(", "\\[", "\\*", "]", "-", ",", "\\K", "(?#x)", "(?|", "(?<n>", "\\1", "#", " ", "\\/",
 	"\\A", "\\z", "(?x)", "[[:^digit:]]", "[\\Qa]\\E]", "\\N", "\\R", "\\h", "+?", "*+", "a{1}",
+	/* where classes end */
+	"[", "[^", "[:", "[.", "[=", ":]", ".]", "=]", ":", "[:a", "alpha", "[[:alpha:]]", "[[:<:]]",
+	"[^\\E]", "[\\[:", "\\]", "\\\\", "[[:^", "{,", "{ 1 }", "\\X",
 };
-static const char subject_bytes[] = "aabb01.](*[/, {}\nA";
+/* For patterns of little else. */
+static const char *const class_tokens[] = {
+	"[", "[^", "[[:", "[[.", "[[=", "[:", "[.", "[=", ":]", ".]", "=]", "]", "]]", "\\E", "\\]",
+	"\\[", "\\\\", "a", "b", "ab", "alpha", "^", "-", "|", "(", ")", "q", ":", ".", "[[:alpha:]",
+};
+static const char subject_bytes[] = "aabb01.](*[/, {}\nA:=)q^-\\";
 
 static void what_matches_has_it(void **state)
 {
@@ -45,7 +53,8 @@ static void what_matches_has_it(void **state)
 		int err;
 
 		for (unsigned k = 1 + pick(8); k; k--)
-			strcat(pattern, tokens[pick(pick(3) ? 14 : ARRAY_SIZE(tokens))]);
+			strcat(pattern, i % 3 == 0 ? class_tokens[pick(ARRAY_SIZE(class_tokens))] :
+					tokens[pick(pick(3) ? 14 : ARRAY_SIZE(tokens))]);
 		re = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
 				   PCRE2_DOTALL | PCRE2_DOLLAR_ENDONLY | PCRE2_NO_AUTO_CAPTURE |
 					   PCRE2_NEVER_UTF | PCRE2_NEVER_UCP |
@@ -86,6 +95,10 @@ static void what_it_finds(void **state)
 		{ "(abc)", "" }, { "(?:x)abc[abc]*", "abc" }, { "abc{0}", "ab" }, { "\\bsudo\\b", "sudo" },
 		{ "\\x41bc", "" }, { "[abc", "" }, { "a\\/b\\-c", "a/b-c" }, { "(a[)]b)cde", "cde" },
 		{ "(a\\)b)cde", "cde" }, { "ab\\dcde*f", "ab" }, { "(*ACCEPT)abc", "" },
+		{ "[[:]a|b[:]]literal", "" }, { "[^\\E]b:]", "" }, { "[[:alpha:]]abc", "abc" },
+		{ "[[:^digit:]x]abc", "abc" }, { "[[.a.]]abc", "" }, { "[[=a=]]abc", "" },
+		{ "[[:al|:]]abc", "" }, { "[[::]]abc", "" }, { "[a\\[:b]abc", "abc" }, { "[\\\\]abc", "abc" },
+		{ "abc\\E", "" }, { "[a:]bc", "bc" }, { "[a[]bc", "bc" },
 	};
 
 	(void)state;
