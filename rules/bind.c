@@ -79,8 +79,8 @@ static int value_pattern(struct pool *p, const struct node *n, const struct valu
 		*ret = quote(p, "", v, "");
 		break;
 	case OP_PREFIX:
-		last = v->len_bytes ? v->text[v->len_bytes - 1] : '~';
-		*ret = quote(p, "", v, last == '/' ? "**" : last == '~' ? "/**" : "{*,*/**}");
+		last = v->len_bytes ? v->text[v->len_bytes - 1] : '\0';
+		*ret = quote(p, "", v, last == '/' ? "**" : !last ? "/**" : "{*,*/**}");
 		break;
 	case OP_SUFFIX:
 		if (v->text[v->len_bytes - 1] == '/')

@@ -80,7 +80,9 @@ static bool string_value(const struct match_context *ctx, const struct node *n,
 			continue;
 		}
 		len = strlen(homes.path[i]);
-		if (!strncmp(s, homes.path[i], len) && text_compare(n->op, v, s + len))
+		/* /home/al is not the home of what is in /home/alice */
+		if (!strncmp(s, homes.path[i], len) && (s[len] == '/' || !s[len]) &&
+		    text_compare(n->op, v, s + len))
 			return true;
 	}
 	return false;
