@@ -265,6 +265,15 @@ int permission_park(struct permission_table *t, struct permission *p, uint32_t t
 	return 0;
 }
 
+void permission_set_deadline(struct permission_table *t, struct permission *p, uint64_t deadline_ns,
+			     enum verdict on_timeout)
+{
+	p->on_timeout = on_timeout;
+	p->deadline_ns = deadline_ns;
+	if (deadline_ns < t->next_deadline_ns)
+		t->next_deadline_ns = deadline_ns;
+}
+
 void permission_decided(struct permission *p, enum verdict answer, uint64_t ticket)
 {
 	atomic_store_explicit(&p->answer, answer + 1, memory_order_relaxed);

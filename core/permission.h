@@ -165,6 +165,10 @@ struct permission *permission_note(struct permission_table *t, unsigned entry, i
 int permission_park(struct permission_table *t, struct permission *p, uint32_t tree_id,
 		    uint64_t deadline_ns, enum verdict on_timeout);
 
+/* For one that is parked, when more is known about it: another deadline, and what it is then. */
+void permission_set_deadline(struct permission_table *t, struct permission *p, uint64_t deadline_ns,
+			     enum verdict on_timeout);
+
 /* The journal has this decision: whoever answers from now on gives this answer. ticket 0: the
  * journal had no room. */
 void permission_decided(struct permission *p, enum verdict answer, uint64_t ticket);

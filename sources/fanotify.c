@@ -213,6 +213,7 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 	struct member spare;
 	enum who who = fanotify_who(s, p->tgid, &spare, &m);
 	bool became_member = ctx->undecided && who == WHO_MEMBER && !expired;
+	enum verdict on_timeout;
 	uint64_t deadline_ns;
 
 	if (who == WHO_UNKNOWN && !expired) {
@@ -235,8 +236,11 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 	ev.file.ino = ctx->ino;
 	if (!expired) {
 		obj = objects_find(s->c.objects, ctx->dev, ctx->ino);
-		if (became_member)
-			p->on_timeout = fanotify_timeout(s, &ev, ctx, obj, &deadline_ns);
+		if (became_member) {
+			on_timeout = fanotify_timeout(s, &ev, ctx, obj, &deadline_ns);
+			permission_set_deadline(s->c.permissions, p, p->since_ns + deadline_ns,
+						on_timeout);
+		}
 		if (must_wait(s, &ev, b, ctx, obj, m))
 			return;
 	}

@@ -217,6 +217,17 @@ static void deadlines(void **state)
 	assert_int_equal(state_of(first), PERM_FREE);
 	assert_int_equal(permission_next_deadline(t), 200);
 
+	/* An earlier one, and another answer, when more is known. */
+	first = parked(t, 3, 400);
+	permission_set_deadline(t, first, 120, VERDICT_BLOCK);
+	assert_int_equal(permission_next_deadline(t), 120);
+	assert_int_equal(first->on_timeout, VERDICT_BLOCK);
+	permission_each_parked(t, 119, pass, &s);
+	assert_int_equal(s.n, 1);
+	permission_each_parked(t, 120, pass, &s);
+	assert_int_equal(s.n, 2);
+	assert_int_equal(state_of(first), PERM_FREE);
+
 	/* Waking once too early is allowed, too late is not. */
 	parked(t, 3, 150);
 	assert_int_equal(permission_next_deadline(t), 150);
