@@ -166,6 +166,7 @@ struct event {
 	} settled;
 };
 
+#define EXCEPTED_MAX 8
 #define FIRED_MAX 8 /* rules that one event may fire; more are counted in `n_fired_more` */
 
 struct fired {
@@ -180,7 +181,9 @@ struct decision {
 	unsigned n_fired;
 	unsigned n_fired_more;
 	struct fired fired[FIRED_MAX]; /* strongest first */
-	const struct rule *excepted; /* that matched, and an exception kept from firing; NULL none */
+	/* Rules that matched, and an exception kept from firing; those beyond are not told. */
+	unsigned n_excepted;
+	const struct rule *excepted[EXCEPTED_MAX];
 };
 
 /* Wall clock as rules see it; computed by tables of our own, no time zone file is asked. */

@@ -135,8 +135,6 @@ int match_check_depth(struct loader *l, const struct yaml_node *n);
 /* override.c: what a host says about rules, which are complete but for their paths and bindings. */
 int override_rules(struct loader *l, const struct config *site, struct compiled *const *rules,
 		   size_t n);
-/* Is it named by "R3" or "R3/aws"; *part: by the latter. */
-bool rule_is_named(const struct rule *r, const char *name, bool *part);
 
 /* exceptions.c: makes rs->exceptions, one for each of site, and rs->exes. */
 int except_rules(struct loader *l, const struct config *site, struct compiled *const *rules,

@@ -50,16 +50,8 @@ static void fire(struct decision *d, const struct rule *r, unsigned name_index)
 
 		if (f->verdict > r->action)
 			break;
-		if (f->verdict == r->action) {
-			int order = strcmp(f->rule->id, r->id);
-			size_t la = strlen(f->rule->id), lb = strlen(r->id);
-
-			/* letter, then number: "R3" before "R10" */
-			if (f->rule->id[0] == r->id[0] && la != lb)
-				order = la < lb ? -1 : 1;
-			if (order < 0 || (order == 0 && strcmp(f->rule->part, r->part) < 0))
-				break;
-		}
+		if (f->verdict == r->action && rule_order(f->rule, r) < 0)
+			break;
 		at--;
 	}
 	if (d->n_fired == FIRED_MAX)
@@ -71,6 +63,26 @@ static void fire(struct decision *d, const struct rule *r, unsigned name_index)
 	memmove(&d->fired[at + 1], &d->fired[at],
 		(d->n_fired - at - 1) * sizeof(d->fired[0]));
 	d->fired[at] = (struct fired){ .rule = r, .verdict = r->action, .name_index = name_index };
+}
+
+/* Once, under however many names. */
+static void except(struct decision *d, const struct rule *r)
+{
+	for (unsigned i = 0; i < d->n_excepted; i++)
+		if (d->excepted[i] == r)
+			return;
+	if (d->n_excepted < EXCEPTED_MAX)
+		d->excepted[d->n_excepted++] = r;
+}
+
+/* It fires under another name after all. */
+static void except_no_more(struct decision *d, const struct rule *r)
+{
+	for (unsigned i = 0; i < d->n_excepted; i++)
+		if (d->excepted[i] == r) {
+			d->excepted[i] = d->excepted[--d->n_excepted];
+			return;
+		}
 }
 
 static void try_rules(void *arg, const uint32_t *rules, size_t n)
@@ -86,12 +98,10 @@ static void try_rules(void *arg, const uint32_t *rules, size_t n)
 		if (!match_event(g->ctx, c->match))
 			continue;
 		if (rule_is_excepted(g->ctx, c)) {
-			if (!g->d->excepted || c->rule.action > g->d->excepted->action)
-				g->d->excepted = &c->rule;
+			except(g->d, &c->rule);
 			continue;
 		}
-		if (g->d->excepted == &c->rule) /* under another name */
-			g->d->excepted = NULL;
+		except_no_more(g->d, &c->rule);
 		test_and_set(g->fired, rules[i]);
 		fire(g->d, &c->rule, g->ctx->name_index);
 	}

@@ -194,13 +194,12 @@ static int add_to_rules(struct loader *l, struct reading *r, const struct config
 			struct rule_exception *told, struct compiled *const *rules, size_t n)
 {
 	struct exception of[KIND_COUNT] = { { .none = NULL } };
-	bool part;
 
 	for (size_t k = 0; k < n; k++) {
 		enum event_kind kind = rules[k]->rule.kind;
 		int err = 0;
 
-		if (!rule_is_named(&rules[k]->rule, e->rule, &part))
+		if (!rule_is_named(&rules[k]->rule, e->rule, NULL))
 			continue;
 		if (!of[kind].none)
 			err = parse_one(l, r, kind, e, told, &of[kind]);
@@ -236,10 +235,9 @@ static int tell(struct loader *l, const struct config_exception *e, struct rule_
 static size_t count_of(const struct config *site, const struct rule *r, bool *named)
 {
 	size_t n = 0;
-	bool part;
 
 	for (size_t i = 0; i < site->n_exceptions; i++)
-		if (rule_is_named(r, site->exceptions[i].rule, &part)) {
+		if (rule_is_named(r, site->exceptions[i].rule, NULL)) {
 			named[i] = true;
 			n++;
 		}
@@ -332,10 +330,13 @@ bool rule_is_excepted(struct match_context *ctx, const struct compiled *c)
 
 void ruleset_count_excepted(const struct decision *d)
 {
-	struct compiled *c = (struct compiled *)(uintptr_t)d->excepted;
+	for (unsigned i = 0; i < d->n_excepted; i++) {
+		struct compiled *c = (struct compiled *)(uintptr_t)d->excepted[i];
 
-	if (c)
-		atomic_fetch_add_explicit(&c->let_through, 1, memory_order_relaxed);
+		/* What another rule did all the same was not let through. */
+		if (c->rule.action > d->verdict)
+			atomic_fetch_add_explicit(&c->let_through, 1, memory_order_relaxed);
+	}
 }
 
 uint64_t ruleset_let_through(const struct ruleset *rs, size_t i)

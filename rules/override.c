@@ -17,16 +17,6 @@ static int no_memory(struct loader *l)
 	return -ENOMEM;
 }
 
-bool rule_is_named(const struct rule *r, const char *name, bool *part)
-{
-	size_t n = strlen(r->id);
-
-	if (strncmp(name, r->id, n) || (name[n] && name[n] != '/'))
-		return false;
-	*part = name[n];
-	return !name[n] || !strcmp(name + n + 1, r->part);
-}
-
 /* The entry that counts for the rule, or NULL. */
 static const struct config_override *find(const struct config *site, const struct rule *r,
 					  enum config_override_key key, bool *part)

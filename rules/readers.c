@@ -3,20 +3,12 @@
 
 #include <string.h>
 
-/* "R3" names all parts of R3, "R3/aws" one. */
-static bool names_rule(const char *name, const struct rule *r)
-{
-	size_t n = strlen(r->id);
-
-	if (strncmp(name, r->id, n))
-		return false;
-	return !name[n] || (name[n] == '/' && !strcmp(name + n + 1, r->part));
-}
+#include "rules/rules.h"
 
 bool readers_has(const struct config *c, const struct rule *r, const char *exe)
 {
 	for (size_t i = 0; i < c->n_readers; i++)
-		if (names_rule(c->readers[i].rule, r) && !strcmp(c->readers[i].exe, exe))
+		if (rule_is_named(r, c->readers[i].rule, NULL) && !strcmp(c->readers[i].exe, exe))
 			return true;
 	return false;
 }

@@ -60,6 +60,11 @@ int ruleset_load_buffer(const char *file, const void *data, size_t len_bytes,
 			const struct rules_config *c, struct ruleset **ret,
 			struct rules_error *err);
 
+/* Is it named by "R3" or "R3/aws"? *part (may be NULL): by the latter. */
+bool rule_is_named(const struct rule *r, const char *name, bool *part);
+/* By id, then by part: letter, then number, so that R3 is before R10. As strcmp(). */
+int rule_order(const struct rule *a, const struct rule *b);
+
 struct ruleset *ruleset_ref(struct ruleset *rs);
 void ruleset_unref(struct ruleset *rs); /* NULL is fine */
 
@@ -128,8 +133,8 @@ bool ruleset_asks_exe(const struct ruleset *rs, const char *exe);
 
 size_t ruleset_exceptions(const struct ruleset *rs); /* how many there are, to all rules */
 const struct rule_exception *ruleset_exception(const struct ruleset *rs, size_t k);
-/* How many events exceptions kept rule i from firing for, as far as they were counted: rules_decide()
- * is pure and counts nothing. Any thread. */
+/* How many events exceptions let through: rule i would have done more about them than was done. As far
+ * as they were counted: rules_decide() is pure and counts nothing. Any thread. */
 void ruleset_count_excepted(const struct decision *d);
 uint64_t ruleset_let_through(const struct ruleset *rs, size_t i);
 /* Number k of those to rule i, NULL beyond the last. */

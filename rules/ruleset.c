@@ -219,18 +219,9 @@ static int add_files(struct building *b)
 
 /* ---- putting together ---------------------------------------------------------------------- */
 
-static int rule_order(const void *a, const void *b)
+static int by_rule(const void *a, const void *b)
 {
-	const struct rule *x = &(*(struct compiled *const *)a)->rule;
-	const struct rule *y = &(*(struct compiled *const *)b)->rule;
-	size_t lx = strlen(x->id), ly = strlen(y->id);
-	int order = x->id[0] - y->id[0];
-
-	if (!order && lx != ly) /* numbers without leading zeros: the shorter is less */
-		return lx < ly ? -1 : 1;
-	if (!order)
-		order = strcmp(x->id, y->id);
-	return order ? order : strcmp(x->part, y->part);
+	return rule_order(&(*(struct compiled *const *)a)->rule, &(*(struct compiled *const *)b)->rule);
 }
 
 static int check_unique(struct building *b)
@@ -238,7 +229,7 @@ static int check_unique(struct building *b)
 	for (size_t i = 1; i < b->n; i++) {
 		const struct rule *x = &b->rules[i - 1]->rule, *y = &b->rules[i]->rule;
 
-		if (rule_order(&b->rules[i - 1], &b->rules[i]) == 0)
+		if (rule_order(x, y) == 0)
 			return yaml_fail(b->err->text, y->file, y->line,
 					 "rule %s%s%s is there twice (also %s:%u): give it "
 					 "another id or part", y->id, *y->part ? "/" : "", y->part,
@@ -281,7 +272,7 @@ static int finish(struct building *b, struct ruleset **ret)
 		return no_memory(b);
 	rs->expires_unix_s = b->config->expires_unix_s;
 	if (b->n)
-		qsort(b->rules, b->n, sizeof(*b->rules), rule_order);
+		qsort(b->rules, b->n, sizeof(*b->rules), by_rule);
 	err = check_unique(b);
 	if (!err)
 		err = adapt(b, rs);

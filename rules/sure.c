@@ -37,10 +37,9 @@ static bool takes_out_at_home(const struct node *n, bool out)
 
 static const char *reader_of(const struct compiled *c, const struct config *site)
 {
-	bool part;
 
 	for (size_t i = 0; site && i < site->n_readers; i++)
-		if (rule_is_named(&c->rule, site->readers[i].rule, &part))
+		if (rule_is_named(&c->rule, site->readers[i].rule, NULL))
 			return site->readers[i].exe;
 	return NULL;
 }

@@ -5,18 +5,6 @@
 
 #include "rules/compiled.h"
 
-static int rule_order(const struct rule *x, const struct rule *y)
-{
-	size_t lx = strlen(x->id), ly = strlen(y->id);
-	int order = x->id[0] - y->id[0];
-
-	if (!order && lx != ly) /* numbers without leading zeros: the shorter is less */
-		order = lx < ly ? -1 : 1;
-	if (!order)
-		order = strcmp(x->id, y->id);
-	return order ? order : strcmp(x->part, y->part);
-}
-
 /* The text without blank space around it, which moves with what stands beside a document. */
 static size_t content(const char **s)
 {

@@ -98,13 +98,14 @@ static void it_lets_one_process_through_and_no_other(void **state)
 
 	(void)state;
 	rules_decide(rs, &ev, &wednesday_15, &d, NULL);
-	assert_ptr_equal(d.excepted, ruleset_rule(rs, 0));
+	assert_int_equal(d.n_excepted, 1);
+	assert_ptr_equal(d.excepted[0], ruleset_rule(rs, 0));
 	assert_int_equal(ruleset_let_through(rs, 0), 0); /* deciding counts nothing */
 	ruleset_count_excepted(&d);
 	assert_int_equal(ruleset_let_through(rs, 0), 1);
 	ev.subj.exe = "/usr/bin/python3";
 	rules_decide(rs, &ev, &wednesday_15, &d, NULL);
-	assert_null(d.excepted);
+	assert_int_equal(d.n_excepted, 0);
 	ruleset_count_excepted(&d);
 	assert_int_equal(ruleset_let_through(rs, 0), 1);
 	assert_int_equal(says(rs, "/usr/bin/terraform", "/home/u/.aws/config"), VERDICT_ALLOW);
@@ -305,7 +306,7 @@ static void each_name_is_judged_by_itself(void **state)
 	assert_int_equal(d.verdict, VERDICT_BLOCK);
 	assert_string_equal(d.fired[0].rule->part, "aws");
 	assert_int_equal(d.fired[0].name_index, 1);
-	assert_null(d.excepted); /* it fired after all */
+	assert_int_equal(d.n_excepted, 0); /* it fired after all */
 	/* the other way round, and with a name that no rule knows in between */
 	ev.file.names[0].path = "/home/u/.aws/credentials";
 	ev.file.names[1].path = "/tmp/x";
@@ -328,6 +329,42 @@ static void each_name_is_judged_by_itself(void **state)
 	assert_int_equal(decide(rs, &ev), VERDICT_WARN);
 	ev = an_open(NULL);
 	assert_int_equal(decide(rs, &ev), VERDICT_WARN);
+	ruleset_unref(rs);
+}
+
+/* An exception lets through what would otherwise have been stopped, and nothing else counts. */
+static void what_it_let_through_is_counted(void **state)
+{
+	static const char two[] = HEAD("X1") "match: { any_of: [ path: { glob: '/s/**' } ] }\n---\n"
+		HEAD("X2") "match: { any_of: [ path: { glob: '/s/a*' } ] }\n---\n"
+		"id: X3\nname: n\nversion: 1\nkind: file_opened\naction: { default: warn }\n"
+		"match: { any_of: [ path: { glob: '/s/**' } ] }\n";
+	struct event ev = an_open("/s/a");
+	struct decision d;
+	struct ruleset *rs;
+	char err[512];
+
+	(void)state;
+	/* X2 blocks all the same; then X3 warns, which is less */
+	rs = on_host(two, "exceptions:\n  X1: { match: { uid: { eq: 1000 } }, " WHO " }\n", err);
+	rules_decide(rs, &ev, &wednesday_15, &d, NULL);
+	ruleset_count_excepted(&d);
+	assert_int_equal(ruleset_let_through(rs, 0), 0);
+	ev.file.names[0].path = "/s/b";
+	rules_decide(rs, &ev, &wednesday_15, &d, NULL);
+	ruleset_count_excepted(&d);
+	assert_int_equal(ruleset_let_through(rs, 0), 1);
+	ruleset_unref(rs);
+
+	/* all of those that did */
+	ev.file.names[0].path = "/s/a";
+	rs = on_host(two, "exceptions:\n  X1: { match: { uid: { eq: 1000 } }, " WHO " }\n"
+		     "  X2: { match: { uid: { eq: 1000 } }, " WHO " }\n"
+		     "  X3: { match: { uid: { eq: 1000 } }, " WHO " }\n", err);
+	rules_decide(rs, &ev, &wednesday_15, &d, NULL);
+	ruleset_count_excepted(&d);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(ruleset_let_through(rs, i), 1);
 	ruleset_unref(rs);
 }
 
@@ -515,6 +552,7 @@ int main(void)
 		cmocka_unit_test(exe_counts_for_the_verified_file_alone),
 		cmocka_unit_test(many_parts_share_what_is_read),
 		cmocka_unit_test(each_name_is_judged_by_itself),
+		cmocka_unit_test(what_it_let_through_is_counted),
 		cmocka_unit_test(more_rules_than_are_told_change_nothing),
 		cmocka_unit_test(it_ends_by_the_clock_of_the_decision),
 		cmocka_unit_test(marks_and_categories_know_nothing_of_it),

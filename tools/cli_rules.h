@@ -38,9 +38,6 @@ int rules_read_file(const char *path, char **ret, size_t *len_bytes);
 char *rules_lists_beside(const char *path);
 bool rules_is_lists(const char *path);
 
-/* Is the rule named by "R3" or "R3/aws"? */
-bool rules_is_named(const char *name, const char *id, const char *part);
-
 static inline void rules_unref_cleanup(struct ruleset **rs)
 {
 	ruleset_unref(*rs);

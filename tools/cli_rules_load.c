@@ -89,15 +89,6 @@ bool rules_is_lists(const char *path)
 	return !strcmp(path + folder_length(path), "lists.yaml");
 }
 
-bool rules_is_named(const char *name, const char *id, const char *part)
-{
-	size_t n = strlen(id);
-
-	if (strncmp(name, id, n))
-		return false;
-	return !name[n] || (name[n] == '/' && !strcmp(name + n + 1, part));
-}
-
 json_t *rules_json_text(const char *s)
 {
 	_cleanup_free_ char *e = NULL;

@@ -253,7 +253,7 @@ static int explain_files(struct cli *cli, const char *id, const struct rules_opt
 		const struct rule *rule = ruleset_rule(rs, i);
 		_cleanup_json_ json_t *item = NULL;
 
-		if (!rules_is_named(id, rule->id, rule->part))
+		if (!rule_is_named(rule, id, NULL))
 			continue;
 		item = item_of(rs, i);
 		if (!item) {

@@ -9,6 +9,7 @@
 #include "core/clock.h"
 #include "core/event_text.h"
 #include "core/field.h"
+#include "rules/readers.h"
 #include "tools/cli_rules.h"
 
 #define NOT_FIRED_SHOWN 20 /* rules of the event's kind, as text; --all shows the others too */
@@ -49,25 +50,14 @@ static void wall_clock_of(struct test *t, const struct event_line *line, struct 
 /* `readers:` of the configuration: as the daemon, which knows them for verified files only. */
 static bool is_reader(const struct test *t, const struct event *ev, const struct rule *r)
 {
-	for (size_t i = 0; t->site && ev->subj.exe_verified && i < t->site->n_readers; i++)
-		if (rules_is_named(t->site->readers[i].rule, r->id, r->part) &&
-		    !strcmp(t->site->readers[i].exe, ev->subj.exe))
-			return true;
-	return false;
+	return t->site && ev->subj.exe_verified && readers_has(t->site, r, ev->subj.exe);
 }
 
 static void decide(struct test *t, struct judged *j)
 {
-	unsigned kept = 0;
-
 	rules_decide(t->rules, j->ev, &j->clock, &j->d, &j->category);
-	if (j->d.n_fired_more)
-		return;
-	for (unsigned i = 0; i < j->d.n_fired; i++)
-		if (!is_reader(t, j->ev, j->d.fired[i].rule))
-			j->d.fired[kept++] = j->d.fired[i];
-	j->d.n_fired = kept;
-	j->d.verdict = kept ? j->d.fired[0].verdict : VERDICT_ALLOW;
+	if (t->site && j->ev->subj.exe_verified)
+		readers_drop(t->site, j->ev, &j->d);
 }
 
 static void rule_name(const struct rule *r, char *buf, size_t size)
@@ -249,7 +239,7 @@ static bool judge_rule(struct test *t, const struct judged *j, size_t i, bool fi
 	struct explanation e = { 0 };
 	bool reader, show = true;
 
-	if (t->o->rule && !rules_is_named(t->o->rule, r->id, r->part))
+	if (t->o->rule && !rule_is_named(r, t->o->rule, NULL))
 		return true;
 	if (!t->cli->json && r->kind != j->ev->kind && !t->o->all && !t->o->rule) {
 		g->n_other_kinds += !fired_ones;

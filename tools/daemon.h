@@ -371,6 +371,8 @@ void daemon_pack_free(struct daemon_pack *p); /* NULL is fine */
 json_t *daemon_pack_json(const struct daemon *d, const struct ruleset *rs); /* for status */
 /* The bus's decide hook. */
 void daemon_decide(void *arg, const struct event *ev, struct decision *ret, const char **category);
+/* As it is when it is UTF-8, else with \\xNN for each byte that is not: jansson takes no others. */
+json_t *daemon_json_text(const char *text);
 bool daemon_reader_candidate(void *arg, const char *exe);
 
 /* daemon_capture.c: which events are kept from now on; with admin_lock, or before threads. -errno,

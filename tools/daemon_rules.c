@@ -12,16 +12,6 @@
 #include "sources/replay.h"
 #include "tools/daemon.h"
 
-/* "R3" names all parts of R3, "R3/aws" one. */
-static bool names_rule(const char *name, const struct rule *r)
-{
-	size_t n = strlen(r->id);
-
-	if (strncmp(name, r->id, n))
-		return false;
-	return !name[n] || (name[n] == '/' && !strcmp(name + n + 1, r->part));
-}
-
 /* A line that lets nobody through is a mistake somebody should hear of. */
 static int check_readers(const struct config *c, const struct ruleset *rs, struct rules_error *err)
 {
@@ -30,7 +20,7 @@ static int check_readers(const struct config *c, const struct ruleset *rs, struc
 		bool found = false;
 
 		for (size_t k = 0; k < ruleset_count(rs) && !found; k++)
-			found = names_rule(name, ruleset_rule(rs, k));
+			found = rule_is_named(ruleset_rule(rs, k), name, NULL);
 		if (found)
 			continue;
 		snprintf(err->text, sizeof(err->text),
@@ -138,7 +128,7 @@ int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error
 static void notice(json_t *list, const char *text)
 {
 	log_notice("%s", text);
-	json_array_append_new(list, json_string(text));
+	json_array_append_new(list, daemon_json_text(text));
 }
 
 /* Those of signed packs are refused before it comes to this. */
@@ -164,7 +154,7 @@ void daemon_notice_expired(const struct ruleset *rs, int64_t now_s, json_t *list
 			 e->file, e->line, e->rule, e->expires);
 		log_warning("%s", text);
 		if (list)
-			json_array_append_new(list, json_string(text));
+			json_array_append_new(list, daemon_json_text(text));
 	}
 }
 
@@ -424,7 +414,7 @@ void daemon_decide(void *arg, const struct event *ev, struct decision *ret, cons
 	look_at_clock(d, ev);
 	offset_wall_clock(d->decided_utc_offset_s, clock_second(d->decided_unix_ns), &wc);
 	rules_decide(d->rules, ev, &wc, ret, category);
-	ruleset_count_excepted(ret);
 	if (ev->subj.exe_verified)
 		readers_drop(d->config, ev, ret);
+	ruleset_count_excepted(ret);
 }
