@@ -71,6 +71,19 @@ answer large '200 OK' 'Content-Length: 900000000' < <(head -c 1000000 /dev/zero)
 answer empty '200 OK' </dev/null
 answer page '200 OK' <<<'<html>log in first</html>'
 answer gone '404 Not Found' </dev/null
+# With the very pack as their body.
+for code in 203 206 300 302 404 500; do
+	answer pack-$code "$code Something" <one.tar.gz
+done
+cp one.tar.gz www/bare
+gzip -c one.tar.gz | answer encoded '200 OK' 'Content-Encoding: gzip'
+head -c 16777216 /dev/zero | answer exactly '200 OK' 'Content-Length: 16777216'
+head -c 16777217 /dev/zero | answer more '200 OK' 'Content-Length: 16777217'
+head -c 300 one.tar.gz | answer cut '200 OK' "Content-Length: $(stat -c %s one.tar.gz)"
+answer cut-chunk '200 OK' 'Transfer-Encoding: chunked' < <(printf '%x\r\n' "$(stat -c %s one.tar.gz)"; cat one.tar.gz; printf '\r\n')
+{ printf '10000\r\n'; head -c 65536 /dev/zero; printf '\r\n'; } >chunk
+answer chunks '200 OK' 'Transfer-Encoding: chunked' < <(for _ in {1..400}; do cat chunk; done)
+sed -i 's,^HTTP/1.0,HTTP/1.1,' www/cut-chunk www/chunks
 mkfifo www/slow
 ok "a server runs" serve server www
 at=https://127.0.0.1:$PORT
@@ -78,6 +91,7 @@ answer redirect '302 Found' "Location: $at/pack.tar.gz" </dev/null
 answer to-http '302 Found' "Location: http://127.0.0.1:$PORT/pack.tar.gz" </dev/null
 answer to-file '302 Found' "Location: file:///etc/passwd" </dev/null
 answer loop '302 Found' "Location: $at/loop" </dev/null
+answer to-user '302 Found' "Location: https://me:secret@127.0.0.1:$PORT/pack.tar.gz" </dev/null
 
 refused "nothing to fetch" 'name a pack \(FILE, DIR or https URL\)' --cacert ca.pem
 refused "http" 'only https' "http://127.0.0.1:$PORT/pack.tar.gz"
@@ -93,6 +107,19 @@ refused "a body without end" 'larger than 16 MiB' --cacert ca.pem "$at/endless"
 refused "a body that says it is too large" 'larger than 16 MiB' --cacert ca.pem "$at/large"
 refused "an empty answer" 'the answer is empty' --cacert ca.pem "$at/empty"
 refused "no such file" 'the server answered 404' --cacert ca.pem "$at/gone"
+for code in 203 206 300 302 404 500; do
+	refused "a pack in an answer $code" "the server answered $code" --cacert ca.pem "$at/pack-$code"
+done
+refused "a pack without any answer" 'HTTP/0.9' --cacert ca.pem "$at/bare"
+unlike "$(cat "$SCRATCH/out")" redirected "and not for a redirection"
+refused "a pack packed once more for the way" 'packed otherwise than once' --cacert ca.pem "$at/encoded"
+refused "as much as may be" 'no .tar.gz: it is not packed by gzip' --cacert ca.pem "$at/exactly"
+refused "a byte more" 'larger than 16 MiB' --cacert ca.pem "$at/more"
+refused "less than was said" 'remaining' --cacert ca.pem "$at/cut"
+refused "pieces that do not end" 'remaining' --cacert ca.pem "$at/cut-chunk"
+refused "pieces and pieces" 'larger than 16 MiB' --cacert ca.pem "$at/chunks"
+refused "a name that does not exist" 'resolve' --cacert ca.pem https://nowhere.invalid/pack.tar.gz
+refused "redirected to a user name" 'user name' --cacert ca.pem "$at/to-user"
 refused "a page" 'no .tar.gz' --cacert ca.pem "$at/page"
 refused "another's pack" 'another key' --cacert ca.pem "$at/foreign.tar.gz"
 refused "a user name" 'user name' --cacert ca.pem "https://me:secret@127.0.0.1:$PORT/pack.tar.gz"
@@ -123,6 +150,15 @@ wait "$pid" || rc=$?
 is "$rc" 2 "a server that does not answer is waited for so long"
 like "$(cat slow.out)" 'it took too long' "and it is said"
 is "$(ls /proc/"$kid" 2>/dev/null)" "" "the child is gone"
+# Whoever ends us ends the child.
+ok "another server" serve server www
+"$cli" --run-dir "$RUN" update --state-dir "$STATE" --yes --cacert ca.pem "https://127.0.0.1:$PORT/slow" >slow.out 2>&1 &
+pid=$!
+wait_for 3 child
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null || :
+ok "a child whose parent was killed ends" wait_for 5 eval '[ ! -e /proc/$kid ]'
+is "$(ls -A "$STATE")" "" "nothing is left in the state directory"
 # The one that waits for the writer of its page serves nobody else.
 ok "another server" serve server www
 at=https://127.0.0.1:$PORT

@@ -57,7 +57,7 @@ static int tell_file(void *arg, const char *name, const void *data, size_t len)
 }
 
 /* All that the child needs to open or make is there by now. */
-static void confine_reader(void)
+static void confine_reader(pid_t parent)
 {
 	struct rlimit memory = { READER_MEMORY_BYTES, READER_MEMORY_BYTES };
 	struct rlimit cpu = { READER_CPU_S, READER_CPU_S }, none = { 0, 0 };
@@ -65,6 +65,8 @@ static void confine_reader(void)
 	if (confine_become(CONFINE_USER_PACKS, 0) < 0)
 		_exit(1);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1); /* it ended before */
 	setrlimit(RLIMIT_CPU, &cpu);
 	setrlimit(RLIMIT_FSIZE, &none);
 	setrlimit(RLIMIT_CORE, &none);
@@ -76,7 +78,7 @@ static void confine_reader(void)
 		_exit(1);
 }
 
-static void __attribute__((noreturn)) read_archive(int fd, int out)
+static void __attribute__((noreturn)) read_archive(int fd, int out, pid_t parent)
 {
 	uint8_t *packed = malloc(ARCHIVE_BYTES_MAX + 1);
 	char err[ARCHIVE_ERROR_SIZE] = "";
@@ -87,7 +89,7 @@ static void __attribute__((noreturn)) read_archive(int fd, int out)
 
 	if (!packed)
 		_exit(1);
-	confine_reader();
+	confine_reader(parent);
 	while (len <= ARCHIVE_BYTES_MAX &&
 	       (n = read(fd, packed + len, ARCHIVE_BYTES_MAX + 1 - len)) > 0)
 		len += (size_t)n;
@@ -151,7 +153,7 @@ int archive_read_pack(int fd, const char *name, struct pack **ret, struct pack_e
 	int64_t until_ms = child_now_ms() + ARCHIVE_MS;
 	int fds[2], rc = 0;
 	struct stat st;
-	pid_t pid;
+	pid_t pid, parent = getpid();
 
 	if (!p)
 		return pack_say(err, -ENOMEM, "out of memory");
@@ -164,7 +166,7 @@ int archive_read_pack(int fd, const char *name, struct pack **ret, struct pack_e
 		return pack_say(err, -errno, "%s: no process to read it: %s", name, strerror(errno));
 	if (!pid) {
 		close(fds[0]);
-		read_archive(fd, fds[1]);
+		read_archive(fd, fds[1], parent);
 	}
 	close(fds[1]);
 	while (!rc)

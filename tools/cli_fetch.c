@@ -110,7 +110,7 @@ static void only_read(void)
 	close(fd);
 }
 
-static void confine_fetcher(void)
+static void confine_fetcher(pid_t parent)
 {
 	struct rlimit memory = { CHILD_MEMORY_BYTES, CHILD_MEMORY_BYTES };
 	struct rlimit cpu = { CHILD_CPU_S, CHILD_CPU_S }, none = { 0, 0 };
@@ -119,6 +119,8 @@ static void confine_fetcher(void)
 	if (confine_become(CONFINE_USER_PACKS, 0) < 0)
 		_exit(1);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1); /* it ended before */
 	setrlimit(RLIMIT_CPU, &cpu);
 	setrlimit(RLIMIT_FSIZE, &none);
 	setrlimit(RLIMIT_CORE, &none);
@@ -166,7 +168,7 @@ static void set_options(CURL *c, struct fetching *f, const char *url, const stru
 }
 
 static void __attribute__((noreturn))
-fetch(int out, const char *url, const struct fetch_options *o, struct curl_blob *ca)
+fetch(int out, pid_t parent, const char *url, const struct fetch_options *o, struct curl_blob *ca)
 {
 	struct fetching f = { .out = out };
 	const char *why;
@@ -175,16 +177,16 @@ fetch(int out, const char *url, const struct fetch_options *o, struct curl_blob 
 	CURLcode rc;
 	CURL *c;
 
-	confine_fetcher();
+	confine_fetcher(parent);
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) || !(c = curl_easy_init()))
 		end(&f, -EIO, "libcurl cannot be used here");
 	set_options(c, &f, url, o, ca);
 	rc = curl_easy_perform(c);
 	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
 	why = *f.why ? f.why : curl_easy_strerror(rc);
-	if (rc == CURLE_OK && f.len > 0)
+	if (rc == CURLE_OK && status == 200 && f.len > 0)
 		end(&f, 0, "");
-	if (rc == CURLE_OK)
+	if (rc == CURLE_OK && status == 200)
 		end(&f, -EIO, "the answer is empty");
 	if (f.too_large || rc == CURLE_FILESIZE_EXCEEDED) {
 		snprintf(text, sizeof(text), "larger than %u MiB", ARCHIVE_BYTES_MAX >> 20);
@@ -194,11 +196,12 @@ fetch(int out, const char *url, const struct fetch_options *o, struct curl_blob 
 		snprintf(text, sizeof(text), "it took too long: %.300s", why);
 		end(&f, -ETIMEDOUT, text);
 	}
-	if (rc == CURLE_HTTP_RETURNED_ERROR)
+	/* A part, a choice, a redirection to nowhere: none of it is the file, whatever comes with it. */
+	if (rc == CURLE_OK || rc == CURLE_HTTP_RETURNED_ERROR)
 		snprintf(text, sizeof(text), "the server answered %ld", status);
 	else if (rc == CURLE_TOO_MANY_REDIRECTS)
 		snprintf(text, sizeof(text), "more than %d redirections", REDIRECTS_MAX);
-	else if (rc == CURLE_UNSUPPORTED_PROTOCOL)
+	else if (rc == CURLE_UNSUPPORTED_PROTOCOL && status / 100 == 3)
 		snprintf(text, sizeof(text), "redirected to something else than https: %.300s", why);
 	else if (rc == CURLE_PEER_FAILED_VERIFICATION)
 		snprintf(text, sizeof(text), "the server is not who it says it is: %.300s", why);
@@ -280,7 +283,7 @@ int fetch_url(const char *url, const struct fetch_options *o, int *ret, struct p
 	_cleanup_close_ int to = -1, from = -1;
 	struct curl_blob ca = { 0 };
 	int fds[2], rc;
-	pid_t pid;
+	pid_t pid, parent;
 
 	if (strncasecmp(url, "https://", 8))
 		return pack_say(err, -EPROTONOSUPPORT, "%.200s: only https: on other ways anybody "
@@ -295,12 +298,13 @@ int fetch_url(const char *url, const struct fetch_options *o, int *ret, struct p
 		return pack_say(err, -errno, "%.200s: %s", url, strerror(errno));
 	}
 	from = fds[0];
+	parent = getpid();
 	pid = fork();
 	if (pid == 0) {
 		/* Nothing of ours but this end: no lock, no file. */
 		if (dup2(fds[1], 3) < 0 || syscall(SYS_close_range, 4, ~0U, 0) < 0)
 			_exit(1);
-		fetch(3, url, o, &ca);
+		fetch(3, parent, url, o, &ca);
 	}
 	rc = pid < 0 ? pack_say(err, -errno, "%.200s: %s", url, strerror(errno)) : 0;
 	free(ca.data);
