@@ -312,6 +312,7 @@ void daemon_lsm_stop(struct daemon *d)
 	lsm_enforce(d->lsm->lsm, false);
 	for (int i = 0; i < LAST_BATCHES && lsm_take(d->lsm->lsm, take_record, d) > 0; i++)
 		;
+	daemon_lsm_tick(d, UINT64_MAX);
 }
 
 /* ---- what is told about it ------------------------------------------------------------------- */
