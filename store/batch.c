@@ -16,6 +16,7 @@
 struct batch {
 	uint64_t number;
 	unsigned n_claimed, n_notes;
+	uint64_t dropped; /* notes */
 	uint64_t seq, records;
 	char hash[RECORD_HASH_HEX + 1];
 	struct journal_losses losses;
@@ -183,6 +184,12 @@ static void write_head(struct writer *w, uint64_t now)
 	r = head_write(w->dir_fd, &w->key, &h);
 	w->head_ns = now;
 	w->head_bad = r != 0;
+	if (!r) {
+		w->head_aside = false;
+		if (w->unrecorded)
+			unrecorded_done(w);
+		w->unrecorded = false;
+	}
 	if (r) {
 		char why[128];
 
@@ -195,37 +202,57 @@ static void write_head(struct writer *w, uint64_t now)
 		fault(FAULT_HEAD_WRITTEN);
 }
 
-static void notes_told(struct writer *w, unsigned n)
+/* What had to last has to until the head is written: without it, its being missing says otherwise. */
+static void notes_told(struct writer *w, const struct batch *b)
 {
-	bool durable = false;
+	for (unsigned i = 0; i < b->n_notes; i++)
+		w->unrecorded |= w->notes[i].stamp_s != 0;
+	w->n_notes -= b->n_notes;
+	memmove(w->notes, w->notes + b->n_notes, w->n_notes * sizeof(*w->notes));
+	w->notes_dropped -= b->dropped;
+}
 
-	for (unsigned i = 0; i < n; i++)
-		durable |= w->notes[i].stamp_s != 0;
-	w->n_notes -= n;
-	memmove(w->notes, w->notes + n, w->n_notes * sizeof(*w->notes));
-	if (durable)
-		unrecorded_done(w);
+static bool has_to_last(const struct writer *w)
+{
+	for (unsigned i = 0; i < w->n_notes; i++)
+		if (w->notes[i].stamp_s)
+			return true;
+	return false;
+}
+
+static int write_notes(struct writer *w, struct batch *b)
+{
+	char json[64];
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < b->n_notes; i++)
+		r = write_own(w, b, "O1", w->notes[i].name, w->notes[i].json);
+	if (r || !b->dropped)
+		return r;
+	snprintf(json, sizeof(json), "{\"dropped\":%" PRIu64 "}", b->dropped);
+	return write_own(w, b, "O1", "notes of the store not recorded", json);
 }
 
 int batch_run(struct writer *w, bool must)
 {
 	struct batch b = {
-		.number = w->batch + 1, .seq = w->db.last_seq, .n_notes = w->n_notes};
+		.number = w->batch + 1, .seq = w->db.last_seq, .n_notes = w->n_notes,
+		.dropped = w->notes_dropped};
 	uint64_t now = writer_now_ns(), cursor = 0;
 	struct journal_losses losses;
 	struct journal_entry e;
-	bool full = batch_head_is_due(w, now);
+	bool full = batch_head_is_due(w, now) || has_to_last(w);
 	int r;
 
 	journal_losses(w->j, &losses);
-	if (!must && !w->n_notes && !memcmp(&losses, &w->told, sizeof(losses)) &&
+	if (!must && !w->n_notes && !w->notes_dropped && !memcmp(&losses, &w->told, sizeof(losses)) &&
 	    !journal_next(w->j, &cursor, &e))
 		return 0;
 
 	memcpy(b.hash, w->db.last_hash, sizeof(b.hash));
 	r = db_begin(&w->db, full);
-	for (unsigned i = 0; !r && i < w->n_notes; i++)
-		r = write_own(w, &b, "O1", w->notes[i].name, w->notes[i].json);
+	if (!r)
+		r = write_notes(w, &b);
 	if (!r)
 		r = write_losses(w, &b);
 	if (!r)
@@ -251,7 +278,7 @@ int batch_run(struct writer *w, bool must)
 		fault(FAULT_BATCH_CONSUMED);
 	w->batch = b.number;
 	w->told = b.losses;
-	notes_told(w, b.n_notes);
+	notes_told(w, &b);
 	w->db.last_seq = b.seq;
 	w->db.records += b.records;
 	memcpy(w->db.last_hash, b.hash, sizeof(b.hash));

@@ -80,8 +80,7 @@ int recover_set_aside(struct writer *w, const char *why, bool aside)
 
 	if (w->dir_fd < 0 || !database_is_there(w))
 		return 0;
-	if (w->n_notes == NOTES_MAX)
-		return -EBUSY;
+	writer_note_room(w);
 	/* Where it ended, as far as is known outside of it. */
 	if (head_read(w->dir_fd, "head", w->key.public, &h))
 		memset(&h, 0, sizeof(h));
@@ -122,8 +121,7 @@ static int replace_key(struct writer *w, const char *why)
 	uint8_t public[32];
 	int r;
 
-	if (w->n_notes == NOTES_MAX)
-		return -EBUSY;
+	writer_note_room(w);
 	/* Else from where an earlier start, that ended in the midst of this, has found it. */
 	if (key_read_public_at(w->dir_fd, "host.pub", public, old) ||
 	    head_read(w->dir_fd, "head", public, &h))
@@ -270,18 +268,22 @@ static int put_head_aside(struct writer *w)
 	struct aside a = {.unix_s = w->wall_ns() / (int64_t)NSEC_PER_SEC};
 	int r;
 
-	if (w->n_notes == NOTES_MAX)
-		return -EBUSY;
-	altered(w, "the signed head");
+	writer_note_room(w);
+	writer_incident(w, "evidence was altered while nobody watched: the signed head");
+	/* The name tells it from one that was put aside before. */
+	writer_note(w, "evidence altered",
+		    "{\"aside\":\"head.bad-%" PRId64 "\",\"what\":\"the signed head\"}", a.unix_s);
 	r = unrecorded_add(w, a.unix_s, false, NULL);
 	if (r)
 		return r;
 	fault(FAULT_ASIDE_NOTED);
 	r = put_aside(w, "head", &a);
-	if (!a.done)
+	if (!a.done) {
 		unrecorded_take_back(w);
-	else
-		fault(FAULT_ASIDE_MOVED);
+		return r;
+	}
+	w->head_aside = true;
+	fault(FAULT_ASIDE_MOVED);
 	return r;
 }
 
@@ -406,7 +408,7 @@ static int find_end(struct writer *w, bool aside)
 		if (w->carried.seq) {
 			h = w->carried;
 			aside = true;
-		} else if (w->db.last_seq) {
+		} else if (w->db.last_seq && !w->head_aside) {
 			altered(w, "the signed head is missing");
 		}
 	}
@@ -417,10 +419,38 @@ static int find_end(struct writer *w, bool aside)
 	return r;
 }
 
+/*
+ * Of the notes from the one numbered `first`, which an attempt has made: when it failed, the next one
+ * finds the same again, but for what was done and cannot be found twice; when it has not, what an
+ * attempt before it found may still wait for its record.
+ */
+static void sort_notes(struct writer *w, unsigned first, bool failed)
+{
+	unsigned kept = first;
+
+	for (unsigned i = first; i < w->n_notes; i++) {
+		const struct note *n = &w->notes[i];
+		bool drop = failed && !n->stamp_s;
+
+		for (unsigned k = 0; !failed && !drop && k < first; k++)
+			drop = !strcmp(n->name, w->notes[k].name) &&
+			       (!strcmp(n->json, w->notes[k].json) ||
+				!strncmp(n->name, "clock is ", 9)); /* by other seconds */
+		if (drop)
+			continue;
+		if (kept != i)
+			w->notes[kept] = *n;
+		kept++;
+	}
+	w->n_notes = kept;
+}
+
 /* ---- all together --------------------------------------------------------------------------- */
 
 int recover_database(struct writer *w, char *why, size_t size)
 {
+	uint64_t dropped;
+	unsigned n;
 	int r;
 
 	for (int attempt = 0;; attempt++) {
@@ -442,8 +472,14 @@ int recover_database(struct writer *w, char *why, size_t size)
 	w->n_retention = 0;
 	w->refused_told = false;
 	w->head_seq = UINT64_MAX; /* it says how the last daemon ended: written anew */
+	n = w->n_notes;
+	dropped = w->notes_dropped;
 	r = find_end(w, w->aside);
+	/* Room for one that had to last may have taken one of those before. */
+	sort_notes(w, n < w->n_notes ? n : w->n_notes, r != 0);
 	if (r) {
+		if (w->n_notes < NOTES_MAX)
+			w->notes_dropped = dropped;
 		snprintf(why, size, "%s", *w->db.why ? w->db.why : strerror(-r));
 		writer_close_db(w);
 		return r;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,14 +17,14 @@
 #include "store/writer.h"
 
 #define FILE_NAME "unrecorded"
-#define FILE_MAX_BYTES 16384
+#define FILE_MAX_BYTES 65536
 
 static json_t *read_file(int dir_fd)
 {
 	_cleanup_close_ int fd =
 		openat(dir_fd, FILE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	char buf[FILE_MAX_BYTES];
-	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf));
+	_cleanup_free_ char *buf = malloc(FILE_MAX_BYTES);
+	ssize_t n = fd < 0 || !buf ? -1 : read(fd, buf, FILE_MAX_BYTES);
 
 	return n < 0 ? NULL : json_loadb(buf, (size_t)n, JSON_REJECT_DUPLICATES, NULL);
 }
@@ -131,6 +132,7 @@ static void take_one(struct writer *w, const json_t *item)
 		n = &w->notes[w->n_notes++];
 		*n = (struct note){.name = names[i], .stamp_s = stamp_s, .found = true};
 		strcpy(n->json, json);
+		w->head_aside |= strstr(json, "\"head.bad-") != NULL;
 		n->aside = json_is_true(json_object_get(item, "aside"));
 		if (n->aside)
 			w->aside = true;

@@ -42,14 +42,30 @@ void writer_set_health(struct writer *w, bool ok, const char *why)
 	w->health(w->arg, ok, ok ? "" : why, changed);
 }
 
+void writer_note_room(struct writer *w)
+{
+	unsigned i = NOTES_MAX - 1;
+
+	if (w->n_notes < NOTES_MAX)
+		return;
+	while (i && w->notes[i].stamp_s)
+		i--;
+	if (w->notes[i].stamp_s) /* they all have to last: the cause is the first one */
+		i = NOTES_MAX - 1;
+	memmove(w->notes + i, w->notes + i + 1, (NOTES_MAX - 1 - i) * sizeof(*w->notes));
+	w->n_notes--;
+	w->notes_dropped++;
+}
+
 void writer_note(struct writer *w, const char *name, const char *fmt, ...)
 {
 	struct note *n;
 	va_list ap;
 
-	if (w->n_notes ==
-	    NOTES_MAX) /* each is a rare event, and the first ones tell the cause */
+	if (w->n_notes == NOTES_MAX) { /* each is a rare event, and the first ones tell the cause */
+		w->notes_dropped++;
 		return;
+	}
 	n = &w->notes[w->n_notes++];
 	*n = (struct note){.name = name};
 	va_start(ap, fmt);

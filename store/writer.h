@@ -11,7 +11,7 @@
 #include "store/journal.h"
 
 #define BATCH_MAX 256
-#define NOTES_MAX 8
+#define NOTES_MAX 24
 #define RETENTIONS_MAX 256
 
 struct note { /* a record of the store's own, for the next batch */
@@ -50,6 +50,9 @@ struct writer {
 	uint64_t claimed[BATCH_MAX];
 	struct note notes[NOTES_MAX];
 	unsigned n_notes;
+	uint64_t notes_dropped; /* without room, and no record tells of it yet */
+	bool unrecorded;	/* records of notes that had to last are committed, and no head is on them */
+	bool head_aside;	/* that there is no head is our own doing */
 	struct retention retention[RETENTIONS_MAX]; /* what the database knows already */
 	unsigned n_retention;
 	struct text json;
@@ -96,6 +99,8 @@ void unrecorded_find(struct writer *w);	     /* what an earlier start could not 
 void unrecorded_compare(struct writer *w);   /* with the database that is open: once only */
 void unrecorded_done(struct writer *w);	     /* the records are committed */
 
+/* Makes room for one that has to last: a list that is full refuses nothing. */
+void writer_note_room(struct writer *w);
 __attribute__((format(printf, 3, 4))) void writer_note(struct writer *w, const char *name,
 						       const char *fmt, ...);
 /* What the operator should know at once: logged, and shown by status. */

@@ -511,6 +511,51 @@ static void a_clock_that_jumps_removes_nothing(void **state)
 	__atomic_store_n(&clock_offset_ns, 0, 0);
 }
 
+/* Each attempt to find the end finds the same: it is told once, whatever comes of it at last. */
+static void an_opening_that_fails_for_long_tells_once(void **state)
+{
+	struct scratch *sc = *state;
+
+	for (int altered = 0; altered < 2; altered++) {
+		struct store_status st;
+		struct setup u;
+		sqlite3 *other;
+
+		run_sh(sc, "rm -rf state journal older");
+		clock_offset_ns = 0;
+		start_shifted(sc, &u);
+		for (int i = 0; i < 3; i++)
+			evidence_record(u.j, "/a");
+		assert_int_equal(store_flush(u.s, 5000), 0);
+		stop(&u);
+		run_sh(sc, "cp -a state older");
+		start_shifted(sc, &u);
+		evidence_record(u.j, "/b");
+		assert_int_equal(store_flush(u.s, 5000), 0);
+		stop(&u);
+		/* The gap that has to be signed cannot be, because somebody writes. */
+		run_sh(sc, "rm state/oknek.db*; cp -a older/oknek.db* state/");
+		sql(sc, "UPDATE retention SET retain_s=5");
+		assert_int_equal(sqlite3_open(db_path(sc), &other), SQLITE_OK);
+		assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+		clock_offset_ns = 3650 * DAY_NS; /* two notes each time */
+		start_shifted(sc, &u);
+		usleep(2600000);
+		store_status(u.s, &st);
+		assert_false(st.ok);
+		if (altered)
+			run_sh(sc, "sed -i s/seq/qes/ state/head");
+		sqlite3_close(other);
+		wait_told(sc, "clock is ahead of the evidence", 1);
+		assert_int_equal(told(sc, "clock is ahead of the evidence"), 1);
+		assert_int_equal(told(sc, "evidence behind its head"), !altered);
+		assert_int_equal(told(sc, "evidence altered"), 1 + altered);
+		assert_int_equal(told(sc, "notes of the store not recorded"), 0);
+		stop(&u);
+		clock_offset_ns = 0;
+	}
+}
+
 static void what_has_grown_old_goes_by_itself(void **state)
 {
 	struct scratch *sc = *state;
@@ -608,6 +653,7 @@ int main(void)
 		T(a_newer_schema_is_left_alone),
 		T(time_is_believed_as_it_passes),
 		T(a_clock_that_jumps_removes_nothing),
+		T(an_opening_that_fails_for_long_tells_once),
 		T(what_has_grown_old_goes_by_itself),
 		T(a_host_that_went_down_is_told),
 	};

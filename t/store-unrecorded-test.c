@@ -108,7 +108,28 @@ static void an_altered_head_is_recorded(void **state)
 		dies_at(sc, points[i]);
 		fill(sc, 1);
 		assert_int_equal(sql_number(sc, "SELECT count(*) FROM events WHERE rule='O1' AND"
-						" json LIKE '%{\"what\":\"the signed head\"}%'"), 1);
+						" json LIKE '%\"what\":\"the signed head\"}%'"), 1);
+		assert_int_equal(told(sc, "evidence altered"), 1); /* nor that it is missing */
+		expect_good(sc, 0);
+	}
+}
+
+/* What is recorded of the first time is not taken for the second. */
+static void a_head_altered_twice_is_recorded_twice(void **state)
+{
+	struct scratch *sc = *state;
+
+	for (size_t i = 1; i < ARRAY_SIZE(points); i += 2) {
+		run_sh(sc, "rm -rf state journal");
+		fill(sc, 5);
+		run_sh(sc, "sed -i s/seq/qes/ state/head");
+		fill(sc, 1);
+		run_sh(sc, "sleep 1.1; sed -i s/seq/qes/ state/head");
+		dies_at(sc, points[i]);
+		fill(sc, 1);
+		assert_int_equal(sql_number(sc, "SELECT count(*) FROM events WHERE rule='O1' AND"
+						" json LIKE '%\"what\":\"the signed head\"}%'"), 2);
+		assert_int_equal(told(sc, "evidence altered"), 2);
 		expect_good(sc, 0);
 	}
 }
@@ -164,6 +185,7 @@ int main(void)
 		T(a_database_put_aside_is_recorded),
 		T(a_new_key_is_recorded),
 		T(an_altered_head_is_recorded),
+		T(a_head_altered_twice_is_recorded_twice),
 		T(and_again),
 		T(what_the_file_says_has_to_be_true),
 	};
