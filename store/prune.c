@@ -296,6 +296,24 @@ static bool retention_holds(struct db *db, struct rules_seen *seen, sqlite3_stmt
 	return holds;
 }
 
+/* A time that would end the search is not believed because the column says it. True when it holds. */
+static bool time_holds(struct db *db, uint64_t seq)
+{
+	_cleanup_(db_finalize) sqlite3_stmt *s = NULL;
+	char prev[RECORD_HASH_HEX + 1];
+	const char *problem;
+
+	if (db_prepare(db, "SELECT " ROW_COLUMNS " FROM events WHERE seq=?", &s))
+		return true;
+	sqlite3_bind_int64(s, 1, (sqlite3_int64)seq);
+	if (sqlite3_step(s) != SQLITE_ROW)
+		return true;
+	problem = row_problem(s, db->key->public, prev);
+	if (problem)
+		refuse(&db->refused, seq, problem);
+	return !problem;
+}
+
 /* How new what was there before record seq is, as the checkpoints say; *more: gaps is at the first
  * that is not before it. One that would end the search has to be signed. */
 static int64_t pass_gaps(struct db *db, sqlite3_stmt *gaps, bool *more, uint64_t seq,
@@ -369,8 +387,11 @@ static int find_old(struct db *db, int64_t now_ns, struct old *list, size_t *ret
 
 		if (before > newest && before <= now_ns)
 			newest = before;
-		if (t > newest && t <= now_ns)
+		if (t > newest && t <= now_ns) {
+			if (t >= limit_ns && newest < limit_ns && !time_holds(db, seq))
+				continue;
 			newest = t;
+		}
 		if (newest >= limit_ns)
 			break;
 		if (newest && sqlite3_column_type(s, 2) == SQLITE_INTEGER &&

@@ -73,6 +73,20 @@ static void a_time_that_was_altered(void **state)
 	expect_bad(sc, 1);
 }
 
+/* One that would end the search: what comes after it still goes. */
+static void a_time_that_was_altered_to_be_new(void **state)
+{
+	struct scratch *sc = *state;
+	char what[160], text[100];
+
+	fill(sc, 6);
+	snprintf(text, sizeof(text), "UPDATE events SET time_ns=%" PRId64 " WHERE seq=1", in_days(99));
+	sql(sc, text);
+	assert_int_equal(prune_at(sc, in_days(100), what), 4);
+	assert_string_equal(what, "record 1: time_ns");
+	expect_bad(sc, 1);
+}
+
 static void a_retention_that_was_altered(void **state)
 {
 	struct scratch *sc = *state;
@@ -274,6 +288,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_time_that_was_altered),
+		T(a_time_that_was_altered_to_be_new),
 		T(a_retention_that_was_altered),
 		T(a_rule_that_was_altered),
 		T(altered_records_stay_among_others),
