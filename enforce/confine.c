@@ -145,14 +145,6 @@ static const struct call_if threads[] = { /* clone3() hides its flags, and has a
 	{ "clone", 0, CLONE_THREAD, CLONE_THREAD },
 	{ 0 },
 };
-static const struct call_if name_sockets[] = { /* of the name service */
-	{ "socket", 0, WHOLE, AF_UNIX },
-	{ "socket", 0, WHOLE, AF_INET },
-	{ "socket", 0, WHOLE, AF_INET6 },
-	{ "socket", 0, WHOLE, AF_NETLINK },
-	{ "socketpair", 0, WHOLE, AF_UNIX },
-	{ 0 },
-};
 static const struct call_if terminals[] = { /* isatty() */
 	{ "ioctl", 1, WHOLE, TCGETS },
 	{ "ioctl", 1, WHOLE, FIONREAD },
@@ -217,7 +209,7 @@ static const struct list lists[CONFINE_LISTS] = {
 	},
 	[CONFINE_NAMES] = {
 		{ CALLS_HELPER "fork kill wait4 waitid alarm setitimer chdir " },
-		{ any_code, read_only, name_sockets, terminals, tasks },
+		{ any_code, read_only, network, terminals, tasks },
 		.signals_self = true,
 	},
 	[CONFINE_ARCHIVE] = { /* one descriptor to read, one to write to */

@@ -96,11 +96,16 @@ static void *maker_main(void *arg)
 
 int guardian_start_maker(struct guardian *g, void (*settle)(void *arg))
 {
+	pthread_condattr_t attr;
 	int r;
 
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->wake_maker, NULL);
-	pthread_cond_init(&g->made, NULL);
+	/* Whoever sets the clock does not make us wait for ever, nor give up at once. */
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&g->made, &attr);
+	pthread_condattr_destroy(&attr);
 	g->settle_maker = settle;
 	r = pthread_create(&g->maker, NULL, maker_main, g);
 	if (r)
@@ -129,7 +134,7 @@ static int start_again(struct guardian *g)
 
 	if (!g->has_maker)
 		return guardian_start(g);
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += MAKE_WAIT_S;
 	pthread_mutex_lock(&g->lock);
 	g->make = true;
