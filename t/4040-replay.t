@@ -147,6 +147,29 @@ sqlite3 "$STATE/oknek.db" "update events set json = replace(json, '.aws', '.awx'
 	{ json 1 "evidence that was altered" --evidence --rules "$SCRATCH/new"
 	like "$(cat "$SCRATCH/err")" 'does not verify' "is said to be"; }
 
+# What a record has of a connection and of a script is known, be it null.
+STATE=$SCRATCH/state2
+mv "$SCRATCH/events" "$SCRATCH/all"
+rm -f "$SCRATCH"/old/*.yaml "$SCRATCH"/new/*.yaml
+rule old X1 socket_connect warn '{ any_of: [ dest_port: { gte: 1 } ] }' \
+	'dest_ip, dest_port, dest_host, dest_path, egress, egress_gateway, protocol'
+rule old X2 exec_observed warn '{ any_of: [ process_name: { eq: bash } ] }' bash_command
+head='"time":"2026-09-01T10:00:00Z","agent":"claude-code","root_pid":100,"pid":200,"uid":1000,"exe":"/usr/bin/bash"'
+cat >"$SCRATCH/events" <<-END
+	{"kind":"socket_connect",$head,"dest_ip":"192.0.2.1","dest_port":443,"egress":"foreign","egress_gateway":"set","protocol":"tcp"}
+	{"kind":"exec_observed",$head,"argv":["bash","-c","rm -rf x && ls"]}
+END
+ok "a daemon decides" record "$STATE"
+rule new X1 socket_connect block '{ all_of: [ egress: { eq: foreign }, egress_gateway: { eq: set } ] }' dest_port
+rule new X2 socket_connect block '{ any_of: [ dest_path: { prefix: / }, dest_host: { suffix: a } ] }' dest_port
+rule new X3 exec_observed block '{ all_of: [ bash_command: { contains: "rm -rf" } ] }' argv
+json 1 "rules that ask for it" --evidence --rules "$SCRATCH/new"
+mv "$SCRATCH/all" "$SCRATCH/events"
+is "$(count newly_blocked) $(count cannot_tell)" "2 0" "are told" || diag "$(cat "$SCRATCH/json")"
+rm -f "$SCRATCH"/new/*.yaml
+rule new X1 file_opened warn '{ all_of: [ path: { glob: "/home/*/.aws/**" } ] }'
+rule new X2 socket_connect warn '{ any_of: [ dest_port: { gte: 1 } ] }' dest_port
+
 # ---- what is refused --------------------------------------------------------------------------
 
 refused() { # refused ERE DESC ARGS…

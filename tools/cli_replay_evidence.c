@@ -61,6 +61,14 @@ static void know(struct gathering *g, enum field_id field)
 	g->unknown.fields &= ~(UINT64_C(1) << field);
 }
 
+/* What is computed from the script. */
+static void know_script(struct gathering *g)
+{
+	know(g, FIELD_BASH_COMMAND);
+	know(g, FIELD_CHAIN_DEPTH);
+	know(g, FIELD_CHAIN_BREAKDOWN);
+}
+
 static void take_process(struct gathering *g, const json_t *r)
 {
 	struct subject *s = &g->line.ev.subj;
@@ -129,7 +137,7 @@ static void take_path(struct gathering *g, const json_t *capture)
 
 static void take_file(struct gathering *g, const json_t *capture)
 {
-	static const char *const modes[] = { "", "read", "write", "exec" };
+	static const char *const modes[] = { "", "read", "write", "exec", "watch" };
 	const char *mode = str(capture, "open_mode", NULL);
 
 	take_path(g, capture);
@@ -141,50 +149,158 @@ static void take_file(struct gathering *g, const json_t *capture)
 			g->line.ev.file.mode = (enum open_mode)i;
 }
 
-static void take_exec(struct gathering *g, const json_t *capture)
+/* Is it as it was, not with a secret masked or bytes escaped? */
+static bool is_whole(const char *text)
 {
-	const char *argv = str(capture, "argv", NULL);
-	size_t len = strlen(argv);
-
-	g->line.ev.exec.path = g->line.ev.subj.exe;
-	/* A secret that is masked, bytes that are escaped, or an end that was cut off (at 4 KiB). */
-	if (!json_object_get(capture, "argv") || strstr(argv, "[masked]") || !is_plain(argv) ||
-	    len >= 4095)
-		return;
-	know(g, FIELD_ARGV);
-	memcpy(g->argv, argv, len + 1);
-	g->line.ev.exec.argv = g->argv;
-	g->line.ev.exec.argv_len_bytes = len ? len + 1 : 0;
+	return !strstr(text, "[masked]") && is_plain(text);
 }
 
-static void take_dest(struct gathering *g, const json_t *capture)
+/* Between the words of these arguments, as they are joined, the script stands as one. */
+static bool part_script(char *argv, size_t len, const char *script)
 {
-	static const struct {
-		const char *key;
-		enum field_id id;
-	} fields[] = { { "dest_ip", FIELD_DEST_IP }, { "dest_port", FIELD_DEST_PORT },
-		       { "dest_host", FIELD_DEST_HOST }, { "protocol", FIELD_PROTOCOL } };
-	struct dest_object *d = &g->line.ev.dest;
-	const char *ip = json_string_value(at(capture, "dest_ip", NULL));
-	struct event_reader *reader = ip ? event_reader_new() : NULL;
+	size_t n = strlen(script);
+
+	for (char *at = argv; n && (at = strstr(at, script)); at++) {
+		if (at == argv || at[-1] != ' ' || (at[n] && at[n] != ' '))
+			continue;
+		for (char *p = argv; p < at; p++)
+			if (*p == ' ')
+				*p = '\0';
+		if (at + n < argv + len)
+			at[n] = '\0';
+		return true;
+	}
+	return false;
+}
+
+static void take_arguments(struct gathering *g, const char *argv, const char *script)
+{
+	struct exec_object *x = &g->line.ev.exec;
+	size_t n = 0;
+
+	if (argv && is_whole(argv) && strlen(argv) < sizeof(g->argv)) {
+		n = strlen(argv);
+		memcpy(g->argv, argv, n + 1);
+		know(g, FIELD_ARGV);
+		if (script && !*script)
+			know_script(g);
+		else if (script && is_whole(script) && part_script(g->argv, n, script))
+			know_script(g);
+		n += n > 0;
+	} else if (g->unknown.fields & UINT64_C(1) << FIELD_ARGV && script && is_whole(script) &&
+		   strlen(script) + 8 < sizeof(g->argv)) {
+		/* Some shell. */
+		if (*script)
+			n = (size_t)sprintf(g->argv, "sh%c-c%c%s", 0, 0, script) + 1;
+		know_script(g);
+	} else {
+		return;
+	}
+	x->argv = g->argv;
+	x->argv_len_bytes = n;
+}
+
+static void take_exec(struct gathering *g, const json_t *capture)
+{
+	const json_t *argv = at(capture, "argv", NULL), *script = at(capture, "bash_command", NULL);
+
+	g->line.ev.exec.path = g->line.ev.subj.exe;
+	if (json_is_true(at(capture, "argv_truncated", NULL)) || str(capture, "argv", NULL)[0] == '\0')
+		argv = json_is_null(argv) ? argv : NULL;
+	/* Its end was cut off, by a daemon that did not say so. */
+	if (strlen(str(capture, "argv", NULL)) - 4095 < 2)
+		argv = NULL;
+	if (argv || script)
+		take_arguments(g, argv ? str(capture, "argv", NULL) : NULL,
+			       script && !json_is_true(at(capture, "argv_truncated", NULL)) ?
+				       str(capture, "bash_command", NULL) : NULL);
+}
+
+/* The reader knows how it is written. */
+static void take_ip(struct gathering *g, const char *ip)
+{
+	struct event_reader *reader = *ip ? event_reader_new() : NULL;
 	const struct event_line *l;
 	char text[128], why[160];
 
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		if (json_object_get(capture, fields[i].key))
-			know(g, fields[i].id);
-	/* The reader knows how addresses are written. */
-	snprintf(text, sizeof(text), "{\"kind\":\"socket_connect\",\"dest_ip\":\"%.64s\"}",
-		 ip ? ip : "");
+	snprintf(text, sizeof(text), "{\"kind\":\"socket_connect\",\"dest_ip\":\"%.64s\"}", ip);
 	if (reader && !event_text_read(reader, text, strlen(text), &l, why))
-		memcpy(d->addr, l->ev.dest.addr, sizeof(d->addr));
+		memcpy(g->line.ev.dest.addr, l->ev.dest.addr, sizeof(l->ev.dest.addr));
 	event_reader_free(reader);
-	if (json_object_get(capture, "dest_port"))
-		d->port = (uint16_t)json_integer_value(at(capture, "dest_port", NULL));
-	if (*str(capture, "dest_host", NULL))
-		d->host = str(capture, "dest_host", NULL);
-	if (*str(capture, "protocol", NULL))
-		d->protocol = str(capture, "protocol", NULL);
+}
+
+/*
+ * A field of the record, as it was captured; null: the event had none. Every field has its case, so
+ * that the compiler names one that is new. False: the value cannot be had back from what is there.
+ */
+static bool take_field(struct gathering *g, enum field_id id, const json_t *v)
+{
+	struct dest_object *d = &g->line.ev.dest;
+	const char *s = json_string_value(v) ? json_string_value(v) : "";
+	int class;
+
+	switch (id) {
+	case FIELD_DEST_IP:
+		take_ip(g, s);
+		return true;
+	case FIELD_DEST_PORT:
+		d->port = (uint16_t)json_integer_value(v);
+		return true;
+	case FIELD_DEST_HOST:
+		d->host = s;
+		return is_plain(s);
+	case FIELD_DEST_PATH:
+		d->path = s;
+		return is_plain(s);
+	case FIELD_EGRESS:
+		class = egress_class_parse(s);
+		if (class >= 0)
+			d->egress = (enum egress_class)class;
+		return class >= 0;
+	case FIELD_EGRESS_GATEWAY:
+		d->gateway_set = *s;
+		return true;
+	case FIELD_PROTOCOL:
+		d->protocol = s;
+		return is_plain(s);
+	case FIELD_BASELINE_DISTANCE:
+		return true;
+	/* From what each record has beside the capture: take_process(). */
+	case FIELD_AGENT_IDENTIFIER:
+	case FIELD_PROCESS_NAME:
+	case FIELD_EXE:
+	case FIELD_PID:
+	case FIELD_PARENT_PID:
+	case FIELD_UID:
+	case FIELD_CGROUP:
+	case FIELD_MATCHED_CATEGORY:
+	/* take_offset() */
+	case FIELD_WALL_CLOCK:
+	case FIELD_WALL_CLOCK_HOUR:
+	case FIELD_WALL_CLOCK_DOW:
+	/* take_exec() */
+	case FIELD_BASH_COMMAND:
+	case FIELD_ARGV:
+	case FIELD_CHAIN_DEPTH:
+	case FIELD_CHAIN_BREAKDOWN:
+	/* take_file() */
+	case FIELD_PATH:
+	case FIELD_OPEN_MODE:
+	case FIELD_COUNT:
+		return false;
+	}
+	return false;
+}
+
+static void take_fields(struct gathering *g, const json_t *capture)
+{
+	for (int id = 0; id < FIELD_COUNT; id++) {
+		const struct field_info *f = field_info((enum field_id)id);
+		const json_t *v = json_object_get(capture, f->name);
+
+		if (v && (f->kinds & 1u << g->line.ev.kind) && take_field(g, (enum field_id)id, v))
+			know(g, (enum field_id)id);
+	}
 }
 
 /* "…+01:00" of a captured local time. */
@@ -234,8 +350,7 @@ static void take_record(struct gathering *g, const json_t *r)
 {
 	const json_t *capture = at(r, "capture", NULL);
 
-	if (json_object_get(capture, "baseline_distance"))
-		know(g, FIELD_BASELINE_DISTANCE);
+	take_fields(g, capture);
 	take_offset(g, capture);
 	switch (g->line.ev.kind) {
 	case KIND_EXEC_OBSERVED:
@@ -245,9 +360,6 @@ static void take_record(struct gathering *g, const json_t *r)
 	case KIND_FILE_CHANGED:
 	case KIND_FILE_SCANNED:
 		take_file(g, capture);
-		break;
-	case KIND_SOCKET_CONNECT:
-		take_dest(g, capture);
 		break;
 	default:
 		break;
@@ -358,7 +470,7 @@ static int finish(struct gathering *g)
 		g->line.ev = (struct event){ .kind = (enum event_kind)kind };
 		g->line.ev.source_name = str(first, "source", NULL);
 		if (kind == KIND_SOCKET_CONNECT)
-			g->line.ev.dest.host = g->line.ev.dest.protocol = "";
+			g->line.ev.dest.host = g->line.ev.dest.protocol = g->line.ev.dest.path = "";
 		g->line.has_time = true;
 		g->line.has_utc_offset = false;
 		g->line.utc_offset_s = 0;
