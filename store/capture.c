@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "core/cleanup.h"
+#include "store/age.h"
 #include "store/capture_priv.h"
 #include "store/mask.h"
 #include "store/text.h"
@@ -23,6 +24,7 @@
 #define POLL_MIN_NS (2 * NSEC_PER_MSEC)
 #define POLL_MAX_NS (50 * NSEC_PER_MSEC)
 #define PRUNE_EVERY_NS (NSEC_PER_SEC / 4)
+#define KEEP_EVERY_NS (3600 * NSEC_PER_SEC) /* when nothing is captured */
 #define QUIET_NS (5 * NSEC_PER_SEC) /* a full disk has room for a little now and then */
 
 struct record {
@@ -45,12 +47,13 @@ struct capture {
 	pthread_cond_t wake;
 	bool stop;                 /* under lock, as what follows */
 	struct timespec stop_until;
-	bool all;
+	bool all, changed;
 	uint64_t max_size, max_age_s;
 	struct capture_stats pub;
 
 	/* the thread's own */
 	struct capture_files files;
+	struct age age; /* when nobody gives one */
 	struct event_line line;
 	uint8_t *copy;
 	struct text masked;
@@ -213,9 +216,6 @@ static void publish(struct capture *c, int err, uint64_t now)
 	c->pub.ok = ok;
 	if (ok || err)
 		snprintf(c->pub.why, sizeof(c->pub.why), "%s", why);
-	c->files.all = c->all;
-	c->files.max_size = c->max_size;
-	c->files.max_age_s = c->max_age_s;
 	pthread_mutex_unlock(&c->lock);
 	if (changed && c->c.health)
 		c->c.health(c->c.arg, ok, why);
@@ -229,23 +229,36 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
 }
 
+static int64_t age_ns(struct capture *c, int64_t wall)
+{
+	struct timespec t;
+	int64_t step_s;
+
+	if (c->c.age_ns)
+		return c->c.age_ns(c->c.arg);
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	age_advance(&c->age, wall, (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec, &step_s);
+	return c->age.now_ns;
+}
+
 /* A batch. True when there may be more. */
 static bool turn(struct capture *c)
 {
-	int64_t now_s = c->c.wall_ns() / (int64_t)NSEC_PER_SEC;
+	int64_t wall = c->c.wall_ns(), now_s = wall / (int64_t)NSEC_PER_SEC;
 	uint64_t now = now_ns();
 	int err = 0;
 
+	c->files.age_s = age_ns(c, wall) / (int64_t)NSEC_PER_SEC;
 	c->text_n = c->batched = 0;
-	while (c->text_n < BATCH_BYTES && take(c))
+	while (c->ring && c->text_n < BATCH_BYTES && take(c))
 		add_line(c);
 	if (c->batched) {
 		c->write_err = capture_files_write(&c->files, c->text, c->text_n, now_s);
 		*(c->write_err ? &c->lost : &c->written) += c->batched;
 	}
-	if (!c->pruned_ns || now - c->pruned_ns >= PRUNE_EVERY_NS ||
+	if (c->c.keeps || !c->pruned_ns || now - c->pruned_ns >= PRUNE_EVERY_NS ||
 	    c->files.bytes > c->files.max_size) {
-		err = capture_files_prune(&c->files, now_s);
+		err = capture_files_prune(&c->files);
 		c->pruned_ns = now;
 	}
 	publish(c, c->write_err ? c->write_err : err, now);
@@ -282,13 +295,19 @@ static void *run(void *arg)
 		/* Before the turn: what was pushed until somebody said so is in it. */
 		pthread_mutex_lock(&c->lock);
 		stop = c->stop;
+		c->changed = false;
+		c->files.all = c->all;
+		c->files.max_size = c->max_size;
+		c->files.max_age_s = c->max_age_s;
 		pthread_mutex_unlock(&c->lock);
 		more = turn(c);
 		if (stop && (!more || is_over(&c->stop_until)))
 			return NULL;
+		if (c->c.keeps)
+			pause_ns = c->files.age_s ? KEEP_EVERY_NS : NSEC_PER_SEC;
 		pthread_mutex_lock(&c->lock);
 		after(&until, pause_ns);
-		if (!more && !c->stop)
+		if (!more && !c->stop && !c->changed)
 			pthread_cond_timedwait(&c->wake, &c->lock, &until);
 		pthread_mutex_unlock(&c->lock);
 		pause_ns = more ? POLL_MIN_NS : pause_ns * 2 < POLL_MAX_NS ? pause_ns * 2 : POLL_MAX_NS;
@@ -322,12 +341,15 @@ int capture_open(const struct capture_config *config, struct capture **ret)
 	c->c.wall_ns = config->wall_ns ? config->wall_ns : wall_ns;
 	c->files.dir_fd = c->files.fd = -1;
 	c->state_dir = strdup(config->state_dir);
-	c->copy = malloc(CAPTURE_COPY_MAX);
+	c->files.reads = config->keeps;
+	c->copy = malloc(config->keeps ? 1 : CAPTURE_COPY_MAX);
 	/* In memory from the start: who pushes does not wait for a page. */
-	ring = mmap(NULL, CAPTURE_RING_BYTES, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ring = config->keeps ? MAP_FAILED :
+			       mmap(NULL, CAPTURE_RING_BYTES, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	c->ring = ring == MAP_FAILED ? NULL : ring;
-	if (!c->state_dir || !c->copy || !c->ring || !grow(c, 2 * BATCH_BYTES)) {
+	if (!c->state_dir || !c->copy ||
+	    (!config->keeps && (!c->ring || !grow(c, 2 * BATCH_BYTES)))) {
 		capture_free(c);
 		return -ENOMEM;
 	}
@@ -360,6 +382,8 @@ void capture_change(struct capture *c, bool all, uint64_t max_size_bytes, uint64
 	c->all = all;
 	c->max_size = max_size_bytes;
 	c->max_age_s = max_age_s;
+	c->changed = true;
+	pthread_cond_signal(&c->wake);
 	pthread_mutex_unlock(&c->lock);
 }
 

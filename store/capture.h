@@ -30,6 +30,10 @@ struct capture_config {
 	void (*health)(void *arg, bool ok, const char *why);
 	void *arg;
 	int64_t (*wall_ns)(void); /* NULL: the system's */
+	/* The time by which the evidence grows old (store/age.h), 0 not known yet: what is captured
+	 * does by the same. NULL: by a time of its own, that begins with the wall clock. */
+	int64_t (*age_ns)(void *arg);
+	bool keeps; /* nothing is captured: what was, is kept within the limits; no ring */
 };
 
 /* Takes the ring's memory: events may be pushed. -ENOMEM, -errno. */

@@ -11,6 +11,7 @@
 
 #include "core/cleanup.h"
 #include "core/io.h"
+#include "store/age.h"
 
 /* What goes when there is too much, or when it is old, is a file: an eighth of all at the most. */
 #define FILES_LEAST 8
@@ -43,7 +44,7 @@ static int open_dir(struct capture_files *f)
 	if (f->dir_fd >= 0)
 		return 0;
 	state = open(f->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (state < 0 || (mkdirat(state, CAPTURE_DIR, 0700) < 0 && errno != EEXIST))
+	if (state < 0 || (!f->reads && mkdirat(state, CAPTURE_DIR, 0700) < 0 && errno != EEXIST))
 		return -errno;
 	fd = openat(state, CAPTURE_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
@@ -57,8 +58,14 @@ static int open_dir(struct capture_files *f)
 
 struct survey {
 	uint64_t bytes, first, last; /* numbers, 0: there is none */
-	int64_t first_s;             /* when the first was last written */
+	uint64_t old;		     /* the first that is older than it may be */
 };
+
+/* A time that is yet to come says nothing. */
+static bool is_old(const struct capture_files *f, const struct stat *st)
+{
+	return f->age_s > st->st_mtime && (uint64_t)(f->age_s - st->st_mtime) > f->max_age_s;
+}
 
 static int survey(struct capture_files *f, struct survey *ret)
 {
@@ -85,10 +92,10 @@ static int survey(struct capture_files *f, struct survey *ret)
 		s.bytes += (uint64_t)st.st_size;
 		if (n > s.last)
 			s.last = n;
-		if (!s.first || n < s.first) {
+		if (!s.first || n < s.first)
 			s.first = n;
-			s.first_s = st.st_mtime;
-		}
+		if (is_old(f, &st) && (!s.old || n < s.old))
+			s.old = n;
 	}
 	closedir(d);
 	*ret = s;
@@ -121,6 +128,15 @@ static int next_file(struct capture_files *f, int64_t now_s)
 	f->begun_all = f->all;
 	f->bytes = s.bytes;
 	return 0;
+}
+
+/* While the wall clock is not believed, files are as new as what is. */
+static void put_time(struct capture_files *f, int64_t now_s)
+{
+	const struct timespec t[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = f->age_s } };
+
+	if (f->fd >= 0 && f->age_s && (now_s - f->age_s > AGE_STEP_S || f->age_s - now_s > AGE_STEP_S))
+		futimens(f->fd, t);
 }
 
 /* All of it or nothing. */
@@ -180,27 +196,34 @@ int capture_files_write(struct capture_files *f, const void *data, size_t len_by
 
 		r = append(f, header, strlen(header));
 	}
-	return r ? r : append(f, data, len_bytes);
+	if (!r)
+		r = append(f, data, len_bytes);
+	put_time(f, now_s);
+	return r;
 }
 
-int capture_files_prune(struct capture_files *f, int64_t now_s)
+int capture_files_prune(struct capture_files *f)
 {
 	char name[NAME_SIZE];
 	struct survey s;
 	int r = open_dir(f);
 
+	if (r == -ENOENT && f->reads)
+		return 0;
 	for (;;) {
+		uint64_t goes;
+
 		if (!r)
 			r = survey(f, &s);
 		if (r)
 			return r;
 		f->bytes = s.bytes;
-		if (!s.first || (s.bytes <= f->max_size &&
-				 now_s - s.first_s <= (int64_t)f->max_age_s))
+		goes = s.bytes > f->max_size ? s.first : s.old;
+		if (!goes)
 			return 0;
-		if (s.first == f->number)
+		if (goes == f->number)
 			close_file(f);
-		file_name(s.first, name);
+		file_name(goes, name);
 		if (unlinkat(f->dir_fd, name, 0) < 0)
 			return -errno;
 	}

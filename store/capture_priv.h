@@ -30,13 +30,14 @@ struct capture_files {
 	bool all, begun_all; /* what comes; what the file says */
 	uint64_t max_size, max_age_s;
 	uint64_t bytes; /* of all */
-	int64_t pruned_s;
+	int64_t age_s; /* the time by which files grow old, see store/age.h; 0 not known */
+	bool reads; /* no folder is made for what is not written */
 };
 
 /* Appends whole lines: all of them or, after an error, none. -errno. */
 int capture_files_write(struct capture_files *f, const void *data, size_t len_bytes, int64_t now_s);
 /* Removes what is too old, and the oldest while there is too much. -errno. */
-int capture_files_prune(struct capture_files *f, int64_t now_s);
+int capture_files_prune(struct capture_files *f);
 void capture_files_close(struct capture_files *f);
 
 #endif

@@ -99,6 +99,7 @@ static void *run(void *arg)
 		pthread_mutex_unlock(&s->lock);
 		more = writer_turn(&s->w, true);
 		pthread_mutex_lock(&s->lock);
+		s->pub.age_ns = s->w.age.now_ns;
 		pthread_cond_broadcast(&s->done);
 		if (more || s->kick) {
 			pause_ns = POLL_MIN_NS;

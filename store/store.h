@@ -47,6 +47,7 @@ struct store_status {
 	uint64_t pending; /* in the ring, not committed */
 	uint64_t db_bytes, wal_bytes; /* files, when looked at last: within a second of a change */
 	uint64_t pruned; /* removed by age or size, and signed as such */
+	int64_t age_ns;	 /* the time that it believes, see store/age.h; 0 not known yet */
 };
 void store_status(struct store *s, struct store_status *ret); /* any thread but verdict */
 

@@ -163,5 +163,13 @@ ok "and starts with capture" start_daemon --rules "$OWN_RULES"
 denied "denied" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
 ok "and stops, all written" stop_daemon
 is "$(grep -c '"verdict":"block".*"outcome":"denied"' "$STATE"/capture/*.jsonl | tail -n 1)" 1 "the last one too"
+configure 'capture: off'
+before=$(find "$STATE/capture" -name '*.jsonl' | wc -l)
+echo '# captured: all' >"$STATE/capture/00009999.jsonl"
+touch -d '15 days ago' "$STATE/capture/00009999.jsonl"
+ok "it starts without" start_daemon --rules "$OWN_RULES"
+ok "what is too old goes all the same" wait_for 5 test ! -e "$STATE/capture/00009999.jsonl"
+is "$(find "$STATE/capture" -name '*.jsonl' | wc -l)" "$before" "and nothing else does"
+ok "it stops" stop_daemon
 scene_end
 done_testing

@@ -518,6 +518,79 @@ static void old_files_go_when_they_are_old(void **state)
 	capture_close(c, 1000);
 }
 
+static void make_file(struct scratch *sc, const char *name, int64_t mtime_s)
+{
+	const struct timespec t[2] = { { .tv_sec = mtime_s }, { .tv_sec = mtime_s } };
+	char path[40];
+	int fd;
+
+	snprintf(path, sizeof(path), "capture/%.20s", name);
+	fd = open(in(sc, path), O_WRONLY | O_CREAT, 0600);
+	assert_true(fd >= 0 && futimens(fd, t) == 0);
+	close(fd);
+}
+
+static bool stays(struct scratch *sc, const char *name)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "capture/%.20s", name);
+	return access(in(sc, path), F_OK) == 0;
+}
+
+/* Each file is judged by itself; one of the future hides none; a leap of the clock removes nothing. */
+static void a_clock_that_leaps_removes_nothing(void **state)
+{
+	struct told t = { .now_s = time(NULL) };
+	struct scratch *sc = *state;
+	struct capture *c;
+
+	assert_int_equal(mkdir(in(sc, "capture"), 0700), 0);
+	make_file(sc, "00000001.jsonl", t.now_s + 400 * 86400);
+	make_file(sc, "00000002.jsonl", t.now_s - 2 * 3600);
+	make_file(sc, "00000003.jsonl", t.now_s - 60);
+	make_file(sc, "00000004.jsonl", t.now_s - 3 * 3600);
+	c = open_capture(sc, &t, 64 << 20, 3600);
+	capture_start(c);
+	for (int i = 0; i < 300 && (stays(sc, "00000002.jsonl") || stays(sc, "00000004.jsonl")); i++)
+		usleep(10000);
+	assert_false(stays(sc, "00000002.jsonl") || stays(sc, "00000004.jsonl"));
+	assert_true(stays(sc, "00000001.jsonl") && stays(sc, "00000003.jsonl"));
+	t.now_s += 3650LL * 86400;
+	usleep(700000);
+	assert_true(stays(sc, "00000001.jsonl") && stays(sc, "00000003.jsonl"));
+	capture_close(c, 1000);
+}
+
+static void what_was_captured_grows_old_all_the_same(void **state)
+{
+	struct told t = { .now_s = time(NULL) };
+	struct capture_config config = { .state_dir = ((struct scratch *)*state)->dir, .keeps = true,
+					 .max_size_bytes = 1 << 20, .max_age_s = 3600 };
+	struct scratch *sc = *state;
+	struct capture *c;
+
+	assert_int_equal(capture_open(&config, &c), 0);
+	capture_start(c);
+	usleep(100000);
+	capture_close(c, 1000);
+	assert_int_equal(access(in(sc, "capture"), F_OK), -1);
+	mkdir(in(sc, "capture"), 0700);
+	make_file(sc, "00000001.jsonl", t.now_s - 7200);
+	make_file(sc, "00000002.jsonl", t.now_s - 1800);
+	assert_int_equal(capture_open(&config, &c), 0);
+	capture_start(c);
+	for (int i = 0; i < 300 && stays(sc, "00000001.jsonl"); i++)
+		usleep(10000);
+	assert_false(stays(sc, "00000001.jsonl"));
+	assert_true(stays(sc, "00000002.jsonl"));
+	capture_change(c, false, 1 << 20, 600); /* at once */
+	for (int i = 0; i < 300 && stays(sc, "00000002.jsonl"); i++)
+		usleep(10000);
+	assert_false(stays(sc, "00000002.jsonl"));
+	capture_close(c, 1000);
+}
+
 static void what_cannot_be_written_is_counted_and_told_once(void **state)
 {
 	struct told t = { 0 };
@@ -605,6 +678,8 @@ int main(void)
 		T(what_was_pushed_before_the_end_is_written),
 		T(old_files_go_when_there_is_too_much),
 		T(old_files_go_when_they_are_old),
+		T(a_clock_that_leaps_removes_nothing),
+		T(what_was_captured_grows_old_all_the_same),
 		T(what_cannot_be_written_is_counted_and_told_once),
 		cmocka_unit_test(what_is_not_known_is_not_guessed),
 		cmocka_unit_test(a_doubt_that_changes_nothing_is_none),

@@ -108,6 +108,7 @@ struct daemon {
 	pthread_mutex_t capture_lock;
 	struct capture *capture;
 	bool capture_all; /* not only those for which a rule fired */
+	struct capture *capture_keeper; /* of what was captured, while nothing is; NULL: none */
 	/* The time that the rules were given last; the verdict thread's. */
 	int64_t decided_unix_ns;
 	int32_t decided_utc_offset_s;

@@ -9,6 +9,7 @@
 #include "core/cleanup.h"
 #include "core/log.h"
 #include "store/capture.h"
+#include "store/store.h"
 #include "tools/daemon.h"
 
 #define CLOSE_MS 2000
@@ -68,6 +69,36 @@ static int apply(struct daemon *d, struct swap *c)
 	return r;
 }
 
+/* As the evidence grows old. */
+static int64_t age_ns(void *arg)
+{
+	struct daemon *d = arg;
+	struct store_status st = { 0 };
+
+	if (d->store)
+		store_status(d->store, &st);
+	return st.age_ns;
+}
+
+/* What was captured before does not stay for ever because nothing is captured now. */
+static void keep(struct daemon *d, const struct capture_config *config, bool off)
+{
+	int r = 0;
+
+	if (off && d->capture_keeper) {
+		capture_change(d->capture_keeper, false, config->max_size_bytes, config->max_age_s);
+	} else if (off) {
+		r = capture_open(config, &d->capture_keeper);
+		if (!r && d->verdict_running)
+			r = capture_start(d->capture_keeper);
+	} else {
+		capture_close(d->capture_keeper, 0);
+		d->capture_keeper = NULL;
+	}
+	if (r < 0)
+		log_error("what was captured cannot be removed when it is old: %s", strerror(-r));
+}
+
 int daemon_capture(struct daemon *d, const struct config_capture *want)
 {
 	struct capture_config config = {
@@ -75,13 +106,17 @@ int daemon_capture(struct daemon *d, const struct config_capture *want)
 		.all = want->events == CAPTURE_ALL,
 		.max_size_bytes = want->max_size_bytes,
 		.max_age_s = want->max_age_s,
-		.health = health,
+		.health = want->events == CAPTURE_OFF ? NULL : health,
 		.arg = d,
+		.age_ns = age_ns,
+		.keeps = want->events == CAPTURE_OFF,
 	};
 	struct swap c = { d, d->capture, want->events == CAPTURE_ALL };
 	int r = 0;
 
-	if (want->events == CAPTURE_OFF) {
+	if (!config.keeps)
+		keep(d, &config, false);
+	if (config.keeps) {
 		c.capture = NULL;
 	} else if (c.capture) {
 		capture_change(c.capture, c.all, want->max_size_bytes, want->max_age_s);
@@ -99,11 +134,15 @@ int daemon_capture(struct daemon *d, const struct config_capture *want)
 	/* What is in c now is what nobody uses any more. */
 	if (c.capture != d->capture)
 		capture_close(c.capture, CLOSE_MS);
+	if (config.keeps)
+		keep(d, &config, true);
 	return r;
 }
 
 int daemon_capture_start(struct daemon *d)
 {
+	if (d->capture_keeper)
+		return capture_start(d->capture_keeper);
 	return d->capture ? capture_start(d->capture) : 0;
 }
 
@@ -114,6 +153,8 @@ void daemon_capture_stop(struct daemon *d)
 	if (apply(d, &c) < 0)
 		swap_capture(&c); /* its thread has ended */
 	capture_close(c.capture, CLOSE_MS);
+	capture_close(d->capture_keeper, 0);
+	d->capture_keeper = NULL;
 }
 
 json_t *daemon_capture_json(struct daemon *d)
