@@ -45,6 +45,7 @@ like "$(oknek status)" 'shipped pack oknek-rules 2.0.0, signed by [0-9a-f]{16}, 
 like "$(oknek --json status)" "\"pack\": ?\{\"name\": ?\"oknek-rules\", ?\"version\": ?\"2.0.0\", ?\"signed_by\": ?\"$(head -c 16 "$key.pub")\", ?\"shipped\": ?true, ?\"expires\": ?\"20[0-9T:.-]+Z\", ?\"expired\": ?false" \
 	"in JSON too"
 like "$(oknek --json rules list)" '"pack": ?"oknek-rules 2.0.0"' "rules list names it"
+like "$(oknek rules list)" 'oknek-rules 2.0.0 expires on 20[0-9]{2}-[0-9]{2}-[0-9]{2}$' "and when it expires"
 
 # Older than what was shipped is a downgrade, whoever shipped it.
 exits 2 "an older pack" update v1

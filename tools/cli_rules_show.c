@@ -44,13 +44,20 @@ static int take_row(void *arg, json_t *item, const char *text)
 int rules_list(struct cli *cli)
 {
 	struct listing l = { .cli = cli, .table.columns = 7 };
+	_cleanup_json_ json_t *res = NULL;
+	const json_t *pack;
 	int r;
 
 	cli_table_add(&l.table, (const char *[]){ "RULE", "ACTION", "BY", "KIND", "NAME", "FROM",
 						  "NOTE" });
-	r = cli_ask(cli, json_pack("{s:s}", "cmd", "rules"), CLI_TIMEOUT_MS, take_row, &l, NULL);
+	r = cli_ask(cli, json_pack("{s:s}", "cmd", "rules"), CLI_TIMEOUT_MS, take_row, &l, &res);
 	if (r == CLI_DONE && !cli->json)
 		cli_table_print(cli, &l.table);
+	pack = json_object_get(res, "pack");
+	if (r == CLI_DONE && !cli->json && json_is_object(pack))
+		printf("%s %s %s on %.10s\n", cli_str(pack, "name"), cli_str(pack, "version"),
+		       json_is_true(json_object_get(pack, "expired")) ? "expired" : "expires",
+		       cli_str(pack, "expires"));
 	cli_table_free(&l.table);
 	return r == CLI_DONE ? cli_flush() : r;
 }

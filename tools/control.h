@@ -59,6 +59,7 @@
  *          threshold_overridden|null,overridden|null,mechanism,why,pack,file,line,
  *          exceptions:[{rule,reason,author,expires|null,expired,file,line}],let_through,
  *          [source],[explain]}; let_through: events since the rules were read;
+ *          without id, result {pack:{name,version,signed_by,shipped,expires,expired}|null};
  *          id "R3" or "R3/aws" selects, and adds source, the YAML text. What is overridden is
  *          so by "FILE:LINE" of oknek.yaml.
  * reload   {} → result {rules, origin, notice:[…]}: what is no error and worth hearing.

@@ -165,6 +165,8 @@ const char *daemon_cmd_rules(void *arg, const struct control_peer *peer, const j
 		if (reply->item(reply, j) < 0)
 			break;
 	}
+	if (rs && !only && !failed)
+		reply->result = json_pack("{s:o}", "pack", daemon_pack_json(arg, rs));
 	ruleset_unref(rs);
 	if (failed)
 		return "internal";
