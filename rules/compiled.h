@@ -207,8 +207,9 @@ bool rule_is_excepted(struct match_context *ctx, const struct compiled *c);
 
 /* index.c */
 struct index;
+/* by_path: all of it can be looked up by the path alone. */
 int index_build(struct pool *pool, struct compiled *const *rules, size_t n, enum event_kind kind,
-		struct index **ret);
+		bool by_path, struct index **ret);
 /* Calls fn with each list of rules that could match; a rule may come more than once. NULL names
  * and path: not known. ev NULL: nothing but the path is asked for. */
 void index_lookup(const struct index *ix, const struct event *ev, const char *path,
@@ -228,6 +229,7 @@ struct ruleset {
 	const char **exes; /* by which exceptions let through, in byte order */
 	size_t n_exes;
 	struct index *index[KIND_COUNT]; /* NULL: no rules of the kind */
+	struct index *timeouts; /* of opened files, by path; NULL: no rule has a time or answer of its own */
 	struct pathset *paths;
 };
 

@@ -125,7 +125,7 @@ static int counts_init(struct counts *c, size_t rules)
 }
 
 int index_build(struct pool *pool, struct compiled *const *rules, size_t n, enum event_kind kind,
-		struct index **ret)
+		bool by_path, struct index **ret)
 {
 	_cleanup_(builder_cleanup) struct builder b = { 0 };
 	size_t of_kind = 0;
@@ -148,7 +148,7 @@ int index_build(struct pool *pool, struct compiled *const *rules, size_t n, enum
 			if (!is_filed(rules[i], kind))
 				continue;
 			b.rule = (uint32_t)i;
-			b.paths_only = is_category(rules[i]);
+			b.paths_only = by_path || is_category(rules[i]);
 			if (index_keys_of(&b, rules[i]->match) || counting)
 				continue;
 			b.n = mark;

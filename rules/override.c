@@ -4,12 +4,13 @@
  * goes before what is said about a whole id.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/cleanup.h"
 #include "core/config.h"
-#include "rules/compiled.h"
+#include "rules/lint_priv.h"
 
 static int no_memory(struct loader *l)
 {
@@ -73,16 +74,29 @@ static int override_action(struct loader *l, const struct config *site, struct c
 	return c->rule.action_from ? 0 : no_memory(l);
 }
 
-/* Every ordering literal that is the default; no value of another comparison has a number that
- * could be taken for one. */
-static void replace(struct node *n, int64_t was, int64_t now)
+/* Every ordering literal that is the default. Returns a comparison that would never hold or whose field
+ * never has the new value, NULL: there is none. */
+static const struct node *replace(struct node *n, int64_t was, int64_t now)
 {
-	for (size_t i = 0; i < n->n; i++) {
-		if (n->type != NODE_COMPARE)
-			replace(n->kids[i], was, now);
-		else if (n->op >= OP_GT && n->op <= OP_LTE && n->values[i].number == was)
-			n->values[i].number = now;
+	const struct node *wrong = NULL;
+	int64_t min, max;
+
+	if (n->type != NODE_COMPARE) {
+		for (size_t i = 0; i < n->n && !wrong; i++)
+			wrong = replace(n->kids[i], was, now);
+		return wrong;
 	}
+	if (n->op < OP_GT || n->op > OP_LTE || !lint_range(n->field, &min, &max))
+		return NULL;
+	for (size_t i = 0; i < n->n; i++) {
+		if (n->values[i].number != was)
+			continue;
+		n->values[i].number = now;
+		/* gte: 20, lt: 24 is how people write all that is left */
+		if (now < min - (n->op == OP_GT) || now - (n->op == OP_LT) > max || (!lint_number_holds(n, min) && !lint_number_holds(n, max)))
+			wrong = n;
+	}
+	return wrong;
 }
 
 static const char *why_no_threshold(const struct rule *r)
@@ -97,12 +111,25 @@ static int override_threshold(struct loader *l, const struct config *site, struc
 	bool part = false;
 	const struct config_override *o = find(site, &c->rule, OVERRIDE_THRESHOLD, &part);
 	const char *why = why_no_threshold(&c->rule);
+	const struct node *wrong;
+	int64_t min, max;
+	char text[160];
 
 	if (!o || (why && !part)) /* of a whole id: for those of its parts that have one */
 		return 0;
 	if (why)
 		return refuse(l, o, &c->rule, why);
-	replace(c->match, c->rule.threshold_default, o->threshold);
+	wrong = replace(c->match, c->rule.threshold_default, o->threshold);
+	if (wrong) {
+		lint_range(wrong->field, &min, &max);
+		if (max == INT64_MAX)
+			snprintf(text, sizeof(text), "asks %s %s it, which is %" PRId64 " or more",
+				 field_info(wrong->field)->name, match_word(wrong), min);
+		else
+			snprintf(text, sizeof(text), "asks %s %s it, which is %" PRId64 " to %" PRId64,
+				 field_info(wrong->field)->name, match_word(wrong), min, max);
+		return refuse(l, o, &c->rule, text);
+	}
 	c->rule.threshold = o->threshold;
 	c->rule.threshold_from = place(l, o);
 	return c->rule.threshold_from ? 0 : no_memory(l);

@@ -259,6 +259,15 @@ static int adapt(struct building *b, struct ruleset *rs)
 	return err;
 }
 
+/* Else rules_timeout() knows the answer without looking. */
+static bool any_timeout(const struct ruleset *rs)
+{
+	for (size_t i = 0; i < rs->n; i++)
+		if (rs->rules[i]->rule.deadline_ns || rs->rules[i]->rule.on_timeout_said)
+			return true;
+	return false;
+}
+
 static int finish(struct building *b, struct ruleset **ret)
 {
 	struct ruleset *rs = pool_alloc(b->pool, sizeof(*rs));
@@ -286,8 +295,11 @@ static int finish(struct building *b, struct ruleset **ret)
 	rs->n = b->n;
 	for (int kind = 0; kind < KIND_COUNT; kind++)
 		if (index_build(b->pool, rs->rules, rs->n, (enum event_kind)kind,
-				&rs->index[kind]))
+				false, &rs->index[kind]))
 			return no_memory(b);
+	if (any_timeout(rs) &&
+	    index_build(b->pool, rs->rules, rs->n, KIND_FILE_OPENED, true, &rs->timeouts))
+		return no_memory(b);
 	err = bind_pathset(rs->rules, rs->n, &rs->paths, b->err->text);
 	if (err)
 		return err;

@@ -41,16 +41,12 @@ void rules_timeout(const struct ruleset *rs, const struct event *ev, uint64_t *d
 		.default_ns = *deadline_ns,
 		.by_default = *on_timeout,
 	};
-	const char *const *process_names;
-	unsigned n_process_names;
 
-	if (ev->kind != KIND_FILE_OPENED || !rs->index[ev->kind])
+	if (ev->kind != KIND_FILE_OPENED || !rs->timeouts)
 		return;
-	n_process_names = match_process_names(&t.ctx, &process_names);
 	for (unsigned i = 0; i < ev->file.n_names && i < FILE_NAMES_MAX; i++) {
 		t.ctx.name_index = i;
-		index_lookup(rs->index[ev->kind], ev, ev->file.names[i].path, process_names,
-			     n_process_names, take_rules, &t);
+		index_lookup(rs->timeouts, NULL, ev->file.names[i].path, NULL, 0, take_rules, &t);
 	}
 	if (!t.any)
 		return;

@@ -155,7 +155,7 @@ static void every_ordering_literal_equal_to_the_default_is_replaced(void **state
 		{ "uid: { gt: 8 }", "20", 21 },
 		{ "uid: { gte: 8 }", "20", 20 },
 		{ "uid: { gte: 8 }", "8", 8 },
-		{ "uid: { gte: 8 }", "-5", 0 },
+		{ "uid: { gte: 8 }", "0", 0 },
 		{ "none_of: [ uid: { lt: 8 } ]", "20", 20 },
 		{ "none_of: [ uid: { lte: 8 } ]", "20", 21 },
 		/* lists of values, groups within groups */
@@ -179,6 +179,48 @@ static void every_ordering_literal_equal_to_the_default_is_replaced(void **state
 		if (from != cases[i].from)
 			fail_msg("%s with %s: from %d, not %d", cases[i].match, cases[i].threshold,
 				 cases[i].from, from);
+	}
+}
+
+/* A block rule that can no longer fire would be a rule that somebody thinks he has. */
+static void a_threshold_is_one_that_the_field_can_have(void **state)
+{
+	static const struct {
+		const char *match, *threshold, *err;
+	} cases[] = {
+		{ "wall_clock_hour: { gte: 8 }", "23", "" },
+		{ "wall_clock_hour: { lt: 8 }", "24", "" },
+		{ "wall_clock_hour: { gte: 8 }", "24", "asks wall_clock_hour gte it, which is 0 to 23" },
+		{ "wall_clock_hour: { gte: 8 }", "99", "asks wall_clock_hour gte it, which is 0 to 23" },
+		{ "wall_clock_hour: { gt: 8 }", "23", "asks wall_clock_hour gt it, which is 0 to 23" },
+		{ "wall_clock_hour: { lt: 8 }", "0", "asks wall_clock_hour lt it, which is 0 to 23" },
+		{ "uid: { gt: 8 }", "99999999999999", "asks uid gt it, which is 0 to 4294967294" },
+		{ "uid: { gte: 8 }", "-5", "asks uid gte it, which is 0 to 4294967294" },
+		{ "any_of: [ uid: { eq: 1 }, all_of: [ uid: { eq: 2 }, pid: { gt: 8 } ] ]", "4194304",
+		  "asks pid gt it, which is 1 to 4194304" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[512], yaml[128], want[300] = "";
+		struct rules_config c = { .mechanisms = FANOTIFY };
+		struct rules_error err = { "" };
+		struct config *site = NULL;
+		struct ruleset *rs = NULL;
+
+		snprintf(text, sizeof(text), "id: R1\nname: n\nversion: 1\nkind: file_opened\n"
+			 "action: { default: block }\nmatch: { all_of: [ %s ] }\n"
+			 "threshold: { default: 8, configurable: true }\n", cases[i].match);
+		snprintf(yaml, sizeof(yaml), "rules: { R1: { threshold: %s } }\n", cases[i].threshold);
+		assert_int_equal(config_load_buffer("o.yaml", yaml, strlen(yaml), &site, err.text), 0);
+		c.site = site;
+		ruleset_load_buffer("f", text, strlen(text), &c, &rs, &err);
+		if (*cases[i].err)
+			snprintf(want, sizeof(want), "o.yaml:1: R1: threshold %s is refused, rule R1 %s (f:1)",
+				 cases[i].threshold, cases[i].err);
+		assert_string_equal(err.text, want);
+		ruleset_unref(rs);
+		config_free(site);
 	}
 }
 
@@ -239,7 +281,11 @@ static void deadlines_and_answers_of_rules_count(void **state)
 		SLOW("R4", "path: { eq: /c }", "default: warn, deadline: 1ms, on_timeout: allow")
 		SLOW("R5", "path: { eq: /d }, uid: { eq: 7 }", "default: block, deadline: 3s")
 		SLOW("R6", "path: { eq: /e }, process_name: { eq: cat }", "default: block, on_timeout: allow")
-		SLOW("R7", "process_name: { eq: cat }", "default: block, deadline: 1ms");
+		SLOW("R7", "process_name: { eq: cat }", "default: block, deadline: 1ms")
+		/* by whatever the index has filed it */
+		SLOW("R8", "path: { eq: /f/deep }, process_name: { eq: dog }", "default: block, deadline: 3s")
+		SLOW("R9", "path: { eq: /f/deep }", "default: warn")
+		SLOW("R10", "path: { eq: /f/deep }", "default: warn");
 	static const struct {
 		const char *names[2];
 		enum verdict configured;
@@ -257,6 +303,7 @@ static void deadlines_and_answers_of_rules_count(void **state)
 		{ { "/c" }, VERDICT_BLOCK, 1000, VERDICT_BLOCK }, /* it only warns */
 		{ { "/d" }, VERDICT_BLOCK, 3000, VERDICT_BLOCK }, /* whoever opens it */
 		{ { "/e" }, VERDICT_BLOCK, 1000, VERDICT_ALLOW },
+		{ { "/f/deep" }, VERDICT_BLOCK, 3000, VERDICT_BLOCK },
 	};
 	struct ruleset *rs = rules(text);
 
@@ -353,6 +400,7 @@ int main(void)
 		cmocka_unit_test(overrides_need_leave),
 		cmocka_unit_test(a_part_knows_better_and_it_is_told_who_said_it),
 		cmocka_unit_test(every_ordering_literal_equal_to_the_default_is_replaced),
+		cmocka_unit_test(a_threshold_is_one_that_the_field_can_have),
 		cmocka_unit_test(action_and_threshold_go_together),
 		cmocka_unit_test(kinds_that_nobody_reports_say_so),
 		cmocka_unit_test(deadlines_and_answers_of_rules_count),
