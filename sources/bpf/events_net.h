@@ -69,9 +69,11 @@ static __always_inline int begin_net(unsigned long fd, unsigned long user, unsig
 	if (!user || !member_of(id))
 		return 0;
 	a.fd = fd;
+	a.pointer = user;
+	a.len = (__u32)len;
+	/* Not in memory yet: the call itself brings it there, and it is read at its end. */
 	read_address(&a, (void *)user, (__u32)len);
-	if (a.address_len)
-		bpf_map_update_elem(&asked, &tid, &a, BPF_ANY);
+	bpf_map_update_elem(&asked, &tid, &a, BPF_ANY);
 	return 0;
 }
 
@@ -100,8 +102,13 @@ int enter_sendmsg(struct sys_enter *ctx)
 
 	if (!member_of(bpf_get_current_pid_tgid()))
 		return 0;
-	if (bpf_probe_read_user(&msg, sizeof(msg), (void *)ctx->args[1]))
+	if (bpf_probe_read_user(&msg, sizeof(msg), (void *)ctx->args[1])) {
+		struct asked a = { .fd = ctx->args[0], .pointer = ctx->args[1], .messages = 1 };
+		__u32 tid = (__u32)bpf_get_current_pid_tgid();
+
+		bpf_map_update_elem(&asked, &tid, &a, BPF_ANY);
 		return 0;
+	}
 	return begin_net(ctx->args[0], msg.name, msg.name_len);
 }
 
@@ -118,6 +125,14 @@ int exit_net(struct sys_exit *ctx)
 	a = bpf_map_lookup_elem(&asked, &tid);
 	if (!a)
 		return 0;
+	if (a->messages) {
+		struct message msg = { 0 };
+
+		if (!bpf_probe_read_user(&msg, sizeof(msg), (void *)a->pointer))
+			read_address(a, (void *)msg.name, msg.name_len);
+	} else if (!a->address_len) {
+		read_address(a, (void *)a->pointer, a->len);
+	}
 	tell_net(m, a, 0, ctx->ret < 0 ? ctx->ret : 0);
 	bpf_map_delete_elem(&asked, &tid);
 	return 0;
