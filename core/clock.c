@@ -175,6 +175,7 @@ void offset_wall_clock(int32_t offset_s, int64_t unix_s, struct wall_clock *ret)
 	int64_t day = floor_div(local, DAY_S);
 
 	ret->unix_s = unix_s;
+	ret->utc_offset_s = offset_s;
 	ret->hour = (int)((local - day * DAY_S) / 3600);
 	ret->dow = (int)(((day + 4) % 7 + 7) % 7); /* 1970-01-01 was a Thursday */
 }

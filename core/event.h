@@ -191,6 +191,7 @@ struct wall_clock {
 	int64_t unix_s;
 	int hour; /* 0–23 local */
 	int dow;  /* 0 = Sunday … 6 = Saturday, local */
+	int32_t utc_offset_s; /* by which local time is ahead */
 };
 
 #endif

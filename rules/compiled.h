@@ -41,11 +41,16 @@ enum op {
 
 struct regex;
 
+/* How a value of a time is written, and what its number is: a second since 1970, a day since then, or
+ * a second of the day. */
+enum time_form { TIME_MOMENT, TIME_DATE, TIME_OF_DAY_MINUTE, TIME_OF_DAY_SECOND };
+
 struct value {
 	const char *text; /* as written, also of a regular expression; without the `~` when at_home */
 	size_t len_bytes;
 	bool at_home;
 	int64_t number;
+	enum time_form time;
 	struct glob *glob;
 	struct regex *regex;
 	uint8_t addr[16];
@@ -143,6 +148,9 @@ int except_rules(struct loader *l, const struct config *site, struct compiled *c
 /* match_parse.c: the value of `match:`. */
 int match_parse(struct loader *l, enum event_kind kind, const struct yaml_node *n,
 		struct node **ret);
+/* match_time.c */
+int match_parse_time(struct loader *l, const struct yaml_node *n, struct value *v);
+bool match_time(const struct wall_clock *clock, const struct node *n);
 /* The comparison as it is written: "in" or "eq", "match" … */
 const char *match_word(const struct node *n);
 

@@ -45,6 +45,8 @@ static const char *field_words(enum field_id id)
 		return "user id";
 	case FIELD_CGROUP:
 		return "control group";
+	case FIELD_WALL_CLOCK:
+		return "local time";
 	case FIELD_WALL_CLOCK_HOUR:
 		return "local hour";
 	case FIELD_WALL_CLOCK_DOW:

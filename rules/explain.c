@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/clock.h"
 #include "rules/compiled.h"
 #include "rules/explain.h"
 
@@ -110,6 +111,15 @@ static int actual_text(struct walk *w, const struct node *n, struct reason *r)
 	}
 	if (n->field == FIELD_MATCHED_CATEGORY)
 		category = ctx->category(ctx, ctx->name_index);
+	if (n->field == FIELD_WALL_CLOCK && ctx->clock) {
+		struct zone there = { .n = 1, .at = { { 0, ctx->clock->utc_offset_s } } };
+
+		zone_rfc3339(&there, ctx->clock->unix_s * (int64_t)NSEC_PER_SEC, false, v.buf,
+			     sizeof(v.buf));
+		r->actual[0] = pool_strdup(w->e->pool, v.buf);
+		r->n_actual = 1;
+		return r->actual[0] ? 0 : -ENOMEM;
+	}
 	field_get(ctx->ev, n->op == OP_PORT ? FIELD_DEST_PORT : n->field, ctx->name_index, category,
 		  ctx->clock, &v);
 	if (v.null)

@@ -116,6 +116,8 @@ bool lint_covers(const struct node *y, const struct value *b, const struct node 
 		interval(y->op, b->number, &blo, &bhi);
 		return blo <= alo && ahi <= bhi;
 	}
+	if (type == FIELD_TYPE_TIME)
+		return x->op == y->op && a->time == b->time && a->number == b->number;
 	if (type == FIELD_TYPE_ADDRESS)
 		return b->addr_bits <= a->addr_bits && same_network(a->addr, b->addr, b->addr_bits);
 	return covers_text(y, b, x, a);

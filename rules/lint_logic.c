@@ -174,6 +174,8 @@ static bool exclude(const struct fact *x, const struct fact *y)
 
 	if (lint_key(x->n) != lint_key(y->n) || (x->negated && y->negated))
 		return false;
+	if (field_info(x->n->field)->type == FIELD_TYPE_TIME)
+		return false;
 	/* a number can be looked for; alone each of them has some, or that was said */
 	if (is_number(x->n))
 		return numbers_left(x, 1, lint_key(x->n)) && numbers_left(y, 1, lint_key(y->n)) &&
@@ -188,6 +190,8 @@ static void check_taken_out(struct linting *l, const struct facts *f, const stru
 {
 	char text[TEXT_MAX];
 
+	if (field_info(n->field)->type == FIELD_TYPE_TIME)
+		return;
 	for (size_t k = 0; k < n->n && n->op != OP_NE && !is_number(n) && n->n > 1; k++)
 		for (unsigned i = 0; i < f->n; i++) {
 			const struct node *out = f->v[i].n;

@@ -236,6 +236,8 @@ static bool compare(struct match_context *ctx, const struct node *n, bool wanted
 	}
 	if (field_info(n->field)->type == FIELD_TYPE_ADDRESS)
 		return address_compare(ctx, n);
+	if (field_info(n->field)->type == FIELD_TYPE_TIME)
+		return match_time(ctx->clock, n);
 	if (n->field == FIELD_ARGV || n->field == FIELD_BASH_COMMAND)
 		return command_compare(ctx, n, wanted);
 	if (n->field == FIELD_MATCHED_CATEGORY && ctx->category)

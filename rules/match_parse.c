@@ -17,14 +17,14 @@ static const struct op_info {
 	unsigned types; /* bit per enum field_type */
 	unsigned cost;
 } ops[] = {
-	{ "eq", OP_EQ, TEXT | TYPE(NUMBER) | TYPE(ADDRESS), 2 },
-	{ "ne", OP_NE, TEXT | TYPE(NUMBER) | TYPE(ADDRESS), 2 },
-	{ "in", OP_EQ, TEXT | TYPE(NUMBER) | TYPE(ADDRESS), 2 },
-	{ "not_in", OP_NE, TEXT | TYPE(NUMBER) | TYPE(ADDRESS), 2 },
-	{ "gt", OP_GT, TYPE(NUMBER), 1 },
-	{ "gte", OP_GTE, TYPE(NUMBER), 1 },
-	{ "lt", OP_LT, TYPE(NUMBER), 1 },
-	{ "lte", OP_LTE, TYPE(NUMBER), 1 },
+	{ "eq", OP_EQ, TEXT | TYPE(NUMBER) | TYPE(ADDRESS) | TYPE(TIME), 2 },
+	{ "ne", OP_NE, TEXT | TYPE(NUMBER) | TYPE(ADDRESS) | TYPE(TIME), 2 },
+	{ "in", OP_EQ, TEXT | TYPE(NUMBER) | TYPE(ADDRESS) | TYPE(TIME), 2 },
+	{ "not_in", OP_NE, TEXT | TYPE(NUMBER) | TYPE(ADDRESS) | TYPE(TIME), 2 },
+	{ "gt", OP_GT, TYPE(NUMBER) | TYPE(TIME), 1 },
+	{ "gte", OP_GTE, TYPE(NUMBER) | TYPE(TIME), 1 },
+	{ "lt", OP_LT, TYPE(NUMBER) | TYPE(TIME), 1 },
+	{ "lte", OP_LTE, TYPE(NUMBER) | TYPE(TIME), 1 },
 	{ "glob", OP_GLOB, TEXT, 6 },
 	{ "match", OP_MATCH, TEXT, 60 },
 	{ "prefix", OP_PREFIX, TEXT, 2 },
@@ -201,6 +201,8 @@ static int parse_value(struct loader *l, const struct yaml_node *n, const struct
 					 n->scalar, f->name);
 		return 0;
 	}
+	if (f->type == FIELD_TYPE_TIME)
+		return match_parse_time(l, n, v);
 	if (op == OP_PORT)
 		return parse_port(l, n, v);
 	if (f->type == FIELD_TYPE_ADDRESS)
@@ -309,7 +311,7 @@ static int parse_op(struct loader *l, enum field_id field, const struct yaml_nod
 	for (size_t i = 0; i < ARRAY_SIZE(ops) && !op; i++)
 		if (ops[i].types >> f->type & 1 && !strcmp(ops[i].name, key->scalar))
 			op = &ops[i];
-	if (f->type == FIELD_TYPE_TIME || f->type == FIELD_TYPE_OBJECT)
+	if (f->type == FIELD_TYPE_OBJECT)
 		return yaml_fail(l->err, l->file, key->line,
 				 "field \"%s\" is %s: it can be captured, not compared", f->name,
 				 type_names[f->type]);
@@ -362,8 +364,7 @@ static int unknown_field(struct loader *l, const struct yaml_node *key, enum eve
 	for (int i = 0; i < FIELD_COUNT; i++) {
 		const struct field_info *f = field_info((enum field_id)i);
 
-		if (f->kinds >> kind & 1 && f->type != FIELD_TYPE_TIME &&
-		    f->type != FIELD_TYPE_OBJECT)
+		if (f->kinds >> kind & 1 && f->type != FIELD_TYPE_OBJECT)
 			snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
 				 *list ? ", " : "", f->name);
 	}

@@ -246,7 +246,8 @@ static bool has_ordering(const struct node *n, int64_t literal)
 		if (n->type != NODE_COMPARE) {
 			if (has_ordering(n->kids[i], literal))
 				return true;
-		} else if (n->op >= OP_GT && n->op <= OP_LTE && n->values[i].number == literal) {
+		} else if (n->op >= OP_GT && n->op <= OP_LTE && n->values[i].number == literal &&
+			   field_info(n->field)->type == FIELD_TYPE_NUMBER) {
 			return true;
 		}
 	}
