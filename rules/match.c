@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Does an event fulfil a tree of comparisons? What an event does not know (null) fulfils no
- * comparison, ne and not_in neither. Where a comparison cannot be finished within its limits, the
- * answer is the one that lets the rule fire: `wanted` carries which that is through none_of.
+ * comparison, ne and not_in neither. Where a comparison cannot be finished within its limits, or it
+ * is not known how a file is opened, the answer is the one that lets the rule fire: `wanted` carries
+ * which that is through none_of.
  */
 #include "core/agent.h"
 #include "core/cleanup.h"
@@ -243,8 +244,9 @@ static bool compare(struct match_context *ctx, const struct node *n, bool wanted
 	if (n->field == FIELD_MATCHED_CATEGORY && ctx->category)
 		category = ctx->category(ctx, ctx->name_index);
 	field_get(ctx->ev, n->field, ctx->name_index, category, ctx->clock, &v);
+	/* Whoever opens a file in a way that nobody tells us may be doing what the rule is about. */
 	if (v.null)
-		return false;
+		return n->field == FIELD_OPEN_MODE && wanted;
 	if (v.is_number && n->field == FIELD_CHAIN_DEPTH)
 		return depth_compare(ctx, n, v.number, wanted);
 	if (v.is_number)

@@ -64,7 +64,7 @@ clean "the last hours" file_opened warn "$(all 'wall_clock_hour: { gte: 20, lt: 
 finds 8 'dest_port gt 65535 never' "ports" socket_connect warn "$(all 'dest_port: { gt: 65535 }')"
 clean "the last port" socket_connect warn "$(all 'dest_port: { gt: 65534 }')"
 finds 8 'always holds' "what always holds" file_opened warn "$(all 'wall_clock_hour: { gte: 0 }')"
-finds 8 'open_mode is never like "rewrite": it is read, write or exec' "words" file_opened warn "$(all 'open_mode: { eq: rewrite }')"
+finds 8 'open_mode is never like "rewrite": it is read, write, exec or watch' "words" file_opened warn "$(all 'open_mode: { eq: rewrite }')"
 clean "a word" file_opened warn "$(all 'open_mode: { in: [ read, exec ] }')"
 finds 8 'without slashes' "a name with a slash" file_opened warn "$(all 'process_name: { eq: /bin/sh }')"
 finds 8 'ends with a slash' "a path with a slash at its end" file_opened warn "$(all 'path: { eq: /etc/ssh/ }')"

@@ -34,7 +34,7 @@ cat >"$OWN_RULES/exec.yaml" <<'END'
 id: X706
 name: nobody reports this here
 version: 1
-kind: exec_observed
+kind: mcp_endpoint
 match: { any_of: [ process_name: { eq: dd } ] }
 action: { default: block }
 END
@@ -59,7 +59,7 @@ like "$(shown X705)" '"threshold":10,.*"threshold_default":10,.*"threshold_overr
 	"the limit is shown"
 like "$(shown X705)" '"observed":true' "somebody reports it"
 like "$(shown X706)" '"observed":false' "nobody reports what is executed"
-like "$(oknek rules)" 'X706 +block +detect +exec_observed .*not observed: no running source reports exec_observed' \
+like "$(oknek rules)" 'X706 +block +detect +mcp_endpoint .*not observed: no running source reports mcp_endpoint' \
 	"and it is said"
 
 host 10 'rules:' '  X705: { threshold: 4000000000 }'
@@ -196,7 +196,7 @@ ok "the daemon stops cleanly" stop_daemon
 
 host 30 'exceptions:' '  X706: { match: { pid: { eq: 7 } }, reason: r, author: a, expires: 2026-01-31 }'
 for at in 2026-01-31T23:59:59Z 2026-02-01T00:00:01Z; do
-	echo '{"kind":"exec_observed","time":"'$at'","agent":"claude-code","root_pid":7,"pid":7,"exe":"/bin/dd"}'
+	echo '{"kind":"mcp_endpoint","time":"'$at'","agent":"claude-code","root_pid":7,"pid":7,"exe":"/bin/dd"}'
 done >"$SCRATCH/events"
 like "$("$daemon" --foreground --run-dir "$RUN" --state-dir "$STATE" --config "$CONFIG" \
 	--rules "$OWN_RULES" --source="replay:$SCRATCH/events" 2>&1; echo "exit $?")" 'exit 0' \

@@ -187,7 +187,10 @@ bool daemon_fuse_before(void *arg, struct event *ev)
 	if (!under_way)
 		return true;
 	ev->source_name = "ebpf,fanotify";
-	if (ev->file.mode == OPEN_MODE_UNKNOWN)
+	/* Which of its threads waits for an answer fanotify does not tell, and a process can open in
+	 * ways that no tracepoint sees (32-bit calls): what it opens meanwhile in another thread must
+	 * not make a read pass for a write. */
+	if (!ev->perm && ev->file.mode == OPEN_MODE_UNKNOWN)
 		ev->file.mode = mode;
 	return true;
 }
