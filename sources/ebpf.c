@@ -32,6 +32,12 @@ bool ebpf_sees_network(const struct source *s)
 	return false;
 }
 
+bool ebpf_sees_calls(const struct source *s)
+{
+	(void)s;
+	return false;
+}
+
 const char *ebpf_gaps(const struct source *s)
 {
 	(void)s;
@@ -345,6 +351,11 @@ const struct source_ops ebpf_ops = {
 bool ebpf_sees_network(const struct source *base)
 {
 	return ((const struct ebpf_source *)base)->network;
+}
+
+bool ebpf_sees_calls(const struct source *base)
+{
+	return ((const struct ebpf_source *)base)->c.calls;
 }
 
 const char *ebpf_gaps(const struct source *base)

@@ -15,6 +15,9 @@
 struct ebpf_config {
 	int members_fd;      /* of the process feed; borrowed */
 	uint32_t ring_bytes; /* a power of two; 0: the usual */
+	/* Hooks in system calls, too: what is opened, and by ebpf_open_network() connected to. One such
+	 * hook makes each call of each process of the host a little dearer; programs come without. */
+	bool calls;
 	struct proctree *tree;
 
 	/* All on the verdict thread. */
@@ -29,6 +32,7 @@ int ebpf_open(const struct ebpf_config *c, struct source **ret, char why[192]);
 /* Connections, too: where nothing else tells of them. While privileged. -errno. */
 int ebpf_open_network(struct source *s);
 bool ebpf_sees_network(const struct source *s);
+bool ebpf_sees_calls(const struct source *s);
 /* What of the hooks this kernel does not have, for people: "" when nothing. */
 const char *ebpf_gaps(const struct source *s);
 

@@ -331,18 +331,20 @@ static int attach(struct ebpf_source *s, char why[192])
 	struct bpf_link *link;
 	int r;
 
-	s->tracefs_fd = open_tracefs();
-	if (s->tracefs_fd < 0) {
-		snprintf(why, 192, "tracefs: %s", strerror(-s->tracefs_fd));
-		return s->tracefs_fd;
+	if (s->c.calls) {
+		s->tracefs_fd = open_tracefs();
+		if (s->tracefs_fd < 0) {
+			snprintf(why, 192, "tracefs: %s", strerror(-s->tracefs_fd));
+			return s->tracefs_fd;
+		}
+		r = attach_files(s, why);
+		if (r < 0)
+			return r;
 	}
-	r = attach_files(s, why);
-	if (r < 0)
-		return r;
 	link = bpf_program__attach_raw_tracepoint(s->skel->progs.process_exec,
 						  "sched_process_exec");
 	r = keep_link(s, link);
-	if (!r)
+	if (!r && s->c.calls)
 		r = attach_uring(s);
 	if (r < 0)
 		snprintf(why, 192, "attach: %s", strerror(-r));

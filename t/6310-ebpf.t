@@ -104,6 +104,12 @@ ok "without --source all run" start_daemon --rules "$OWN_RULES"
 is "$(oknek --json status | jq -c '[.sources[].name]')" '["fanotify","ebpf"]' "both"
 records >/dev/null
 denied "the secret is denied" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
+is "$(settled)" "1 X700 block fanotify denied fanotify" "by one: no call of anybody is looked at"
+ok "the daemon stops" stop_daemon
+rm -rf "$STATE" "$RUN" "$SCRATCH/last"
+ok "both by name" start_daemon --rules "$OWN_RULES" --source=fanotify,ebpf
+records >/dev/null
+denied "the secret is denied" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
 is "$(settled)" "1 X700 block fanotify denied ebpf,fanotify" "in one record that names both"
 ok "another file is read" "${IN_TREE[@]}" cat "$TEST_HOME/notes.txt"
 like "$(settled)" '^1 X701 warn detect (allowed|observed) (ebpf,fanotify|fanotify|ebpf)$' "and warned of once"

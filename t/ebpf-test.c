@@ -113,7 +113,7 @@ static const char *no_home(void *arg, uid_t uid)
 static int setup(void **state)
 {
 	char why[256] = "";
-	struct ebpf_config c = { .drain = drain, .home_of = no_home };
+	struct ebpf_config c = { .calls = true, .drain = drain, .home_of = no_home };
 	int r;
 
 	(void)state;

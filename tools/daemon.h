@@ -185,6 +185,7 @@ void daemon_stop(struct daemon *d);
  * opening them: an enum exit_status. */
 struct daemon_wanted {
 	bool fanotify, ebpf;
+	bool calls;   /* ebpf was asked for: also by hooks in system calls, which cost everybody */
 	char *replay; /* FILE, NULL: no */
 };
 int daemon_choose_sources(struct daemon *d, struct daemon_wanted *w);
@@ -201,7 +202,7 @@ bool daemon_feed_restored(struct daemon *d, uint64_t gaps_seen, bool complete);
 
 /* daemon_ebpf.c. network: while privileged, once it is known whether the egress jail runs. tick: main
  * thread. fuse: the bus's hooks, by which what two sources see is one event. */
-int daemon_ebpf_open(struct daemon *d, char why[192]);
+int daemon_ebpf_open(struct daemon *d, bool calls, char why[192]);
 void daemon_ebpf_network(struct daemon *d);
 bool daemon_ebpf_sees(const struct daemon *d, enum event_kind kind);
 void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns);

@@ -8,6 +8,7 @@
 #include "sources/process_feed.h"
 #include "tools/daemon.h"
 
+#define EXEC_RING_BYTES (1u << 18) /* for programs alone */
 #define TELL_LOST_NS (10 * NSEC_PER_SEC) /* who can cause losses must not flood the evidence */
 
 static void drain(void *arg)
@@ -15,10 +16,12 @@ static void drain(void *arg)
 	daemon_feed_drain(arg);
 }
 
-int daemon_ebpf_open(struct daemon *d, char why[192])
+int daemon_ebpf_open(struct daemon *d, bool calls, char why[192])
 {
 	struct ebpf_config c = {
 		.members_fd = process_feed_members_fd(d->feed),
+		.ring_bytes = calls ? 0 : EXEC_RING_BYTES,
+		.calls = calls,
 		.tree = d->tree,
 		.drain = drain,
 		.home_of = daemon_home_of,
@@ -33,7 +36,7 @@ void daemon_ebpf_network(struct daemon *d)
 {
 	int err;
 
-	if (!d->ebpf || daemon_egress_runs(d))
+	if (!d->ebpf || !ebpf_sees_calls(d->ebpf) || daemon_egress_runs(d))
 		return;
 	err = ebpf_open_network(d->ebpf);
 	if (err)
@@ -44,7 +47,8 @@ bool daemon_ebpf_sees(const struct daemon *d, enum event_kind kind)
 {
 	if (!d->ebpf)
 		return false;
-	return kind == KIND_EXEC_OBSERVED || kind == KIND_FILE_OPENED ||
+	return kind == KIND_EXEC_OBSERVED ||
+	       (kind == KIND_FILE_OPENED && ebpf_sees_calls(d->ebpf)) ||
 	       (kind == KIND_SOCKET_CONNECT && ebpf_sees_network(d->ebpf));
 }
 
@@ -211,7 +215,7 @@ void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome 
 
 int daemon_fuse_open(struct daemon *d)
 {
-	if (!d->ebpf || !d->fanotify)
+	if (!d->ebpf || !ebpf_sees_calls(d->ebpf) || !d->fanotify)
 		return 0;
 	d->fuse = calloc(1, sizeof(*d->fuse));
 	return d->fuse ? 0 : -ENOMEM;

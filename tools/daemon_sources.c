@@ -32,7 +32,7 @@ static int want(struct daemon *d, struct daemon_wanted *w, char *name)
 		return 0;
 	}
 	if (!strcmp(name, "ebpf")) {
-		w->ebpf = true;
+		w->ebpf = w->calls = true;
 		return 0;
 	}
 	if (!strncmp(name, "replay:", 7) && name[7]) {
@@ -123,10 +123,10 @@ static int open_fanotify(struct daemon *d)
 	return permission_enforcer_open(d->permissions, &d->enforcer);
 }
 
-static int open_ebpf(struct daemon *d)
+static int open_ebpf(struct daemon *d, bool calls)
 {
 	char why[192] = "";
-	int err = daemon_ebpf_open(d, why);
+	int err = daemon_ebpf_open(d, calls, why);
 
 	if (err)
 		refuse_source(d, "ebpf", why[0] ? why : strerror(-err));
@@ -161,7 +161,7 @@ int daemon_open_sources(struct daemon *d, const struct daemon_wanted *w)
 		if (w->fanotify)
 			open_fanotify(d);
 		if (w->ebpf)
-			open_ebpf(d);
+			open_ebpf(d, w->calls || !d->fanotify);
 	}
 	if (!d->enforcer && permissive_open(&d->enforcer) < 0)
 		return EXIT_UNAVAILABLE;

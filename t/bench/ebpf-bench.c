@@ -96,7 +96,8 @@ static const char *no_home(void *arg, uid_t uid)
 static int open_source(void)
 {
 	static struct recorder recorder = { .decided = no_record };
-	struct ebpf_config c = { .ring_bytes = RING_BYTES, .drain = drain, .home_of = no_home };
+	struct ebpf_config c = { .ring_bytes = RING_BYTES, .calls = true, .drain = drain,
+				 .home_of = no_home };
 	const char *const dirs[] = { "rules/core", NULL };
 	struct rules_config rc = { .dirs = dirs };
 	struct rules_error err;
