@@ -23,7 +23,7 @@ messages() {
 		}' "$@" | sort -u
 }
 # What tests expect, with texts that go on in the next line put together.
-perl -0777 -pe 's/"\s*\n?\s*"//g; s/\\"/"/g' t/*-test.c t/*.t t/rules.d/* >"$SCRATCH/said"
+perl -0777 -pe 's/"\s*\\?\n?\s*"//g; s/\\"/"/g' t/*-test.c t/*.t t/rules.d/* >"$SCRATCH/said"
 # What is said about packs is t/4020-pack.t's, what lint says beyond errors t/4031-rules-lint.t's.
 files=(core/yaml*.c core/config*.c)
 for file in rules/*.c; do
