@@ -38,6 +38,11 @@ digest=$(cat good/manifest.yaml good/rules/a.yaml good/rules/b.yaml | sha256sum 
 like "$("$cli" --json pack show --key k.pub again.tar.gz)" "\"digest\": ?\"$digest\"" "the digest is that of sha256sum"
 ok "a folder with the same contents verifies" "$cli" pack verify --key k.pub good
 like "$("$cli" pack show --key k.pub good)" 'R2 +1 +warn +file_opened' "show lists the rules"
+ok "from a folder of that form it is built as well" build --pack-version 1.0.0 --output third.tar.gz good
+ok "the same" cmp again.tar.gz third.tar.gz
+mkdir empty
+like "$(err build --pack-version 1.0.0 empty)" '^oknek: empty: there are no rule files \(\*\.yaml\) in it$' \
+	"nothing comes of nothing"
 
 rule R2 2 '~/.b' block >rules/b.yaml
 rule R3 1 '~/.c' warn >rules/c.yaml

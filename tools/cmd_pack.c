@@ -127,13 +127,24 @@ static int add_rule(struct pack *p, const char *dir, const char *file, struct pa
 	return pack_add(p, name, data, (size_t)st.st_size, err);
 }
 
+/* DIR holds the rule files, or a pack's contents: then its folder rules does. */
 static int add_rules(struct pack *p, const char *dir, struct pack_error *err)
 {
+	_cleanup_free_ char *within = NULL;
 	struct dirent **names;
-	int n = scandir(dir, &names, is_rule_file, alphasort), rc = 0;
+	int n, rc = 0;
 
+	if (asprintf(&within, "%s/rules", dir) < 0) {
+		within = NULL;
+		return -ENOMEM;
+	}
+	if (access(within, F_OK) == 0)
+		dir = within;
+	n = scandir(dir, &names, is_rule_file, alphasort);
 	if (n < 0)
 		return pack_say(err, -errno, "%s: %s", dir, strerror(errno));
+	if (n == 0)
+		rc = pack_say(err, -ENOENT, "%s: there are no rule files (*.yaml) in it", dir);
 	for (int i = 0; i < n; i++) {
 		if (!rc)
 			rc = add_rule(p, dir, names[i]->d_name, err);
