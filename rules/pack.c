@@ -55,10 +55,21 @@ void pack_free(struct pack *p)
 	free(p);
 }
 
+static uint32_t name_hash(const char *name)
+{
+	uint32_t h = 0x811c9dc5; /* FNV-1a */
+
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 0x01000193;
+	return h;
+}
+
 const struct pack_entry *pack_find(const struct pack *p, const char *name)
 {
+	uint32_t h = name_hash(name);
+
 	for (size_t i = 0; i < p->n; i++)
-		if (!strcmp(p->entries[i].name, name))
+		if (p->entries[i].name_hash == h && !strcmp(p->entries[i].name, name))
 			return &p->entries[i];
 	return NULL;
 }
@@ -117,6 +128,7 @@ int pack_add(struct pack *p, const char *name, const void *data, size_t len, str
 		memcpy(copy, data, len);
 	copy[len] = '\0';
 	snprintf(grown[p->n].name, sizeof(grown[p->n].name), "%s", name);
+	grown[p->n].name_hash = name_hash(grown[p->n].name);
 	grown[p->n].data = copy;
 	grown[p->n].len = len;
 	p->n++;

@@ -8,6 +8,7 @@
 #include "rules/pack.h"
 
 struct pack_entry {
+	uint32_t name_hash; /* thousands of names are looked up among thousands */
 	char name[PACK_NAME_MAX];
 	uint8_t *data; /* len bytes and a NUL */
 	size_t len;
