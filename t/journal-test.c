@@ -12,7 +12,7 @@
 
 #include "store/payload.h"
 
-#define SIZE (64u << 10)
+#define SIZE JOURNAL_SIZE_MIN
 
 static struct journal *open_in(struct scratch *sc, size_t size)
 {
