@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -19,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/address.h"
 #include "core/cleanup.h"
 #include "enforce/confine.h"
 
@@ -59,6 +61,29 @@ static void add_address(struct names_answer *a, const struct sockaddr *sa)
 	}
 }
 
+/* Without any it is the C library's choice: this host. */
+static void read_servers(struct names_answer *a)
+{
+	FILE *f = fopen("/etc/resolv.conf", "re");
+	char line[512], server[256];
+	struct address found = { 0 };
+	const char *why;
+
+	while (f && a->count < NAMES_ADDRESSES_MAX && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " nameserver %255[^ \t\r\n%]", server) == 1 &&
+		    address_parse(server, &found, &why) == 0 && !found.host[0])
+			memcpy(a->addr[a->count++], found.addr, sizeof(found.addr));
+	}
+	if (f)
+		fclose(f);
+	if (a->count)
+		return;
+	for (; a->count < 2; a->count++) {
+		address_parse(a->count ? "::1" : "127.0.0.1", &found, &why);
+		memcpy(a->addr[a->count], found.addr, sizeof(found.addr));
+	}
+}
+
 static void find(const struct question *q) __attribute__((noreturn));
 static void find(const struct question *q)
 {
@@ -68,7 +93,10 @@ static void find(const struct question *q)
 
 	alarm(NAMES_WAIT_S);
 	a.id = q->id;
-	a.error = getaddrinfo(q->host, NULL, &hints, &list);
+	if (q->id == NAMES_SERVERS)
+		read_servers(&a);
+	else
+		a.error = getaddrinfo(q->host, NULL, &hints, &list);
 	for (const struct addrinfo *i = a.error ? NULL : list; i; i = i->ai_next)
 		add_address(&a, i->ai_addr);
 	send(SOCKET_FD, &a, sizeof(a), MSG_NOSIGNAL);
@@ -187,6 +215,11 @@ pid_t names_pid(const struct names *n)
 	return n->pid;
 }
 
+static int ask(struct names *n, const struct question *q)
+{
+	return send(n->sock, q, sizeof(*q), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
 int names_ask(struct names *n, uint32_t id, const char *host)
 {
 	struct question q = { .id = id };
@@ -194,7 +227,12 @@ int names_ask(struct names *n, uint32_t id, const char *host)
 	if (strlen(host) >= sizeof(q.host))
 		return -ENAMETOOLONG;
 	strcpy(q.host, host);
-	return send(n->sock, &q, sizeof(q), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return ask(n, &q);
+}
+
+int names_ask_servers(struct names *n)
+{
+	return ask(n, &(struct question){ .id = NAMES_SERVERS });
 }
 
 int names_take(struct names *n, struct names_answer *ret)

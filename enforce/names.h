@@ -24,6 +24,10 @@ pid_t names_pid(const struct names *n);
  * for; -EPIPE: the process is gone. */
 int names_ask(struct names *n, uint32_t id, const char *host);
 
+/* Asks for the servers that resolv.conf(5) names; the answer's id is NAMES_SERVERS. As names_ask(). */
+#define NAMES_SERVERS 0
+int names_ask_servers(struct names *n);
+
 struct names_answer {
 	uint32_t id;
 	int32_t error; /* EAI_* of getaddrinfo(3), 0 none */

@@ -355,14 +355,13 @@ int daemon_egress_apply(struct daemon *d, struct config *from, struct ruleset *r
 			size_t size)
 {
 	struct daemon_egress *e = d->egress;
-	bool changed;
 	int r;
 
 	if (!e || !e->jail)
 		return 0;
 	pthread_mutex_lock(&e->lock);
 	config_swap_egress(&e->config, from);
-	egress_read_servers(e, &changed);
+	e->servers_asked_ns = 0;
 	r = egress_name_hosts(e);
 	if (!r) {
 		struct ruleset *old = e->rules;
@@ -465,8 +464,6 @@ static void look_after(struct daemon *d, struct daemon_egress *e)
 	pthread_mutex_lock(&e->lock);
 	egress_ask(e, now_ns);
 	changed = egress_take_answers(e, now_ns);
-	if (slow && !e->config.egress.resolvers.given)
-		egress_read_servers(e, &changed);
 	if (changed || time(NULL) >= e->expires_unix_s) {
 		if (egress_apply(e, err, sizeof(err)) < 0)
 			log_error("%s: what was in force stays", err);

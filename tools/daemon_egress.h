@@ -47,6 +47,8 @@ struct daemon_egress {
 	uint32_t last_id;
 	struct address servers[EGRESS_SERVERS_MAX]; /* of resolv.conf */
 	size_t n_servers;
+	bool servers_answered;
+	uint64_t servers_asked_ns; /* CLOCK_BOOTTIME */
 	struct egress_entry *entries; /* in force */
 	size_t n_entries;
 	enum egress_verdict raw, service;
@@ -65,7 +67,6 @@ bool egress_is_closed(const struct config_egress *c);
 int egress_apply(struct daemon_egress *e, char *err, size_t size);
 
 /* daemon_egress_names.c, with the lock held. */
-void egress_read_servers(struct daemon_egress *e, bool *changed);
 int egress_name_hosts(struct daemon_egress *e); /* those of the configuration; asks for new ones */
 bool egress_ask(struct daemon_egress *e, uint64_t now_ns);
 bool egress_take_answers(struct daemon_egress *e, uint64_t now_ns); /* something changed */

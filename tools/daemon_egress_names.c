@@ -12,38 +12,26 @@
 #include "tools/daemon_egress.h"
 
 #define ASK_EACH_NS (300 * NSEC_PER_SEC)
+#define SERVERS_EACH_NS (5 * NSEC_PER_SEC)
 #define ASK_AGAIN_NS (15 * NSEC_PER_SEC) /* when there was no answer */
 /* Who asked a moment before us may have been given others: they stay for a while. */
 #define ADDRESS_KEPT_NS (3600 * NSEC_PER_SEC)
 
-static void close_file(FILE **f)
+static bool take_servers(struct daemon_egress *e, const struct names_answer *a)
 {
-	if (*f)
-		fclose(*f);
-}
-
-void egress_read_servers(struct daemon_egress *e, bool *changed)
-{
-	_cleanup_(close_file) FILE *f = fopen("/etc/resolv.conf", "re");
 	struct address list[EGRESS_SERVERS_MAX] = { 0 };
-	char line[512], server[256];
-	const char *why;
-	size_t n = 0;
+	size_t n = a->count < EGRESS_SERVERS_MAX ? a->count : EGRESS_SERVERS_MAX;
 
-	while (f && n < EGRESS_SERVERS_MAX && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, " nameserver %255[^ \t\r\n%]", server) == 1 &&
-		    address_parse(server, &list[n], &why) == 0 && !list[n].host[0])
-			n++;
-	}
-	if (!n) { /* as the C library */
-		address_parse("127.0.0.1", &list[n++], &why);
-		address_parse("::1", &list[n++], &why);
+	e->servers_answered = true;
+	for (size_t i = 0; i < n; i++) {
+		list[i] = (struct address){ .bits = 128, .to = UINT16_MAX };
+		memcpy(list[i].addr, a->addr[i], sizeof(list[i].addr));
 	}
 	if (n == e->n_servers && !memcmp(list, e->servers, sizeof(list)))
-		return;
+		return false;
 	memcpy(e->servers, list, sizeof(list));
 	e->n_servers = n;
-	*changed = true;
+	return true;
 }
 
 struct egress_host *egress_host_find(struct daemon_egress *e, const char *name)
@@ -106,6 +94,12 @@ bool egress_ask(struct daemon_egress *e, uint64_t now_ns)
 {
 	bool asked = false;
 
+	if (!e->config.egress.resolvers.given &&
+	    (!e->servers_asked_ns || now_ns - e->servers_asked_ns >= SERVERS_EACH_NS) &&
+	    names_ask_servers(e->names) == 0) {
+		e->servers_asked_ns = now_ns;
+		asked = true;
+	}
 	for (size_t i = 0; i < e->n_hosts; i++) {
 		struct egress_host *h = e->hosts[i];
 		bool good = h->answered && !h->error;
@@ -182,10 +176,13 @@ bool egress_take_answers(struct daemon_egress *e, uint64_t now_ns)
 	bool changed = false;
 	int r;
 
-	while ((r = names_take(e->names, &a)) > 0)
+	while ((r = names_take(e->names, &a)) > 0) {
+		if (a.id == NAMES_SERVERS)
+			changed |= take_servers(e, &a);
 		for (size_t i = 0; i < e->n_hosts; i++)
 			if (e->hosts[i]->id == a.id)
 				changed |= take(e->hosts[i], &a, now_ns);
+	}
 	if (r == -EPIPE && !e->names_gone) {
 		e->names_gone = true;
 		log_warning("egress: the helper that resolves names has ended: addresses stay as they are "
@@ -199,7 +196,7 @@ static bool all_answered(const struct daemon_egress *e)
 	for (size_t i = 0; i < e->n_hosts; i++)
 		if (!e->hosts[i]->answered)
 			return false;
-	return true;
+	return e->config.egress.resolvers.given || e->servers_answered;
 }
 
 /* What was never answered is waited for, together. */
@@ -220,6 +217,8 @@ void egress_await_hosts(struct daemon_egress *e, int wait_ms)
 		now_ns = clock_boottime_ns();
 		egress_take_answers(e, now_ns);
 	}
+	if (!e->config.egress.resolvers.given && !e->servers_answered)
+		log_warning("egress: /etc/resolv.conf is not read yet: no resolver is reached until it is");
 	for (size_t i = 0; i < e->n_hosts; i++)
 		if (!e->hosts[i]->answered && !e->hosts[i]->told) {
 			log_warning("egress: %s is not resolved yet: nobody reaches it until it is",
