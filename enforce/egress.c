@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/bpf_object.h"
 #include "core/cleanup.h"
 
 #ifdef OKNEK_NO_BPF
@@ -111,7 +112,6 @@ unsigned egress_kept_fds(const struct egress *e, int *fds, unsigned max)
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/capability.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 #include "enforce/bpf/wire.h"
@@ -395,49 +395,21 @@ static int open_root(char *where, size_t size)
 	return -ENOENT;
 }
 
-static int set_caps(struct __user_cap_data_struct data[2], int command)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-
-	return syscall(command, &head, data) < 0 ? -errno : 0;
-}
-
-/* As the process feed asks of its map: kernels before 5.19 refuse every bpf() call to who has no
- * privilege when kernel.unprivileged_bpf_disabled is set. */
-static bool update_needs_cap(int names_fd)
-{
-	struct __user_cap_data_struct caps[2], less[2];
-	bool refused;
-
-	if (set_caps(caps, SYS_capget) < 0)
-		return true;
-	memcpy(less, caps, sizeof(less));
-	less[0].effective &= ~CAP_TO_MASK(CAP_SYS_ADMIN);
-	less[1].effective &= ~CAP_TO_MASK(CAP_BPF);
-	if (set_caps(less, SYS_capset) < 0)
-		return true;
-	refused = add_name(names_fd, EGRESS_TABLES, EGRESS_NAME_LAST, "") < 0;
-	if (set_caps(caps, SYS_capset) < 0)
-		return true;
-	return refused;
-}
-
-static int load(struct egress *e, int members_fd, bool unix_sockets)
+static int load(struct egress *e, int members_fd, bool unix_sockets, char why[192])
 {
 	struct bpf_program *p;
 	int r;
 
+	bpf_object_begin();
 	e->skel = egress_bpf__open();
 	if (!e->skel)
-		return -errno;
+		return bpf_object_why(-errno, "open", why, 192);
 	if (unix_sockets) {
 		p = e->skel->progs.egress_connect_unix;
 		bpf_program__set_autoload(p, true);
 		bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)CGROUP_UNIX_CONNECT);
 	}
-	r = bpf_map__reuse_fd(e->skel->maps.members, members_fd);
-	if (!r)
-		r = egress_bpf__load(e->skel);
+	r = bpf_object_load(e->skel->skeleton, e->skel->maps.members, members_fd, why, 192);
 	if (r < 0) {
 		egress_bpf__destroy(e->skel);
 		e->skel = NULL;
@@ -463,14 +435,6 @@ static int attach(struct egress *e, int cgroup_fd)
 	return 0;
 }
 
-static int quiet(enum libbpf_print_level level, const char *format, va_list args)
-{
-	(void)level;
-	(void)format;
-	(void)args;
-	return 0;
-}
-
 void egress_close(struct egress *e)
 {
 	if (!e)
@@ -488,6 +452,8 @@ static void egress_cleanup(struct egress **e)
 int egress_open(int members_fd, struct egress **ret, char why[192])
 {
 	_cleanup_(egress_cleanup) struct egress *e = calloc(1, sizeof(*e));
+	const struct egress_name_key nobody = { .table = EGRESS_TABLES };
+	const uint32_t one = 1;
 	_cleanup_close_ int root = -1;
 	int r;
 
@@ -498,19 +464,15 @@ int egress_open(int members_fd, struct egress **ret, char why[192])
 		snprintf(why, 192, "cgroup2 is mounted nowhere");
 		return root;
 	}
-	libbpf_set_print(quiet);
 	e->cpus = libbpf_num_possible_cpus();
 	e->unix_sockets = true;
-	r = load(e, members_fd, true);
+	r = load(e, members_fd, true, why);
 	if (r < 0) {
 		e->unix_sockets = false;
-		r = load(e, members_fd, false);
+		r = load(e, members_fd, false, why);
 	}
-	if (r < 0) {
-		snprintf(why, 192, "the kernel does not take the programs: %s%s", strerror(-r),
-			 r == -EPERM ? " (CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed)" : "");
+	if (r < 0)
 		return r;
-	}
 	r = attach(e, root);
 	if (r < 0) {
 		snprintf(why, 192, "the programs cannot be attached to %.100s: %s", e->where,
@@ -522,7 +484,7 @@ int egress_open(int members_fd, struct egress **ret, char why[192])
 		snprintf(why, 192, "the ring cannot be read");
 		return e->ring ? e->cpus : -errno;
 	}
-	e->needs_cap = update_needs_cap(bpf_map__fd(e->skel->maps.names));
+	e->needs_cap = bpf_object_needs_cap(bpf_map__fd(e->skel->maps.names), &nobody, &one);
 	*ret = TAKE_PTR(e);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/bpf_object.h"
 #include "core/cleanup.h"
 #include "enforce/lsm_priv.h"
 
@@ -129,9 +130,7 @@ unsigned lsm_kept_fds(const struct lsm *l, int *fds, unsigned max)
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/capability.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <sys/syscall.h>
 
 #include "enforce/bpf/lsm.skel.h"
 
@@ -258,43 +257,6 @@ unsigned lsm_kept_fds(const struct lsm *l, int *fds, unsigned max)
 
 /* ---- open ---------------------------------------------------------------------------------- */
 
-static int set_caps(struct __user_cap_data_struct data[2], int command)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-
-	return syscall(command, &head, data) < 0 ? -errno : 0;
-}
-
-/* As the process feed asks of its map: kernels before 5.19 refuse every bpf() call to who has no
- * privilege when kernel.unprivileged_bpf_disabled is set. */
-static bool update_needs_cap(int paces_fd)
-{
-	struct __user_cap_data_struct caps[2], less[2];
-	uint32_t key = LSM_PROOF_TREE;
-	uint64_t none = 0;
-	bool refused;
-
-	if (set_caps(caps, SYS_capget) < 0)
-		return true;
-	memcpy(less, caps, sizeof(less));
-	less[0].effective &= ~CAP_TO_MASK(CAP_SYS_ADMIN);
-	less[1].effective &= ~CAP_TO_MASK(CAP_BPF);
-	if (set_caps(less, SYS_capset) < 0)
-		return true;
-	refused = bpf_map_update_elem(paces_fd, &key, &none, BPF_ANY) < 0;
-	if (set_caps(caps, SYS_capset) < 0)
-		return true;
-	return refused;
-}
-
-static int quiet(enum libbpf_print_level level, const char *format, va_list args)
-{
-	(void)level;
-	(void)format;
-	(void)args;
-	return 0;
-}
-
 void lsm_close(struct lsm *l)
 {
 	if (!l)
@@ -309,38 +271,38 @@ static void lsm_cleanup(struct lsm **l)
 	lsm_close(*l);
 }
 
-static int refused(int err, const char *what, char why[192])
+/* Where nobody we know of refuses it, it is the kernel that lets no program hook its functions. */
+static int refused(int err, char why[192])
 {
-	if (err == -EPERM)
+	char by[128];
+
+	if (err == -EPERM && !bpf_object_refused_by(by, sizeof(by)))
 		snprintf(why, 192, "refused (EPERM): the kernel lets no program hook its functions");
-	else if (!lsm_is_off(why))
-		snprintf(why, 192, "the kernel does not %s: %s%s", what, strerror(-err),
-			 err == -ESRCH || err == -EINVAL || err == -EOPNOTSUPP || err == -ENOENT ?
-				 " (CONFIG_BPF_LSM and BTF are needed)" : "");
+	else
+		lsm_is_off(why);
 	return err;
 }
 
 int lsm_open(int members_fd, struct lsm **ret, char why[192])
 {
 	_cleanup_(lsm_cleanup) struct lsm *l = calloc(1, sizeof(*l));
+	const uint32_t nobody = LSM_PROOF_TREE;
+	const uint64_t none = 0;
 	struct lsm_figures f;
 	int r;
 
 	if (!l)
 		return -ENOMEM;
-	libbpf_set_print(quiet);
+	bpf_object_begin();
 	l->cpus = libbpf_num_possible_cpus();
 	l->skel = lsm_bpf__open();
 	if (!l->skel)
-		return refused(-errno, "take the programs", why);
-	r = bpf_map__reuse_fd(l->skel->maps.members, members_fd);
+		return bpf_object_why(-errno, "open", why, 192);
+	r = bpf_object_load(l->skel->skeleton, l->skel->maps.members, members_fd, why, 192);
 	if (!r)
-		r = lsm_bpf__load(l->skel);
+		r = bpf_object_attach(l->skel->skeleton, why, 192);
 	if (r < 0)
-		return refused(r, "take the programs", why);
-	r = lsm_bpf__attach(l->skel);
-	if (r < 0)
-		return refused(r, "attach the programs", why);
+		return refused(r, why);
 	l->ring = ring_buffer__new(bpf_map__fd(l->skel->maps.ring), take_record, l, NULL);
 	if (!l->ring || l->cpus <= 0) {
 		snprintf(why, 192, "the ring cannot be read");
@@ -355,7 +317,7 @@ int lsm_open(int members_fd, struct lsm **ret, char why[192])
 		return r;
 	lsm_figures(l, &f);
 	l->tried = f.refused;
-	l->needs_cap = update_needs_cap(bpf_map__fd(l->skel->maps.paces));
+	l->needs_cap = bpf_object_needs_cap(bpf_map__fd(l->skel->maps.paces), &nobody, &none);
 	*ret = TAKE_PTR(l);
 	return 0;
 }

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/bpf_object.h"
 #include "sources/bpf/wire.h" /* the skeleton names its types */
 
 #include "sources/bpf/events.skel.h"
@@ -28,14 +28,6 @@
 #define FSOPEN_CLOEXEC_ 1
 #define FSMOUNT_CLOEXEC_ 1
 #define FSCONFIG_CMD_CREATE_ 6
-
-static int quiet(enum libbpf_print_level level, const char *format, va_list args)
-{
-	(void)level;
-	(void)format;
-	(void)args;
-	return 0;
-}
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
@@ -115,13 +107,7 @@ static int attach_calls(struct ebpf_source *s, const struct place *places, size_
 		if (r == -ENOENT && places[i].optional)
 			continue;
 		if (r < 0) {
-			if (why)
-				snprintf(why, 192, "%s cannot be traced: %s%s", places[i].name,
-					 strerror(-r),
-					 r == -EPERM || r == -EACCES ?
-						 " (CAP_PERFMON is missing, or the kernel is locked "
-						 "down)" : "");
-			return r;
+			return why ? bpf_object_why(r, places[i].name, why, 192) : r;
 		}
 	}
 	return 0;
@@ -263,52 +249,21 @@ const struct events_counters *ebpf_counters(const struct ebpf_source *s)
 	return s->skel->bss->counters;
 }
 
-static void *map_slots(struct ebpf_source *s)
-{
-	size_t len = EVENTS_SLOTS * sizeof(struct events_slot);
-	void *p = mmap(NULL, len, PROT_READ, MAP_SHARED, bpf_map__fd(s->skel->maps.slots), 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static const char *load_hint(int err)
-{
-	switch (err) {
-	case -EPERM:
-	case -EACCES:
-		return " (CAP_BPF and CAP_PERFMON are needed, and a kernel that is not locked down)";
-	case -ESRCH:
-	case -ENOENT:
-		return access("/sys/kernel/btf/vmlinux", R_OK) < 0 ? " (the kernel has no BTF)" : "";
-	default:
-		return "";
-	}
-}
-
 static int load(struct ebpf_source *s, char why[192])
 {
 	struct events_bpf *k;
-	int r;
 
-	libbpf_set_print(quiet);
+	bpf_object_begin();
 	k = s->skel = events_bpf__open();
-	if (!k) {
-		r = -errno;
-		snprintf(why, 192, "open: %s", strerror(-r));
-		return r;
-	}
+	if (!k)
+		return bpf_object_why(-errno, "open", why, 192);
 	s->cpus = (unsigned)libbpf_num_possible_cpus();
 	if (s->cpus > EVENTS_CPUS)
 		s->cpus = EVENTS_CPUS;
 	choose_uring(s);
 	bpf_map__set_max_entries(k->maps.scratch, s->cpus);
 	bpf_map__set_max_entries(k->maps.ring, s->c.ring_bytes ? s->c.ring_bytes : RING_BYTES);
-	r = bpf_map__reuse_fd(k->maps.members, s->c.members_fd);
-	if (!r)
-		r = events_bpf__load(k);
-	if (r < 0)
-		snprintf(why, 192, "load: %s%s", strerror(-r), load_hint(r));
-	return r;
+	return bpf_object_load(k->skeleton, k->maps.members, s->c.members_fd, why, 192);
 }
 
 static int open_ring(struct ebpf_source *s)
@@ -322,7 +277,8 @@ static int open_ring(struct ebpf_source *s)
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epoll_fd < 0 || epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
 		return -errno;
-	s->slots = map_slots(s);
+	s->slots = bpf_object_mmap(bpf_map__fd(s->skel->maps.slots),
+				   EVENTS_SLOTS * sizeof(struct events_slot));
 	return s->slots ? 0 : -errno;
 }
 
@@ -346,9 +302,7 @@ static int attach(struct ebpf_source *s, char why[192])
 	r = keep_link(s, link);
 	if (!r && s->c.calls)
 		r = attach_uring(s);
-	if (r < 0)
-		snprintf(why, 192, "attach: %s", strerror(-r));
-	return r;
+	return r < 0 ? bpf_object_why(r, "attach", why, 192) : 0;
 }
 
 void ebpf_free(struct ebpf_source *s)

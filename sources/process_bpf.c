@@ -36,12 +36,11 @@ unsigned process_bpf_kept_fds(const struct process_feed *f, int *fds, unsigned m
 #include <bpf/libbpf.h>
 #include <linux/capability.h>
 #include <linux/types.h>
-#include <stdarg.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
 
+#include "core/bpf_object.h"
 #include "core/cleanup.h"
 
 #include "sources/bpf/wire.h" /* the skeleton names its types */
@@ -357,47 +356,6 @@ static const struct process_feed_ops bpf_ops = {
 
 /* ---- open --------------------------------------------------------------------------------- */
 
-static int quiet(enum libbpf_print_level level, const char *format, va_list args)
-{
-	(void)level;
-	(void)format;
-	(void)args;
-	return 0;
-}
-
-static int set_caps(struct __user_cap_data_struct data[2], int command)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-
-	return syscall(command, &head, data) < 0 ? -errno : 0;
-}
-
-/*
- * Whether our map can be changed through its descriptor by who has no privilege. Kernels before
- * 5.19 refuse every bpf() call when kernel.unprivileged_bpf_disabled is set. Trying it tells more
- * than a version. This thread only; on any doubt the answer is that it is needed.
- */
-static bool update_needs_cap(int map_fd)
-{
-	struct __user_cap_data_struct caps[2], less[2];
-	struct wire_member none = { 0 };
-	uint32_t key = 0; /* nobody's pid */
-	bool refused;
-
-	if (set_caps(caps, SYS_capget) < 0)
-		return true;
-	memcpy(less, caps, sizeof(less));
-	less[0].effective &= ~CAP_TO_MASK(CAP_SYS_ADMIN);
-	less[1].effective &= ~CAP_TO_MASK(CAP_BPF);
-	if (set_caps(less, SYS_capset) < 0)
-		return true;
-	refused = bpf_map_update_elem(map_fd, &key, &none, BPF_ANY) < 0 ||
-		  bpf_map_delete_elem(map_fd, &key) < 0;
-	if (set_caps(caps, SYS_capset) < 0)
-		return true;
-	return refused;
-}
-
 static int open_pollable(struct bpf_feed *b)
 {
 	static const struct itimerspec each_second = {
@@ -418,29 +376,24 @@ static int open_pollable(struct bpf_feed *b)
 int process_bpf_open(const struct process_feed_limits *l, struct process_feed **ret, char why[128])
 {
 	_cleanup_(feed_free) struct bpf_feed *b = calloc(1, sizeof(*b));
+	struct wire_member none = { 0 };
+	uint32_t nobody = 0;
 	int r;
 
 	if (!b)
 		return -ENOMEM;
 	b->epoll = b->timer = -1;
-	libbpf_set_print(quiet);
-
+	bpf_object_begin();
 	b->skel = process_bpf__open();
-	if (!b->skel) {
-		r = -errno;
-		snprintf(why, 128, "open: %s", strerror(-r));
-		return r;
-	}
+	if (!b->skel)
+		return bpf_object_why(-errno, "open", why, 128);
 	if (l->ring_bytes)
 		bpf_map__set_max_entries(b->skel->maps.ring, l->ring_bytes);
 	if (l->members)
 		bpf_map__set_max_entries(b->skel->maps.members, l->members);
-	r = process_bpf__load(b->skel);
-	if (r < 0) {
-		snprintf(why, 128, "load: %s%s", strerror(-r),
-			 r == -EPERM ? " (CAP_BPF and CAP_PERFMON are needed)" : "");
+	r = bpf_object_load(b->skel->skeleton, NULL, -1, why, 128);
+	if (r < 0)
 		return r;
-	}
 	b->members_fd = bpf_map__fd(b->skel->maps.members);
 	b->ring = ring_buffer__new(bpf_map__fd(b->skel->maps.ring), take_record, b, NULL);
 	if (!b->ring) {
@@ -453,12 +406,10 @@ int process_bpf_open(const struct process_feed_limits *l, struct process_feed **
 		snprintf(why, 128, "poll: %s", strerror(-r));
 		return r;
 	}
-	b->needs_cap = update_needs_cap(b->members_fd);
-	r = process_bpf__attach(b->skel);
-	if (r < 0) {
-		snprintf(why, 128, "attach: %s", strerror(-r));
+	b->needs_cap = bpf_object_needs_cap(b->members_fd, &nobody, &none);
+	r = bpf_object_attach(b->skel->skeleton, why, 128);
+	if (r < 0)
 		return r;
-	}
 	b->base.ops = &bpf_ops;
 	*ret = &TAKE_PTR(b)->base;
 	return 0;
