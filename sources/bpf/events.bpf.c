@@ -168,10 +168,8 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	at += sizeof(*rec);
 	n = bpf_probe_read_kernel_str(s->bytes + at, EVENTS_PATH, BPF_CORE_READ(bprm, filename));
-	rec->filename_len = n > 0 ? n - 1 : 0;
-	len = rec->filename_len;
-	if (len > EVENTS_PATH)
-		return 0;
+	len = BOUND(n > 0 ? n - 1 : 0, 2 * EVENTS_PATH - 1);
+	rec->filename_len = len;
 	at += len;
 
 	rec->argv_len = 0;
