@@ -22,6 +22,11 @@ enum mechanism bus_mechanism(const struct event *ev, const struct decision *d)
 		if (f->verdict == VERDICT_BLOCK && f->rule->mechanism > best)
 			best = f->rule->mechanism;
 	}
+	/* Who is held before another program runs can be refused it, whatever the rule is bound to
+	 * because it might match elsewhere, too. */
+	if (best == MECH_DETECT && ev->perm && ev->kind == KIND_EXEC_OBSERVED &&
+	    d->n_fired && d->fired[0].verdict == VERDICT_BLOCK)
+		best = MECH_FANOTIFY;
 	return best;
 }
 
@@ -100,6 +105,8 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	if (ev->perm)
 		permission_decided(ev->perm, effect, ticket);
 	fault(FAULT_JOURNALED);
+	if (ev->perm && effect != VERDICT_BLOCK && b->letting_go)
+		b->letting_go(b->letting_go_arg, ev);
 	outcome = answer(b, ev, effect);
 	if (outcome == -EALREADY && ev->perm) {
 		withdraw(b, ev->perm);

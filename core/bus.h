@@ -54,6 +54,10 @@ struct bus {
 	bool (*before)(void *arg, struct event *ev);
 	void (*after)(void *arg, const struct verdict_note *note, enum outcome outcome);
 	void *fuse_arg;
+	/* Directly before an answer lets somebody go, by whatever reason. As the recorder's calls. NULL:
+	 * nobody. */
+	void (*letting_go)(void *arg, const struct event *ev);
+	void *letting_go_arg;
 	_Atomic uint64_t events;
 	_Atomic uint64_t blocked; /* refused */
 	_Atomic uint64_t warned;  /* a rule fired and the call went on */

@@ -160,6 +160,7 @@ static void prepare(struct permission *p, unsigned entry)
 	p->event_fd = -1;
 	p->group_fd = -1;
 	p->tgid = 0;
+	p->exec = 0;
 	p->token = 0;
 	p->deadline_ns = 0;
 	p->on_timeout = VERDICT_ALLOW;
@@ -221,20 +222,22 @@ struct permission *permission_note(struct permission_table *t, unsigned entry, i
 	p->event_fd = md->fd;
 	p->group_fd = group_fd;
 	p->tgid = md->pid;
+	p->exec = (md->mask & FAN_OPEN_EXEC_PERM) != 0;
 	p->token = t->next_token++;
 	p->since_ns = now_ns;
 	t->bare |= 1ULL << entry;
 	return change(p, PERM_READING, PERM_READ) ? p : NULL;
 }
 
-static unsigned parked_of_tree(const struct permission_table *t, uint32_t tree_id)
+/* Opens and execs are counted apart: none takes the room of the other. */
+static unsigned parked_of_tree(const struct permission_table *t, uint32_t tree_id, uint32_t exec)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
 		const struct permission *p = &t->shared->slots[i];
 
-		n += state_of(p) == PERM_PARKED && p->tree_id == tree_id;
+		n += state_of(p) == PERM_PARKED && p->tree_id == tree_id && p->exec == exec;
 	}
 	return n;
 }
@@ -248,8 +251,9 @@ static void count_parked(struct permission_table *t, int more)
 int permission_park(struct permission_table *t, struct permission *p, uint32_t tree_id,
 		    uint64_t deadline_ns, enum verdict on_timeout)
 {
-	if (t->parked >= PERMISSION_PARKED_MAX ||
-	    parked_of_tree(t, tree_id) >= PERMISSION_PARKED_PER_TREE)
+	unsigned max = p->exec ? PERMISSION_EXECS_PER_TREE : PERMISSION_PARKED_PER_TREE;
+
+	if (t->parked >= PERMISSION_PARKED_MAX || parked_of_tree(t, tree_id, p->exec) >= max)
 		return -EBUSY;
 	p->tree_id = tree_id;
 	p->deadline_ns = deadline_ns;
@@ -385,6 +389,7 @@ struct permission *permission_put(struct permission_table *t, int group_fd,
 	p->event_fd = md->fd;
 	p->group_fd = group_fd;
 	p->tgid = md->pid;
+	p->exec = (md->mask & FAN_OPEN_EXEC_PERM) != 0;
 	p->tree_id = tree_id;
 	p->since_ns = since_ns;
 	set_state(p, PERM_LEAVING);

@@ -59,6 +59,7 @@ enum permission_wrote {
 #define PERMISSION_BATCH 64 /* events of one read */
 #define PERMISSION_PARKED_MAX 1024
 #define PERMISSION_PARKED_PER_TREE 32
+#define PERMISSION_EXECS_PER_TREE 256 /* each waits for its arguments to be read: a build has many */
 #define PERMISSION_TURN_MAX 1024 /* read, and waiting for their turn */
 /* All parked, all in turn, a batch reserved, a batch in hand, a batch of the guardian's. */
 #define PERMISSION_SLOTS \
@@ -69,6 +70,7 @@ struct permission {
 	int event_fd;           /* in our descriptor table; the key of the kernel's answer */
 	int group_fd;           /* the fanotify group that asked */
 	pid_t tgid;
+	uint32_t exec;        /* another program is to be run; else a file is opened */
 	uint64_t token;       /* unique while the daemon lives; names a parked permission */
 	uint64_t deadline_ns; /* CLOCK_BOOTTIME; 0: not parked */
 	enum verdict on_timeout;

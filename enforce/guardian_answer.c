@@ -41,10 +41,11 @@ static void count(struct guardian *g, bool member, bool deny)
 		g->episode.allowed++;
 }
 
-/* What a member gets of this object when no rule can be asked. */
-static bool denied_by_default(struct guardian *g, uint64_t dev, uint64_t ino)
+/* What a member gets of this object when no rule can be asked. Which programs it may run, and with
+ * which arguments, nobody knows then. */
+static bool denied_by_default(struct guardian *g, bool exec, uint64_t dev, uint64_t ino)
 {
-	int known = defaults_find(g->c.defaults, dev, ino);
+	int known = exec ? -ENOENT : defaults_find(g->c.defaults, dev, ino);
 
 	if (guardian_mode(g) != MODE_ENFORCE || g->c.on_timeout != VERDICT_BLOCK)
 		return false;
@@ -77,7 +78,7 @@ static bool finish(struct guardian *g, struct permission *p)
 	if (tree_id && fstat(fd, &st) < 0)
 		st = (struct stat){ 0 };
 	deny = answer ? answer - 1 == VERDICT_BLOCK :
-			tree_id && denied_by_default(g, st.st_dev, st.st_ino);
+			tree_id && denied_by_default(g, p->exec, st.st_dev, st.st_ino);
 	if (ticket) {
 		/* The record of the decision itself; one of ours about it would be a second. */
 		if (w->ticket)
@@ -188,6 +189,7 @@ static void copy_entry(struct guardian *g, struct permission *p,
 	p->group_fd = g->c.group_fd;
 	p->tgid = md->pid;
 	p->event_fd = md->fd;
+	p->exec = (md->mask & FAN_OPEN_EXEC_PERM) != 0;
 }
 
 /* An event that was read into the batch and not noted. What is acted upon is a copy: the slot's
@@ -283,6 +285,7 @@ static void take_own(struct guardian *g, struct fanotify_event_metadata *md, uin
 	struct member m;
 	uint32_t tree_id;
 	int fd = md->fd;
+	bool deny;
 
 	if (!is_filled(md)) {
 		md->event_len = 0;
@@ -301,8 +304,9 @@ static void take_own(struct guardian *g, struct fanotify_event_metadata *md, uin
 		return;
 	}
 	/* A stranger; or a member for whom there is no room, which costs the record. */
-	put_answer(g->c.group_fd, fd, tree_id && denied_by_default(g, 0, 0));
-	count(g, tree_id, tree_id && denied_by_default(g, 0, 0));
+	deny = tree_id && denied_by_default(g, md->mask & FAN_OPEN_EXEC_PERM, 0, 0);
+	put_answer(g->c.group_fd, fd, deny);
+	count(g, tree_id, deny);
 	md->event_len = 0;
 	close(fd);
 }

@@ -78,6 +78,11 @@ uint64_t guardian_note(struct guardian *g, const struct permission *p, uint32_t 
 		.by = BY_GUARDIAN,
 	};
 
+	if (p->exec) {
+		ev.kind = KIND_EXEC_OBSERVED;
+		ev.exec = (struct exec_object){ .path = g->path, .argv_cut = true };
+		ev.subj.exe = g->path;
+	}
 	read_link("/proc/self/fd/", (uint64_t)p->event_fd, "", g->path, sizeof(g->path));
 	read_link("/proc/", (uint64_t)p->tgid, "/exe", g->exe, sizeof(g->exe));
 	proctree_lineage(g->c.tree, p->tgid, g->lineage, sizeof(g->lineage));

@@ -72,7 +72,7 @@ static void permission_close(struct enforcer *base)
 static const struct enforcer_ops permission_ops = {
 	.name = "fanotify",
 	.mechanism = MECH_FANOTIFY,
-	.can = 1u << KIND_FILE_OPENED,
+	.can = 1u << KIND_FILE_OPENED | 1u << KIND_EXEC_OBSERVED,
 	.apply = permission_apply,
 	.close = permission_close,
 };

@@ -232,6 +232,11 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 		p->tree_id = m->tree_id;
 	}
 	fanotify_subject(s, m, &ev.subj);
+	if (p->exec) {
+		count_verdict(s, m->tree_id, fanotify_exec_decide(s, &ev, b, ctx, m->tree_id,
+								  became_member, expired));
+		return;
+	}
 	ev.file.dev = ctx->dev;
 	ev.file.ino = ctx->ino;
 	if (!expired) {
@@ -434,6 +439,11 @@ static bool may_go_on(struct fanotify_source *s, const struct permission *p, str
 
 	if (ctx->undecided)
 		return fanotify_who(s, p->tgid, &spare, &m) != WHO_UNKNOWN;
+	if (p->exec) {
+		if (!ctx->asked)
+			fanotify_exec_ask(s, p, ctx);
+		return false;
+	}
 	if (!names_settled(s, ctx, objects_find(s->c.objects, ctx->dev, ctx->ino)))
 		return false;
 	return !ctx->exe_seq || watch_queue_settled(s->c.queue, ctx->exe_seq);
@@ -468,6 +478,28 @@ static void end_work(struct fanotify_source *s)
 		permission_progress(s->c.permissions);
 	else
 		permission_end(s->c.permissions);
+}
+
+void fanotify_peeked(struct source *base, struct bus *b, const struct peek_answer *a)
+{
+	struct fanotify_source *s = (struct fanotify_source *)base;
+	struct permission *p;
+
+	if (a->slot >= PERMISSION_SLOTS)
+		return;
+	permission_begin(s->c.permissions);
+	p = permission_slot(s->c.permissions, a->slot);
+	/* Not when deadline or guardian were faster. */
+	if (p->token == a->token && permission_state(permission_look(p)) == PERM_PARKED) {
+		s->peeked = a;
+		decide(s, p, b, false);
+		s->peeked = NULL;
+	}
+	if (s->peek_wanted) {
+		s->peek_wanted = false;
+		recheck_parked(s, b);
+	}
+	end_work(s);
 }
 
 void fanotify_expire(struct source *base, struct bus *b, uint64_t now_ns)
@@ -602,6 +634,8 @@ static int fanotify_source_dispatch(struct source *base, struct bus *b)
 	if (ready & READY_OPEN)
 		fanotify_drain_opens(s, b);
 	objects_quiescent(s->c.objects);
+	if (s->c.programs)
+		programs_quiescent(s->c.programs);
 	end_work(s);
 	/* Not to sleep while somebody waits. */
 	if (s->turns.used && write(s->c.queue->done_fd, &one, sizeof(one)) < 0)

@@ -10,8 +10,10 @@
 
 #include "core/bus.h"
 #include "core/pathset.h"
+#include "core/peek.h"
 #include "core/permission.h"
 #include "core/proctree.h"
+#include "core/programs.h"
 #include "core/source.h"
 #include "core/watch.h"
 #include "sources/process.h"
@@ -22,6 +24,7 @@ struct fanotify_config {
 	struct watch_queue *queue;
 	struct proctree *tree;
 	struct process_feed *feed;
+	struct programs *programs; /* that are marked for their start; NULL: none ever are */
 	uint64_t deadline_ns;    /* of parked permissions */
 	enum verdict on_timeout; /* for members */
 
@@ -33,6 +36,13 @@ struct fanotify_config {
 	void (*timeout)(void *arg, const struct event *ev, uint64_t *deadline_ns,
 			enum verdict *on_timeout);
 	void (*feed_lost)(void *arg); /* the feed overran: somebody must scan */
+	/* Asks for something about a process that is held; never waits. 0: fanotify_peeked() brings the
+	 * answer. -EAGAIN: too much is asked, it is asked again. NULL: nobody can be asked. */
+	int (*peek)(void *arg, const struct peek_question *q);
+	/* A member is about to be let run a program, of which dev and ino are the file (of a script: its
+	 * interpreter) and ev->exec.argv what was judged: NULL when it could not be read. Directly
+	 * before the answer. NULL: nobody wants to know. */
+	void (*exec_allowed)(void *arg, const struct event *ev, uint64_t dev, uint64_t ino);
 	void *arg;
 };
 
@@ -40,6 +50,7 @@ struct fanotify_figures {
 	uint64_t answered, denied, by_deadline, strangers; /* strangers: opens by non-members */
 	uint64_t parked_total, parked_refused; /* refused: beyond the limits, default given */
 	unsigned parked;
+	uint64_t unread; /* arguments that could not be read, default given */
 	uint64_t observe_lost;
 	bool feed_gap, no_room;
 };
@@ -78,6 +89,9 @@ unsigned fanotify_rest(struct source *s, struct bus *b, bool rest);
  * when marks are gone already. */
 void fanotify_finish(struct source *s, struct bus *b);
 void fanotify_figures(const struct source *s, struct fanotify_figures *ret);
+
+/* The answer to what peek() asked; one that comes too late is for nobody. Verdict thread. */
+void fanotify_peeked(struct source *s, struct bus *b, const struct peek_answer *a);
 
 /* A process runs another program from here on. Verdict thread. */
 void fanotify_exec_seen(struct source *s, pid_t tgid);

@@ -19,6 +19,7 @@ struct parked {
 	uint64_t exe_seq;  /* of the question whether its exe is what it is called; 0: not asked */
 	uint64_t exe_hash; /* of what it was called then */
 	uint64_t read_seq; /* of the read that gave it */
+	bool asked;        /* of an exec: for its arguments */
 };
 
 /*
@@ -80,6 +81,8 @@ struct fanotify_source {
 	uint64_t feed_gaps;
 	bool resting; /* nobody is made to wait */
 	struct bus *bus; /* while dispatching */
+	const struct peek_answer *peeked; /* while an event is decided by it */
+	bool peek_wanted; /* somebody found no room for his question */
 
 	struct parked parked[PERMISSION_SLOTS];
 	struct turns turns;
@@ -125,6 +128,14 @@ enum verdict fanotify_timeout(struct fanotify_source *s, struct event *ev, struc
 /* The names to judge by: what the descriptor says now, then what the object is protected as. */
 void fanotify_names(struct fanotify_source *s, struct event *ev, struct parked *ctx,
 		    const struct object *obj);
+
+/* fanotify_exec.c: decides about a program that a member, who is in ev, is about to run, or parks it
+ * and asks for its arguments. What took effect, as bus_publish() tells. */
+enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, struct bus *b,
+				  struct parked *ctx, uint32_t tree_id, bool became_member,
+				  bool expired);
+/* Asks for them; one that is parked. */
+void fanotify_exec_ask(struct fanotify_source *s, const struct permission *p, struct parked *ctx);
 
 /* Reads the notification groups until they are empty: what a permission event that was read
  * before must not overtake. False when its bound was reached and more is queued. */
