@@ -132,23 +132,47 @@ static void settle(pid_t parent)
 		_exit(1);
 }
 
+static void wake(int sig)
+{
+	(void)sig;
+}
+
+/* Waits for a question; who ends meanwhile is not kept as a zombie until then. */
+static void await_question(unsigned *workers)
+{
+	struct pollfd p = { .fd = SOCKET_FD, .events = POLLIN };
+	sigset_t none;
+
+	sigemptyset(&none);
+	do {
+		while (*workers && waitpid(-1, NULL, *workers < WORKERS_MAX ? WNOHANG : 0) > 0)
+			--*workers;
+	} while (ppoll(&p, 1, NULL, &none) <= 0); /* SIGCHLD comes here alone */
+}
+
 static void serve(pid_t parent) __attribute__((noreturn));
 static void serve(pid_t parent)
 {
+	struct sigaction on_child = { .sa_handler = wake };
 	unsigned workers = 0;
+	sigset_t child;
 
 	settle(parent);
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
+	sigaction(SIGCHLD, &on_child, NULL);
 	for (;;) {
 		struct question q;
-		ssize_t n = recv(SOCKET_FD, &q, sizeof(q), 0);
+		ssize_t n;
 		pid_t pid;
 
-		if (n < 0 && errno == EINTR)
+		await_question(&workers);
+		n = recv(SOCKET_FD, &q, sizeof(q), MSG_DONTWAIT);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n != sizeof(q) || !memchr(q.host, 0, sizeof(q.host)))
 			_exit(0);
-		while (workers && waitpid(-1, NULL, workers < WORKERS_MAX ? WNOHANG : 0) > 0)
-			workers--;
 		pid = fork();
 		if (pid == 0)
 			find(&q);

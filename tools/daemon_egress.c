@@ -362,6 +362,7 @@ int daemon_egress_apply(struct daemon *d, struct config *from, struct ruleset *r
 	pthread_mutex_lock(&e->lock);
 	config_swap_egress(&e->config, from);
 	e->servers_asked_ns = 0;
+	e->servers_answered = false;
 	r = egress_name_hosts(e);
 	if (!r) {
 		struct ruleset *old = e->rules;

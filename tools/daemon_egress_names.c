@@ -218,7 +218,9 @@ void egress_await_hosts(struct daemon_egress *e, int wait_ms)
 		egress_take_answers(e, now_ns);
 	}
 	if (!e->config.egress.resolvers.given && !e->servers_answered)
-		log_warning("egress: /etc/resolv.conf is not read yet: no resolver is reached until it is");
+		log_warning("egress: /etc/resolv.conf cannot be read in time: %s",
+			    e->n_servers ? "the resolvers that were known stay" :
+					   "no resolver is reached until it can");
 	for (size_t i = 0; i < e->n_hosts; i++)
 		if (!e->hosts[i]->answered && !e->hosts[i]->told) {
 			log_warning("egress: %s is not resolved yet: nobody reaches it until it is",
