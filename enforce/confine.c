@@ -89,6 +89,11 @@
 	"setresgid prlimit64 getrlimit setrlimit seccomp landlock_create_ruleset landlock_add_rule "  \
 	"landlock_restrict_self fork "
 
+/* What tells of a process in /proc, and its memory. */
+#define CALLS_PEEK                                                                               \
+	"read write close fstat getdents64 process_vm_readv nanosleep clock_nanosleep uname "          \
+	CALLS_LIBC
+
 /* Names whose first argument or flags say what is meant: allowed where the masked argument is this. */
 struct call_if {
 	const char *name;
@@ -210,6 +215,22 @@ static const struct list lists[CONFINE_LISTS] = {
 	[CONFINE_NAMES] = {
 		{ CALLS_HELPER "fork kill wait4 waitid alarm setitimer chdir " },
 		{ any_code, read_only, network, terminals, tasks },
+		.signals_self = true,
+	},
+	[CONFINE_PEEK_KEEPER] = {
+		{ CALLS_ZYGOTE CALLS_PEEK },
+		{ any_code, unix_sockets, terminals, tasks },
+		.signals_self = true,
+	},
+	[CONFINE_PEEK] = { /* of signals to others, its own uid's are all that it may send */
+		{ CALLS_PEEK "poll ppoll recvfrom sendto kill wait4 waitid fork dup2 dup3 close_range "
+		  "pipe2 getppid prctl seccomp prlimit64 getrlimit setrlimit " },
+		{ no_code, read_only, own_fd, unix_sockets, tasks },
+		.signals_self = true,
+	},
+	[CONFINE_PEEK_WORKER] = {
+		{ CALLS_PEEK },
+		{ no_code, read_only, own_fd },
 		.signals_self = true,
 	},
 	[CONFINE_ARCHIVE] = { /* one descriptor to read, one to write to */

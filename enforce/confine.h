@@ -21,6 +21,9 @@ enum confine_list {
 	CONFINE_MARKS,    /* the helper that walks paths */
 	CONFINE_PROCESSES, /* the helper that reads /proc */
 	CONFINE_NAMES,   /* asks for addresses of names; forks who waits for them */
+	CONFINE_PEEK_KEEPER, /* forks the helper that reads held processes when that dies */
+	CONFINE_PEEK,        /* it, which forks workers: its list has theirs */
+	CONFINE_PEEK_WORKER,
 	CONFINE_ARCHIVE, /* the child of oknek that unpacks what somebody sent */
 	CONFINE_FETCH,   /* the one that fetches it */
 	CONFINE_LOG,       /* writes what it is sent to stderr */
@@ -58,10 +61,10 @@ void confine_program_free(struct confine_program *p);
 int confine_files(void);
 
 enum confine_user { CONFINE_USER_MARKS, CONFINE_USER_PROCESSES, CONFINE_USER_LOG,
-		    CONFINE_USER_PACKS, CONFINE_USER_NAMES, CONFINE_USERS };
+		    CONFINE_USER_PACKS, CONFINE_USER_NAMES, CONFINE_USER_PEEK, CONFINE_USERS };
 
-/* The uid of a helper: of the system user oknek-marks, oknek-processes, oknek-log or oknek-packs,
- * and where there is none 65520 and the next three, which nobody is given. */
+/* The uid of a helper: of the system user oknek-marks, oknek-processes and so on,
+ * and where there is none 65520 and the next ones, which nobody is given. */
 uid_t confine_uid(enum confine_user user);
 /* For good: this process is that user, with these capabilities (bit per CAP_*) as far as it has
  * them, without groups. As the user that it is when it has no privilege. -errno. */

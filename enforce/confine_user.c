@@ -24,6 +24,7 @@ static const char *const user_names[CONFINE_USERS] = {
 	[CONFINE_USER_LOG] = "oknek-log",
 	[CONFINE_USER_PACKS] = "oknek-packs",
 	[CONFINE_USER_NAMES] = "oknek-names",
+	[CONFINE_USER_PEEK] = "oknek-peek",
 };
 
 static void cleanup_file(FILE **f)

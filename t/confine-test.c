@@ -298,6 +298,34 @@ static void the_helper_of_paths(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static int go_write_memory(void)
+{
+	char buf[8] = "";
+	struct iovec local = { buf, sizeof(buf) }, remote = { (void *)(uintptr_t)buf, 8 };
+
+	return (int)process_vm_writev(getppid(), &local, 1, &remote, 1, 0);
+}
+
+/* Reading memory is what it is for; its parent forks it. */
+static void the_helper_of_held_processes(void **state)
+{
+	struct attempt list[ARRAY_SIZE(helper_attempts) + 1];
+	size_t n = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(helper_attempts); i++)
+		if (helper_attempts[i].run != go_read_memory)
+			list[n++] = helper_attempts[i];
+	try_all(CONFINE_PEEK_WORKER, list);
+	list[n - 1] = (struct attempt){ "another's memory, to write", go_write_memory };
+	list[n] = (struct attempt){ NULL, NULL };
+	try_all(CONFINE_PEEK_WORKER, list);
+	for (size_t i = 0; i < n; i++)
+		if (list[i].run == go_fork || list[i].run == go_kill)
+			list[i].run = go_write_memory;
+	try_all(CONFINE_PEEK, list);
+}
+
 static void users_and_limits(void **state)
 {
 	int status;
@@ -333,6 +361,7 @@ int main(void)
 {
 	/* What a sanitizer's runtime leaves unconfined is not there to be tested. */
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_helper_of_held_processes),
 		cmocka_unit_test(users_and_limits),
 		cmocka_unit_test(the_verdict_thread), cmocka_unit_test(the_other_threads),
 		cmocka_unit_test(the_guardian),	      cmocka_unit_test(the_helpers),

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon's side, and the keeper, which starts the helper again when it has died. */
+#include "enforce/peek.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "enforce/confine.h"
+#include "enforce/peek_priv.h"
+
+#define QUIT_WAIT_MS 500
+#define AGAIN_NS 100000000 /* before it is started once more */
+
+struct peek {
+	int sock;
+	pid_t pid;
+	bool begun; /* the first has told */
+	struct {
+		struct peek_message m;
+		char more; /* than an answer can have */
+	} in;
+};
+
+/* ---- the keeper ------------------------------------------------------------------------------ */
+
+static void own_signals(void)
+{
+	struct sigaction fallback = { .sa_handler = SIG_DFL }, ignore = { .sa_handler = SIG_IGN };
+	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE };
+	sigset_t mask;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		sigaction(sig, &fallback, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		sigaction(ignored[i], &ignore, NULL);
+	sigemptyset(&mask);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+}
+
+static void own_descriptors(int sock)
+{
+	int null;
+
+	if (sock != PEEK_SOCKET_FD && dup2(sock, PEEK_SOCKET_FD) < 0)
+		_exit(1);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+	}
+	if (close_range(PEEK_SOCKET_FD + 1, ~0U, 0) < 0 || chdir("/") < 0)
+		_exit(1);
+}
+
+/* It keeps what the helper needs to become what it is, and looks at nothing. */
+static void keep(pid_t parent) __attribute__((noreturn));
+static void keep(pid_t parent)
+{
+	const uint64_t caps = PEEK_CAPS | 1ULL << CAP_SETUID | 1ULL << CAP_SETGID |
+			      1ULL << CAP_KILL; /* its end is the helper's */
+	const struct timespec again = { .tv_nsec = AGAIN_NS };
+	pid_t keeper = getpid();
+	int r;
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		_exit(1);
+	if (confine_caps(caps) < 0)
+		_exit(1);
+	r = confine_calls(CONFINE_PEEK_KEEPER, CONFINE_REFUSE);
+	if (r < 0 && r != -EOPNOTSUPP && r != -EINVAL)
+		_exit(1);
+	for (;;) {
+		pid_t pid = fork();
+		int status;
+
+		if (!pid)
+			peek_serve(keeper);
+		while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		if (pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status))
+			_exit(0);
+		nanosleep(&again, NULL);
+	}
+}
+
+/* ---- the daemon's side ----------------------------------------------------------------------- */
+
+int peek_open(struct peek **ret)
+{
+	_cleanup_free_ struct peek *p = calloc(1, sizeof(*p));
+	pid_t parent = getpid();
+	int fds[2], err;
+
+	if (!p)
+		return -ENOMEM;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	/* Of this end alone. */
+	p->pid = fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -1 : fork();
+	if (p->pid < 0) {
+		err = -errno;
+		close(fds[0]);
+		close(fds[1]);
+		return err;
+	}
+	if (!p->pid) {
+		prctl(PR_SET_NAME, "oknek-peek");
+		own_signals();
+		own_descriptors(fds[1]);
+		confine_expendable();
+		keep(parent);
+	}
+	close(fds[1]);
+	p->sock = fds[0];
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+void peek_close(struct peek *p)
+{
+	if (!p)
+		return;
+	close(p->sock);
+	for (int ms = 0; ms < QUIT_WAIT_MS && waitpid(p->pid, NULL, WNOHANG) == 0; ms++)
+		poll(NULL, 0, 1);
+	kill(p->pid, SIGKILL);
+	waitpid(p->pid, NULL, 0);
+	free(p);
+}
+
+int peek_fd(const struct peek *p)
+{
+	return p->sock;
+}
+
+pid_t peek_pid(const struct peek *p)
+{
+	return p->pid;
+}
+
+int peek_ask(struct peek *p, const struct peek_question *q)
+{
+	if (write(p->sock, q, sizeof(*q)) == sizeof(*q))
+		return 0;
+	return errno == EAGAIN || errno == EINTR || errno == ENOBUFS ? -EAGAIN :
+	       errno == ECONNRESET || errno == ENOTCONN ? -EPIPE : -errno;
+}
+
+int peek_take(struct peek *p, struct peek_answer *ret)
+{
+	const struct peek_wire *h = &p->in.m.head;
+	ssize_t n = read(p->sock, &p->in, sizeof(p->in));
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : errno == ECONNRESET ? -EPIPE : -errno;
+	if (n == 0)
+		return -EPIPE;
+	if (n < (ssize_t)sizeof(*h) || h->magic != PEEK_MAGIC ||
+	    h->argv_len_bytes != (size_t)n - sizeof(*h) || h->argv_len_bytes > PEEK_ARGV_MAX)
+		return -EPROTO;
+	if (!h->what) {
+		bool again = p->begun;
+
+		p->begun = true;
+		return again ? -ECONNRESET : 0;
+	}
+	if ((h->what != PEEK_ARGV && h->what != PEEK_MODE) || h->error > 0 ||
+	    h->mode > OPEN_MODE_EXEC ||
+	    (h->argv_len_bytes && p->in.m.argv[h->argv_len_bytes - 1] != '\0'))
+		return -EPROTO;
+	*ret = (struct peek_answer){
+		.what = (enum peek_what)h->what,
+		.slot = h->slot,
+		.token = h->token,
+		.error = h->error,
+		.mode = h->error || h->what != PEEK_MODE ? OPEN_MODE_UNKNOWN : (enum open_mode)h->mode,
+		.argv = p->in.m.argv,
+		.argv_len_bytes = h->error ? 0 : h->argv_len_bytes,
+		.argv_cut = h->argv_cut,
+	};
+	return 1;
+}
