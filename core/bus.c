@@ -32,7 +32,7 @@ enum mechanism bus_mechanism(const struct event *ev, const struct decision *d)
 
 static void count(struct bus *b, const struct decision *d, int outcome)
 {
-	if (outcome == OUTCOME_DENIED)
+	if (outcome == OUTCOME_DENIED || outcome == OUTCOME_KILLED)
 		atomic_fetch_add_explicit(&b->blocked, 1, memory_order_relaxed);
 	else if (d->verdict != VERDICT_ALLOW)
 		atomic_fetch_add_explicit(&b->warned, 1, memory_order_relaxed);
@@ -42,6 +42,8 @@ static int answer(struct bus *b, const struct event *ev, enum verdict v)
 {
 	struct decision d = { .verdict = v };
 
+	if (ev->settled.killed)
+		return OUTCOME_KILLED;
 	if (ev->settled.by != MECH_DETECT)
 		return ev->settled.refused ? OUTCOME_DENIED : OUTCOME_ALLOWED;
 	if (!ev->perm)
@@ -95,10 +97,12 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	if (ev->perm && note.mechanism == MECH_LSM)
 		note.mechanism = b->enforcer->ops->mechanism;
 	/* The kernel did what was in force then; mode and rules may be others by now. */
-	if (ev->settled.refused)
+	if (ev->settled.refused || ev->settled.killed)
 		note.mechanism = ev->settled.by;
 	if (ev->settled.refused || ev->settled.spared)
 		note.mode = ev->settled.refused ? MODE_ENFORCE : MODE_OBSERVE;
+	if (b->named)
+		b->named(b->fuse_arg, ev, effect);
 	fault(FAULT_DECIDE);
 	if (d->n_fired || by != BY_RULE || ev->settled.refused)
 		ticket = b->recorder->decided(b->recorder, &note);
@@ -122,7 +126,7 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	fault(FAULT_ANSWERED);
 	count(b, d, outcome);
 	bear_witness(b, &note, outcome);
-	if (outcome == OUTCOME_DENIED)
+	if (outcome == OUTCOME_DENIED || outcome == OUTCOME_KILLED)
 		return VERDICT_BLOCK;
 	return d->verdict == VERDICT_ALLOW ? VERDICT_ALLOW : VERDICT_WARN;
 }

@@ -19,7 +19,8 @@ static const char *const mechanism_names[MECH_COUNT] = {
 };
 static const char *const mode_names[] = { "observe", "enforce" };
 static const char *const by_names[] = { "rule", "operator", "deadline", "guardian" };
-static const char *const outcome_names[] = { "unknown", "allowed", "denied", "gone", "observed" };
+static const char *const outcome_names[] = { "unknown", "allowed",  "denied",
+					     "gone",	"observed", "killed" };
 
 static const char *const egress_names[EGRESS_CLASSES] = {
 	"", "loopback", "gateway", "resolver", "allowed", "metadata", "foreign", "service", "raw",

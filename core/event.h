@@ -55,6 +55,7 @@ enum outcome {
 	OUTCOME_DENIED,
 	OUTCOME_GONE,     /* the opener died while it was held */
 	OUTCOME_OBSERVED, /* no permission was asked for: it had happened already */
+	OUTCOME_KILLED,   /* the process was ended for it */
 };
 
 const char *event_kind_name(enum event_kind kind);
@@ -62,7 +63,7 @@ const char *verdict_name(enum verdict v);       /* allow warn block */
 const char *mechanism_name(enum mechanism m);   /* detect fanotify lsm cgroup preload signal */
 const char *mode_name(enum mode m);             /* observe enforce */
 const char *decided_by_name(enum decided_by d); /* rule operator deadline guardian */
-const char *outcome_name(enum outcome o);       /* unknown allowed denied gone observed */
+const char *outcome_name(enum outcome o); /* unknown allowed denied gone observed killed */
 const char *egress_class_name(enum egress_class c); /* "" loopback gateway resolver allowed … */
 
 /* The inverses: the value, or -EINVAL. */
@@ -128,11 +129,22 @@ struct file_object {
 	enum open_mode mode;
 };
 
+/* Arguments can be changed while an exec is held: what the kernel found when it compared those that
+ * the new program has with those that were decided. */
+enum exec_compared {
+	EXEC_NOT_COMPARED, /* it was not held, or nobody could say what was to be expected */
+	EXEC_AS_DECIDED,
+	EXEC_CHANGED,
+	EXEC_UNSURE, /* they could not be compared */
+};
+
 struct exec_object {
 	const char *path;
 	const char *argv; /* arguments, NUL between them */
 	size_t argv_len_bytes;
 	bool argv_cut; /* there was more than this, or it could not be had */
+	enum exec_compared compared;
+	uint64_t ino; /* of the program, once it runs; 0: not known */
 };
 
 struct dest_object {
@@ -163,6 +175,7 @@ struct event {
 		enum mechanism by;
 		bool refused;
 		bool spared; /* it would have been, but for observing */
+		bool killed; /* who did it was; refused, too: before it could do anything */
 	} settled;
 };
 

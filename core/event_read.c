@@ -428,7 +428,8 @@ static int read_decided(struct event_reader *r, const json_t *root)
 	static const char *const verdicts[] = { "allow", "warn", "block" };
 	static const char *const modes[] = { "observe", "enforce" };
 	static const char *const by[] = { "rule", "operator", "deadline", "guardian" };
-	static const char *const outcomes[] = { "unknown", "allowed", "denied", "gone", "observed" };
+	static const char *const outcomes[] = { "unknown", "allowed",  "denied",
+						"gone",	   "observed", "killed" };
 	const json_t *o = json_object_get(root, "decided"), *rules = json_object_get(o, "rules");
 	struct event_decided *d = &r->line.decided;
 	unsigned verdict = 0, mode = 0, who = 0, outcome = 0;
@@ -447,7 +448,7 @@ static int read_decided(struct event_reader *r, const json_t *root)
 	if (!e)
 		e = choice_of(r, o, "by", by, 4, BY_RULE, &who);
 	if (!e)
-		e = choice_of(r, o, "outcome", outcomes, 5, OUTCOME_UNKNOWN, &outcome);
+		e = choice_of(r, o, "outcome", outcomes, ARRAY_SIZE(outcomes), OUTCOME_UNKNOWN, &outcome);
 	if (!e && json_array_size(rules) > FIRED_MAX)
 		e = fail(r, "rules", "there are 8 at the most; `more` counts the others");
 	if (!e)

@@ -66,6 +66,30 @@ enum open_mode ebpf_opening(const struct source *s, pid_t tgid, bool *under_way)
 	return OPEN_MODE_UNKNOWN;
 }
 
+void ebpf_exec_expect(struct source *s, pid_t tgid, uint64_t start_time_ns, uint64_t dev,
+		      uint64_t ino, const char *argv, size_t len_bytes, bool cut)
+{
+	(void)s;
+	(void)tgid;
+	(void)start_time_ns;
+	(void)dev;
+	(void)ino;
+	(void)argv;
+	(void)len_bytes;
+	(void)cut;
+}
+
+void ebpf_exec_forget(struct source *s, pid_t tgid)
+{
+	(void)s;
+	(void)tgid;
+}
+
+void ebpf_exec_forget_all(struct source *s)
+{
+	(void)s;
+}
+
 void ebpf_figures(const struct source *s, struct ebpf_figures *ret)
 {
 	(void)s;
@@ -201,6 +225,10 @@ static void publish(struct ebpf_source *s)
 	case EVENTS_EXEC:
 		ev.kind = KIND_EXEC_OBSERVED;
 		ev.exec = r->exec;
+		if (r->head.flags & EVENTS_KILLED) {
+			ev.settled.by = MECH_SIGNAL;
+			ev.settled.refused = ev.settled.killed = true;
+		}
 		break;
 	case EVENTS_NET:
 		ev.kind = KIND_SOCKET_CONNECT;
@@ -214,7 +242,9 @@ static void publish(struct ebpf_source *s)
 	ev.time_ns = r->head.time_ns;
 	fill_subject(s, &r->head, m, tree, &ev.subj);
 	v = bus_publish(s->bus, &ev);
-	if (v != VERDICT_ALLOW)
+	if (v == VERDICT_BLOCK)
+		tree->blocked++;
+	else if (v == VERDICT_WARN)
 		tree->warned++;
 }
 

@@ -45,6 +45,20 @@ void ebpf_expire(struct source *s, struct bus *b, uint64_t now_ns);
  * different ways. *under_way (may be NULL): it opens something. No system call. */
 enum open_mode ebpf_opening(const struct source *s, pid_t tgid, bool *under_way);
 
+/*
+ * An exec that was held is about to be let go: the process is expected to run with these arguments (NUL
+ * between them; cut: there is more) the program that was held (as fstat(2) tells), and is killed in the
+ * kernel before its first instruction if it does not. Called before the answer, on the verdict thread;
+ * no system call, no allocation. argv NULL, start_time_ns 0, or cut to nothing: it is not known what is
+ * to be expected, and what was expected of the process before is forgotten.
+ */
+void ebpf_exec_expect(struct source *s, pid_t tgid, uint64_t start_time_ns, uint64_t dev,
+		      uint64_t ino, const char *argv, size_t len_bytes, bool cut);
+/* It may run what it likes: somebody else has let it go. Also in a process that has our memory. */
+void ebpf_exec_forget(struct source *s, pid_t tgid);
+/* Nobody is held any more. Verdict thread. */
+void ebpf_exec_forget_all(struct source *s);
+
 /* In the kernel, of all processors. Any thread, no system call. sent = read + lost + what is in the
  * ring. */
 struct ebpf_figures {

@@ -262,6 +262,7 @@ static int load(struct ebpf_source *s, char why[192])
 		s->cpus = EVENTS_CPUS;
 	choose_uring(s);
 	bpf_map__set_max_entries(k->maps.scratch, s->cpus);
+	bpf_map__set_max_entries(k->maps.argv_words, s->cpus);
 	bpf_map__set_max_entries(k->maps.ring, s->c.ring_bytes ? s->c.ring_bytes : RING_BYTES);
 	return bpf_object_load(k->skeleton, k->maps.members, s->c.members_fd, why, 192);
 }
@@ -279,7 +280,10 @@ static int open_ring(struct ebpf_source *s)
 		return -errno;
 	s->slots = bpf_object_mmap(bpf_map__fd(s->skel->maps.slots),
 				   EVENTS_SLOTS * sizeof(struct events_slot));
-	return s->slots ? 0 : -errno;
+	if (!s->slots)
+		return -errno;
+	return ebpf_exec_map(&s->expect, bpf_map__fd(s->skel->maps.expected),
+			     (struct events_settings *)&s->skel->bss->settings);
 }
 
 static int attach(struct ebpf_source *s, char why[192])
@@ -314,6 +318,7 @@ void ebpf_free(struct ebpf_source *s)
 	ring_buffer__free(s->ring);
 	if (s->slots)
 		munmap((void *)s->slots, EVENTS_SLOTS * sizeof(struct events_slot));
+	ebpf_exec_unmap(&s->expect);
 	events_bpf__destroy(s->skel);
 	cleanup_close(&s->epoll_fd);
 	cleanup_close(&s->tracefs_fd);

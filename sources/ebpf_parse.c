@@ -123,13 +123,36 @@ static int parse_open(const struct events_open *o, const char *rest, size_t len,
 	return 0;
 }
 
+/* What the kernel found is one of these, and nobody is killed for what was not found. */
+static int compared_of(uint32_t flags, enum exec_compared *ret)
+{
+	switch (flags & (EVENTS_AS_EXPECTED | EVENTS_KILLED | EVENTS_CHANGED | EVENTS_UNSURE)) {
+	case 0:
+		*ret = EXEC_NOT_COMPARED;
+		return 0;
+	case EVENTS_AS_EXPECTED:
+		*ret = EXEC_AS_DECIDED;
+		return 0;
+	case EVENTS_KILLED:
+	case EVENTS_CHANGED:
+		*ret = EXEC_CHANGED;
+		return 0;
+	case EVENTS_UNSURE:
+		*ret = EXEC_UNSURE;
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
 static int parse_exec(const struct events_exec *x, const char *rest, size_t len,
 		      struct ebpf_record *r)
 {
+	enum exec_compared compared;
 	size_t at;
 
 	if (x->names_len > EVENTS_PATH + 256 || x->filename_len > EVENTS_PATH ||
-	    x->argv_len > EVENTS_ARGV ||
+	    x->argv_len > EVENTS_ARGV || compared_of(x->head.flags, &compared) < 0 ||
 	    len != (size_t)x->names_len + x->filename_len + x->argv_len)
 		return -EPROTO;
 	if (join_names(rest, x->names_len, x->head.flags & EVENTS_CUT_PATH, r->path_buf,
@@ -149,6 +172,8 @@ static int parse_exec(const struct events_exec *x, const char *rest, size_t len,
 		.argv = x->argv_len ? rest : NULL,
 		.argv_len_bytes = x->argv_len,
 		.argv_cut = x->head.flags & (EVENTS_CUT_ARGV | EVENTS_NO_ARGV),
+		.compared = compared,
+		.ino = x->ino,
 	};
 	return 0;
 }

@@ -21,6 +21,15 @@ struct ebpf_exe {
 	char path[256];
 };
 
+/* What the kernel compares execs with; see sources/bpf/events.h. */
+struct ebpf_expect {
+	struct events_expected_row *rows; /* mapped */
+	uint64_t row_key, hash_key[2];
+	uint64_t seq;
+	uint64_t pushed_out; /* for want of room */
+	uint64_t words[EVENTS_ARGV / 8 + 16]; /* of the arguments in hand, and a group of zeros */
+};
+
 struct ebpf_source {
 	struct source base;
 	struct ebpf_config c;
@@ -40,12 +49,17 @@ struct ebpf_source {
 	uint64_t seq;
 	struct source_stats stats;
 	struct ebpf_record record;
+	struct ebpf_expect expect;
 	struct ebpf_exe exes[EBPF_EXES];
 	char exe[4096], lineage[LINEAGE_MAX];
 };
 
 extern const struct source_ops ebpf_ops;
 int ebpf_take(void *arg, void *data, size_t len_bytes); /* one record, as libbpf gives it */
+
+/* ebpf_exec.c; map: while nothing is attached. -errno. */
+int ebpf_exec_map(struct ebpf_expect *x, int map_fd, struct events_settings *settings);
+void ebpf_exec_unmap(struct ebpf_expect *x);
 
 /* ebpf_open.c */
 void ebpf_switch(struct ebpf_source *s, bool on);

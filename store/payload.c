@@ -119,7 +119,8 @@ static void put_note(struct writer *w, const struct verdict_note *note, int64_t 
 		.open_mode = file ? (uint8_t)ev->file.mode :
 			     net  ? egress_byte(&ev->dest) :
 			     exec ? is_argv_cut(&ev->exec) : 0,
-		.permission = ev->perm || ev->settled.by != MECH_DETECT,
+		.permission = ev->perm || (ev->settled.by != MECH_DETECT &&
+					   (ev->settled.refused || !ev->settled.killed)),
 		.member = t != NULL,
 		.n_fired = (uint8_t)(d->n_fired < FIRED_MAX ? d->n_fired : FIRED_MAX),
 		.n_fired_more = d->n_fired_more,

@@ -50,7 +50,7 @@ struct payload {
 	enum open_mode open_mode;
 	enum egress_class egress;
 	bool gateway_set;
-	bool permission; /* an answer was due */
+	bool permission; /* an answer was due; of a process that was killed: before it did anything */
 	bool member;     /* agent, session and root_pid are known */
 	pid_t pid, ppid, root_pid;
 	uid_t uid, auid;

@@ -27,11 +27,16 @@ static const char *verdict_of(const struct payload *p, const struct payload_fire
 	/* A deadline whose default is to allow let it through: nothing was blocked. */
 	if (outcome == OUTCOME_ALLOWED)
 		return "detected";
+	if (outcome == OUTCOME_KILLED)
+		return p->permission ? "block" : "detected";
 	return p->permission && f->mechanism != MECH_DETECT ? "block" : "detected";
 }
 
-static enum mechanism mechanism_of(const struct payload *p, const struct payload_fired *f)
+static enum mechanism mechanism_of(const struct payload *p, const struct payload_fired *f,
+				   enum outcome outcome)
 {
+	if (outcome == OUTCOME_KILLED)
+		return p->mechanism;
 	return f->action == VERDICT_BLOCK && f->mechanism == MECH_DETECT ? MECH_DETECT
 									 : p->mechanism;
 }
@@ -433,13 +438,19 @@ void record_write(const struct record_context *c, const struct payload *p,
 		none.capture[none.n_capture++] = FIELD_DEST_PORT;
 		none.capture[none.n_capture++] = FIELD_EGRESS;
 	}
+	if (p->kind == KIND_EXEC_OBSERVED) {
+		none.capture[0] = FIELD_ARGV;
+		none.capture[none.n_capture++] = FIELD_EXE;
+	}
+	if (outcome == OUTCOME_KILLED)
+		none.name = "arguments changed while the exec was held";
 	if (p->own) {
 		write_own(c, p, seq, prev_hex, t, row);
 		return;
 	}
 	verdict = p->n_fired                  ? verdict_of(p, f, outcome)
-		  : outcome == OUTCOME_DENIED ? "block"
-					      : "allow";
+		  : outcome == OUTCOME_DENIED || outcome == OUTCOME_KILLED ? "block"
+									   : "allow";
 
 	if (p->member) {
 		text_puts(t, "{\"agent\":{");
@@ -459,10 +470,10 @@ void record_write(const struct record_context *c, const struct payload *p,
 	put_fired(p, p->n_fired ? NULL : none.id, t);
 	put_string(t, false, "host", c->host);
 	put_string(t, false, "kind", event_kind_name(p->kind));
-	put_string(t, false, "mechanism", mechanism_name(mechanism_of(p, f)));
+	put_string(t, false, "mechanism", mechanism_name(mechanism_of(p, f, outcome)));
 	put_string(t, false, "mode", mode_name(p->mode));
 	put_string(t, false, "outcome",
-		   outcome_name(outcome <= OUTCOME_OBSERVED ? outcome : OUTCOME_UNKNOWN));
+		   outcome_name(outcome <= OUTCOME_KILLED ? outcome : OUTCOME_UNKNOWN));
 	put_end(t, p, prev_hex, f, seq, verdict);
 	row->seq = seq;
 	row->time_unix_ns = p->time_unix_ns;

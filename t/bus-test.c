@@ -273,6 +273,28 @@ static void who_was_held_was_held_by_the_enforcer(void **state)
 	assert_int_equal(s->answered, OUTCOME_DENIED);
 }
 
+static void who_was_killed_is_told(void **state)
+{
+	struct scene *s = *state;
+	struct event killed = told;
+
+	killed.settled.by = MECH_SIGNAL;
+	killed.settled.killed = true;
+	fires(s, &blocks);
+	assert_int_equal(publish(s, &killed), VERDICT_BLOCK);
+	assert_int_equal(s->note.mechanism, MECH_SIGNAL);
+	assert_int_equal(s->answered, OUTCOME_KILLED);
+	assert_int_equal(s->answered_err, 0);
+	assert_int_equal(s->bus.blocked, 1);
+	/* before it did anything: then also when no rule says why */
+	killed.settled.refused = true;
+	s->decision = (struct decision){ 0 };
+	assert_int_equal(publish(s, &killed), VERDICT_BLOCK);
+	assert_string_equal(s->trace, "decide decided answered ");
+	assert_int_equal(s->answered, OUTCOME_KILLED);
+	assert_int_equal(s->note.mode, MODE_ENFORCE);
+}
+
 static void what_has_happened_is_detected(void **state)
 {
 	struct scene *s = *state;
@@ -365,6 +387,7 @@ int main(void)
 		TEST(observe_denies_nobody),
 		TEST(bound_to_detect_denies_nobody),
 		TEST(who_was_held_was_held_by_the_enforcer),
+		TEST(who_was_killed_is_told),
 		TEST(what_has_happened_is_detected),
 		TEST(no_room_to_record),
 		TEST(answer_that_failed),

@@ -211,6 +211,9 @@ static void test_event_lines(void **state)
 	expect_line(RECORD("allow", "null", "gone", "operator", AWS),
 		    "18:25:02 ALLOW R3 credential-read ~/.aws/credentials  claude-code  "
 		    "pid 4711 cat  gone before the answer, seen by fanotify, decided by operator\n");
+	expect_line(RECORD("block", "null", "killed", "rule", AWS),
+		    "18:25:02 BLOCK R3 credential-read ~/.aws/credentials  claude-code  "
+		    "pid 4711 cat  killed via fanotify\n");
 	expect_line(RECORD("block", "\"EPERM\"", "denied", "rule",
 			   "{\"dest_host\":\"evil.example\",\"dest_port\":443}"),
 		    "18:25:02 BLOCK R3 credential-read evil.example:443  claude-code  "

@@ -130,6 +130,42 @@ static void keys_are_exactly_the_published_ones(void **state)
 	assert_true(record_with_sig("{}", 2, sig, &t) < 0);
 }
 
+/* Before its first instruction, or after; and when no rule fired. */
+static void who_was_killed(void **state)
+{
+	static const char argv[] = "sh\0-c\0curl -H 'Authorization: Bearer abcdef0123456789' x";
+	struct evidence e;
+	char *json;
+
+	(void)state;
+	evidence_make(&e, "/x");
+	e.ev.kind = KIND_EXEC_OBSERVED;
+	e.ev.perm = NULL;
+	e.ev.exec = (struct exec_object){ .path = "/bin/sh", .argv = argv,
+					  .argv_len_bytes = sizeof(argv) };
+	e.ev.settled.by = e.note.mechanism = MECH_SIGNAL;
+	e.ev.settled.killed = true;
+	json = record(&e, OUTCOME_KILLED, 0, 0);
+	has(json, "\"verdict\":\"detected\"");
+	has(json, "\"mechanism\":\"signal\"");
+	has(json, "\"outcome\":\"killed\"");
+	has(json, "\"errno\":null");
+	free(json);
+	e.ev.settled.refused = true;
+	json = record(&e, OUTCOME_KILLED, 0, 0);
+	has(json, "\"verdict\":\"block\"");
+	has(json, "\"mechanism\":\"signal\"");
+	free(json);
+	e.d = (struct decision){ 0 };
+	json = record(&e, OUTCOME_KILLED, 0, 0);
+	assert_canonical(json);
+	has(json, "\"id\":\"O1\",\"name\":\"arguments changed while the exec was held\"");
+	has(json, "\"argv\":\"sh -c curl");
+	has(json, "\"pid\":4711");
+	assert_null(strstr(json, "abcdef0123456789"));
+	free(json);
+}
+
 static void the_verdict_says_what_could_be_done(void **state)
 {
 	struct rule detect = evidence_rule, warn = evidence_rule;
@@ -462,6 +498,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_golden_record),
 		cmocka_unit_test(keys_are_exactly_the_published_ones),
+		cmocka_unit_test(who_was_killed),
 		cmocka_unit_test(the_verdict_says_what_could_be_done),
 		cmocka_unit_test(a_stranger_has_no_agent),
 		cmocka_unit_test(the_name_that_matched_is_captured),

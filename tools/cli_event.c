@@ -144,7 +144,8 @@ static void print_outcome(const json_t *record)
 		cli_text("not stopped");
 	else
 		cli_text(outcome);
-	if (*error || !strcmp(outcome, "denied") || !strcmp(outcome, "allowed")) {
+	if (*error || !strcmp(outcome, "denied") || !strcmp(outcome, "allowed") ||
+	    !strcmp(outcome, "killed")) {
 		if (*mechanism && strcmp(mechanism, "detect") != 0) {
 			fputs(" via ", stdout);
 			cli_text(mechanism);

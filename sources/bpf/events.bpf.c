@@ -8,6 +8,7 @@
  */
 #include "sources/bpf/events_common.h"
 #include "sources/bpf/events_net.h"
+#include "sources/bpf/events_exec.h"
 
 /* ---- opens ----------------------------------------------------------------------------------- */
 
@@ -148,20 +149,26 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct scratch *s;
 	struct events_exec *rec;
 	unsigned long start, end;
+	struct inode *inode;
 	struct file *file;
 	__u64 at, len;
+	__u32 found;
 	long n;
 
 	if (!m)
 		return 0;
+	found = check_expected(m, task, bprm);
 	s = my_scratch();
 	if (!s)
 		return 0;
 	rec = (void *)s->bytes;
 	set_uring(bpf_get_current_pid_tgid() >> 32, 0);
 	put_head(&rec->head, m, EVENTS_EXEC, 0);
-	rec->unused = 0;
+	rec->head.flags = found;
 	file = BPF_CORE_READ(bprm, file);
+	inode = BPF_CORE_READ(file, f_inode);
+	rec->ino = BPF_CORE_READ(inode, i_ino);
+	rec->dev = BPF_CORE_READ(inode, i_sb, s_dev);
 	rec->names_len = put_path(s, sizeof(*rec), &file->f_path, &rec->head.flags);
 	at = rec->names_len;
 	if (at > EVENTS_PATH)

@@ -14,6 +14,9 @@
 #define EVENTS_ADDRESS 112     /* struct sockaddr_un is the longest that is looked at */
 #define EVENTS_CPUS 1024       /* that are counted apart */
 #define EVENTS_SLOTS 16384     /* of calls that are under way */
+#define EVENTS_EXPECT_BITS 11
+#define EVENTS_EXPECT_ROWS (1 << EVENTS_EXPECT_BITS)
+#define EVENTS_EXPECT_WAYS 4
 
 enum events_type { EVENTS_OPEN = 1, EVENTS_EXEC, EVENTS_NET, EVENTS_WATCH, EVENTS_TYPES };
 
@@ -25,6 +28,11 @@ enum events_flag {
 	EVENTS_ASKED = 8,     /* as the process named it: nobody knows yet whether it was done */
 	EVENTS_RAW = 16,      /* a socket was made whose packets nobody looks at */
 	EVENTS_NO_ARGV = 32,  /* the arguments could not be read */
+	/* Of an exec that was held, and for which the daemon said what it expects: at most one. */
+	EVENTS_AS_EXPECTED = 64,
+	EVENTS_KILLED = 128,  /* something else; the process ends before its first instruction */
+	EVENTS_CHANGED = 256, /* the same, but the signal could not be sent */
+	EVENTS_UNSURE = 512,  /* it could not be compared */
 };
 
 struct events_head {
@@ -55,7 +63,8 @@ struct events_exec {
 	__u32 names_len;     /* path of what runs now */
 	__u32 filename_len;  /* as it was given to execve(), without a NUL */
 	__u32 argv_len;      /* in this order */
-	__u32 unused;
+	__u32 dev;           /* as in events_open, of the program that runs */
+	__u64 ino;
 };
 
 struct events_net {
@@ -77,8 +86,40 @@ struct events_slot {
 	__u32 uring; /* it asks io_uring to open: then nobody can say */
 };
 
+/*
+ * Arguments that were decided while an exec was held, for the kernel to compare with those that the
+ * new program has. In memory that the daemon maps; the daemon writes all but `used`, the kernel that
+ * alone: so neither undoes what the other does. An entry counts while seq is even, not 0 and not used.
+ */
+struct events_expected {
+	__u64 seq;           /* odd while it is written; never the same twice */
+	__u64 used;          /* the seq with which it was used up */
+	__u64 start_time_ns; /* of the process */
+	__u64 ino;           /* of the program that was held */
+	__u64 hash;          /* of all arguments, each with its NUL */
+	__u64 tail_hash;     /* without the first, which an interpreter's takes the place of */
+	__u32 tgid;
+	__u32 dev;           /* as fstat(2) told it, as the kernel numbers */
+	__u32 len, tail_len; /* bytes */
+	__u32 argc;
+	__u32 cut;           /* there are more than these bytes, nobody knows which */
+};
+
+struct events_expected_row {
+	struct events_expected e[EVENTS_EXPECT_WAYS];
+};
+
 struct events_settings {
 	__u32 on;
+	__u32 unused;
+	__u64 row_key; /* odd */
+	__u64 hash_key[2];
 };
+
+/* Which row is a process's only who has the key can tell, and nobody fill it for another. */
+static inline __attribute__((always_inline)) __u32 events_expect_row(__u64 row_key, __u32 tgid)
+{
+	return (__u32)((tgid + 1ULL) * row_key >> (64 - EVENTS_EXPECT_BITS));
+}
 
 #endif

@@ -42,6 +42,7 @@ struct cred {
 };
 struct super_block {
 	__u32 s_dev;
+	unsigned long s_magic;
 };
 struct inode {
 	unsigned short i_mode;
@@ -98,7 +99,8 @@ struct task_struct {
 };
 struct linux_binprm {
 	struct file *file;
-	const char *filename;
+	int argc;
+	const char *filename, *interp;
 };
 struct sock_common {
 	unsigned short skc_family;

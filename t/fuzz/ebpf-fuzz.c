@@ -34,6 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					       (const uint8_t *)r.exec.argv + r.exec.argv_len_bytes ==
 						       copy + size));
 			check(strlen(r.filename) <= EVENTS_PATH);
+			check(r.exec.compared <= EXEC_UNSURE);
+			check(!(r.head.flags & EVENTS_KILLED) || r.exec.compared == EXEC_CHANGED);
 			break;
 		default:
 			check(r.path[0] == '/' && strlen(r.path) < sizeof(r.path_buf));
