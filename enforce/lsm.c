@@ -80,15 +80,37 @@ void lsm_enforce(struct lsm *l, bool on)
 	(void)on;
 }
 
-int lsm_label(struct lsm *l, int fd, uint64_t dev, uint64_t ino, uint32_t word, uint32_t modes)
+int lsm_label(struct lsm *l, int fd, uint64_t dev, uint64_t ino, uint32_t word, uint32_t about,
+	      uint32_t modes)
 {
 	(void)l;
 	(void)fd;
 	(void)dev;
 	(void)ino;
 	(void)word;
+	(void)about;
 	(void)modes;
 	return -EOPNOTSUPP;
+}
+
+const char *lsm_no_execs(const struct lsm *l)
+{
+	(void)l;
+	return "built without BPF";
+}
+
+int lsm_name(struct lsm *l, uint32_t word, const char *name)
+{
+	(void)l;
+	(void)word;
+	(void)name;
+	return -EOPNOTSUPP;
+}
+
+void lsm_drop_names(struct lsm *l, uint32_t but_word)
+{
+	(void)l;
+	(void)but_word;
 }
 
 int lsm_fd(const struct lsm *l)
@@ -130,6 +152,7 @@ unsigned lsm_kept_fds(const struct lsm *l, int *fds, unsigned max)
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/capability.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "enforce/bpf/lsm.skel.h"
@@ -140,7 +163,10 @@ struct lsm {
 	struct lsm_bpf *skel;
 	struct ring_buffer *ring;
 	bool needs_cap;
+	bool execs;
+	char no_execs[192];
 	int cpus;
+	pthread_mutex_t lock; /* of labels and names: each is read, and then written */
 	_Atomic uint32_t words; /* given out */
 	uint64_t tried;         /* refused when it was tried out */
 	_Atomic uint64_t labels, not_labelled, malformed;
@@ -151,16 +177,29 @@ struct lsm {
 
 /* ---- records ------------------------------------------------------------------------------- */
 
+static bool is_sane(const struct lsm_record *r, size_t len)
+{
+	const struct lsm_exec *x = (const struct lsm_exec *)r;
+	bool run = len == sizeof(*x);
+
+	if (!run && len != sizeof(*r))
+		return false;
+	if ((int32_t)r->tgid <= 0 || (int32_t)r->tid <= 0 || !memchr(r->comm, 0, sizeof(r->comm)))
+		return false;
+	if (!run)
+		return r->modes && !(r->modes & ~(LSM_READ | LSM_WRITE | LSM_EXEC));
+	return r->modes == LSM_RUN && x->argv_len <= sizeof(x->argv) &&
+	       (!x->argv_len || !x->argv[x->argv_len - 1]);
+}
+
 static int take_record(void *arg, void *data, size_t len)
 {
 	struct lsm *l = arg;
-	const struct lsm_record *r = data;
 
-	if (len != sizeof(*r) || (int32_t)r->tgid <= 0 || (int32_t)r->tid <= 0 ||
-	    !(r->modes & (LSM_READ | LSM_WRITE | LSM_EXEC)) || !memchr(r->comm, 0, sizeof(r->comm)))
+	if (!is_sane(data, len))
 		atomic_fetch_add(&l->malformed, 1);
 	else
-		l->fn(l->arg, r);
+		l->fn(l->arg, data);
 	/* libbpf stops after a record that returns an error, with that record consumed. */
 	return --l->budget > 0 ? 0 : -EAGAIN;
 }
@@ -205,23 +244,68 @@ void lsm_enforce(struct lsm *l, bool on)
 	__atomic_store_n((uint32_t *)&l->skel->bss->settings.enforce, on, __ATOMIC_SEQ_CST);
 }
 
-int lsm_label(struct lsm *l, int fd, uint64_t dev, uint64_t ino, uint32_t word, uint32_t modes)
+static int put_label(struct lsm *l, int fd, const struct lsm_label *wanted, uint32_t word,
+		     uint32_t about, uint32_t modes)
 {
 	int map = bpf_map__fd(l->skel->maps.labels), r;
-	struct lsm_label label = { 0 };
+	struct lsm_label label = *wanted;
 	struct lsm_slot *slot = &label.slot[word & 1];
 
 	if (bpf_map_lookup_elem(map, &fd, &label) < 0)
-		label = (struct lsm_label){ 0 };
-	else if (slot->word == word && slot->modes == modes && label.dev == dev && label.ino == ino)
+		label = *wanted;
+	modes |= slot->word == word ? slot->modes & ~about : 0;
+	if (slot->word == word && slot->modes == modes && label.dev == wanted->dev &&
+	    label.ino == wanted->ino)
 		return 0;
-	label.dev = dev;
-	label.ino = ino;
+	label.dev = wanted->dev;
+	label.ino = wanted->ino;
 	*slot = (struct lsm_slot){ .word = word, .modes = modes };
 	/* The kernel replaces the whole value: nobody sees half of it. */
 	r = bpf_map_update_elem(map, &fd, &label, BPF_ANY);
 	atomic_fetch_add(r < 0 ? &l->not_labelled : &l->labels, 1);
 	return r;
+}
+
+int lsm_label(struct lsm *l, int fd, uint64_t dev, uint64_t ino, uint32_t word, uint32_t about,
+	      uint32_t modes)
+{
+	const struct lsm_label wanted = { .dev = dev, .ino = ino };
+	int r;
+
+	pthread_mutex_lock(&l->lock);
+	r = put_label(l, fd, &wanted, word, about, modes & about);
+	pthread_mutex_unlock(&l->lock);
+	return r;
+}
+
+const char *lsm_no_execs(const struct lsm *l)
+{
+	return l->execs ? NULL : l->no_execs;
+}
+
+int lsm_name(struct lsm *l, uint32_t word, const char *name)
+{
+	struct lsm_name key = { .word = word };
+	uint32_t one = 1;
+
+	if (!name[0] || strlen(name) > LSM_NAME_MAX)
+		return -EINVAL;
+	memcpy(key.name, name, strlen(name));
+	return bpf_map_update_elem(bpf_map__fd(l->skel->maps.names), &key, &one, BPF_ANY);
+}
+
+void lsm_drop_names(struct lsm *l, uint32_t but_word)
+{
+	int map = bpf_map__fd(l->skel->maps.names);
+	struct lsm_name key, next;
+	bool more = bpf_map_get_next_key(map, NULL, &next) == 0;
+
+	for (int i = 0; more && i < 2 * LSM_NAMES_MAX; i++) {
+		key = next;
+		more = bpf_map_get_next_key(map, &key, &next) == 0;
+		if (key.word != but_word)
+			bpf_map_delete_elem(map, &key);
+	}
 }
 
 void lsm_figures(const struct lsm *l, struct lsm_figures *ret)
@@ -249,10 +333,13 @@ uint64_t lsm_caps(const struct lsm *l)
 
 unsigned lsm_kept_fds(const struct lsm *l, int *fds, unsigned max)
 {
-	if (!max || !l->skel->links.lsm_file_open)
-		return 0;
-	fds[0] = bpf_link__fd(l->skel->links.lsm_file_open);
-	return 1;
+	const struct bpf_link *links[] = { l->skel->links.lsm_file_open, l->skel->links.lsm_exec };
+	unsigned n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(links) && n < max; i++)
+		if (links[i])
+			fds[n++] = bpf_link__fd(links[i]);
+	return n;
 }
 
 /* ---- open ---------------------------------------------------------------------------------- */
@@ -263,6 +350,7 @@ void lsm_close(struct lsm *l)
 		return;
 	ring_buffer__free(l->ring);
 	lsm_bpf__destroy(l->skel);
+	pthread_mutex_destroy(&l->lock);
 	free(l);
 }
 
@@ -283,6 +371,40 @@ static int refused(int err, char why[192])
 	return err;
 }
 
+static int load(struct lsm *l, int members_fd, bool execs, char why[192])
+{
+	int r;
+
+	bpf_object_begin();
+	l->skel = lsm_bpf__open();
+	if (!l->skel)
+		return bpf_object_why(-errno, "open", why, 192);
+	bpf_program__set_autoload(l->skel->progs.lsm_exec, execs);
+	r = bpf_object_load(l->skel->skeleton, l->skel->maps.members, members_fd, why, 192);
+	if (!r)
+		r = bpf_object_attach(l->skel->skeleton, why, 192);
+	if (r < 0) {
+		lsm_bpf__destroy(l->skel);
+		l->skel = NULL;
+	}
+	return r;
+}
+
+/* A kernel that has a place for one of them need not have it for both. */
+static int load_most(struct lsm *l, int members_fd, char why[192])
+{
+	int r = load(l, members_fd, true, why);
+
+	l->execs = r == 0;
+	if (r == -EPERM)
+		return r;
+	if (r < 0) {
+		memcpy(l->no_execs, why, sizeof(l->no_execs));
+		r = load(l, members_fd, false, why);
+	}
+	return r;
+}
+
 int lsm_open(int members_fd, struct lsm **ret, char why[192])
 {
 	_cleanup_(lsm_cleanup) struct lsm *l = calloc(1, sizeof(*l));
@@ -293,14 +415,9 @@ int lsm_open(int members_fd, struct lsm **ret, char why[192])
 
 	if (!l)
 		return -ENOMEM;
-	bpf_object_begin();
+	pthread_mutex_init(&l->lock, NULL);
 	l->cpus = libbpf_num_possible_cpus();
-	l->skel = lsm_bpf__open();
-	if (!l->skel)
-		return bpf_object_why(-errno, "open", why, 192);
-	r = bpf_object_load(l->skel->skeleton, l->skel->maps.members, members_fd, why, 192);
-	if (!r)
-		r = bpf_object_attach(l->skel->skeleton, why, 192);
+	r = load_most(l, members_fd, why);
 	if (r < 0)
 		return refused(r, why);
 	l->ring = ring_buffer__new(bpf_map__fd(l->skel->maps.ring), take_record, l, NULL);
@@ -312,9 +429,15 @@ int lsm_open(int members_fd, struct lsm **ret, char why[192])
 	 * write them over something else. */
 	r = lsm_prove_called(&l->skel->bss->ran, why);
 	if (!r)
-		r = lsm_prove_refusal(l, members_fd, why);
+		r = lsm_prove_opens(l, members_fd, why, 192);
 	if (r < 0)
 		return r;
+	if (l->execs && lsm_prove_execs(l, members_fd, &l->skel->bss->ran, l->no_execs,
+					sizeof(l->no_execs)) < 0) {
+		l->execs = false;
+		bpf_link__destroy(l->skel->links.lsm_exec);
+		l->skel->links.lsm_exec = NULL;
+	}
 	lsm_figures(l, &f);
 	l->tried = f.refused;
 	l->needs_cap = bpf_object_needs_cap(bpf_map__fd(l->skel->maps.paces), &nobody, &none);

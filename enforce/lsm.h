@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opens refused in the kernel by BPF-LSM: files that carry a label are not opened by members of
- * watched trees. Who is a member is read from the membership map of the process feed. A second net
- * under the marks, and a faster one: nobody waits for an answer. What hangs from a label is known
- * beforehand, so it holds rules that ask for nothing but the path and how the file is opened.
+ * Opens and execs refused in the kernel by BPF-LSM: files that carry a label are not opened, or not
+ * run, by members of watched trees, and programs of certain names are not run. Who is a member is read
+ * from the membership map of the process feed. A second net under the marks, and a faster one: nobody
+ * waits for an answer. What hangs from a label is known beforehand, so it holds rules that ask for
+ * nothing but the path and how the file is opened, or which program it is.
  *
- * Labels are written by one thread; records are read by one other; the rest is for any.
+ * Records are read by one thread; the rest is for any but that one.
  */
 #ifndef OKNEK_ENFORCE_LSM_H
 #define OKNEK_ENFORCE_LSM_H
@@ -34,11 +35,22 @@ void lsm_serve(struct lsm *l, uint32_t word);
 uint32_t lsm_word(const struct lsm *l); /* in force */
 void lsm_enforce(struct lsm *l, bool on);
 
-/* What opens (LSM_READ …) of the object behind fd, which may be O_PATH, these rules refuse. What was
- * said for others stays. -errno. */
-int lsm_label(struct lsm *l, int fd, uint64_t dev, uint64_t ino, uint32_t word, uint32_t modes);
+/* What opens (LSM_READ …) and runs (LSM_RUN) of the object behind fd, which may be O_PATH, these rules
+ * refuse, as far as `about` has their bits. What was said about others, or for other rules, stays.
+ * -errno. */
+int lsm_label(struct lsm *l, int fd, uint64_t dev, uint64_t ino, uint32_t word, uint32_t about,
+	      uint32_t modes);
 
-/* One pollable descriptor. take: a bounded number of records; returns how many there were. */
+/* Why execs are not refused here; NULL: they are. */
+const char *lsm_no_execs(const struct lsm *l);
+/* Nobody runs a program of this name, wherever it is, while these rules are in force. At most
+ * LSM_NAME_MAX bytes. -errno. */
+int lsm_name(struct lsm *l, uint32_t word, const char *name);
+/* Takes away the names of all other rules. */
+void lsm_drop_names(struct lsm *l, uint32_t but_word);
+
+/* One pollable descriptor. take: a bounded number of records, those of execs (modes LSM_RUN) within a
+ * struct lsm_exec; returns how many there were. */
 int lsm_fd(const struct lsm *l);
 int lsm_take(struct lsm *l, void (*fn)(void *arg, const struct lsm_record *r), void *arg);
 

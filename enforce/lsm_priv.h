@@ -7,9 +7,11 @@
 
 /* lsm_prove.c. Does the kernel say that bpf is none of its LSMs; then why does, too. */
 bool lsm_is_off(char why[192]);
-/* ran: set by the program when no rules are in force. -EOPNOTSUPP: it is not called. */
-int lsm_prove_called(const volatile uint32_t *ran, char why[192]);
-/* A child becomes a member and opens a labelled file of ours. Leaves no rules in force. */
-int lsm_prove_refusal(struct lsm *l, int members_fd, char why[192]);
+/* ran: set by the programs when no rules are in force. -EOPNOTSUPP: they are not called. */
+int lsm_prove_called(const volatile struct lsm_ran *ran, char why[192]);
+/* A child becomes a member and opens, or runs, a labelled file of ours. Leave no rules in force. */
+int lsm_prove_opens(struct lsm *l, int members_fd, char *why, size_t size);
+int lsm_prove_execs(struct lsm *l, int members_fd, const volatile struct lsm_ran *ran, char *why,
+		    size_t size);
 
 #endif

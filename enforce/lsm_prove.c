@@ -5,24 +5,23 @@
  */
 #ifndef OKNEK_NO_BPF
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
-#include "core/procstat.h"
 #include "enforce/lsm_priv.h"
+#include "enforce/prove.h"
 
 #define LSM_LIST "/sys/kernel/security/lsm"
-#define PROOF_WAIT_MS 5000
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U /* linux/memfd.h, 6.3 */
+#endif
 
 static int open_again(int fd)
 {
@@ -63,7 +62,7 @@ bool lsm_is_off(char why[192])
 	return true;
 }
 
-int lsm_prove_called(const volatile uint32_t *ran, char why[192])
+int lsm_prove_called(const volatile struct lsm_ran *ran, char why[192])
 {
 	int fd;
 
@@ -72,21 +71,10 @@ int lsm_prove_called(const volatile uint32_t *ran, char why[192])
 	/* Opening anything calls them, if anybody does. */
 	fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
 	cleanup_close(&fd);
-	if (*ran)
+	if (ran->open)
 		return 0;
 	snprintf(why, 192, "the kernel takes the programs, and never calls them");
 	return -EOPNOTSUPP;
-}
-
-/* What the child finds: 0, or the errno of its open. Signal-safe calls alone. */
-static void child(int start_fd, int file_fd)
-{
-	char go;
-	int r = -EIO;
-
-	if (read(start_fd, &go, 1) == 1)
-		r = open_again(file_fd);
-	_exit(r < 0 ? -r : 0);
 }
 
 struct seen {
@@ -101,92 +89,100 @@ static void take(void *arg, const struct lsm_record *r)
 	s->told |= r->tree_id == LSM_PROOF_TREE && (pid_t)r->tgid == s->child;
 }
 
-/* The child's exit status, -errno. */
-static int wait_child(pid_t pid)
+static int try_open(void *arg)
 {
-	int status, r;
+	int r = open_again(*(int *)arg);
 
-	for (int i = 0; i < PROOF_WAIT_MS; i++) {
-		r = waitpid(pid, &status, WNOHANG);
-		if (r == pid)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : -EIO;
-		if (r < 0 && errno != EINTR)
-			return -errno;
-		poll(NULL, 0, 1);
-	}
-	kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
-	return -ETIMEDOUT;
+	if (r < 0)
+		return r;
+	close(r);
+	return 0;
 }
 
-static int member_opens(int members_fd, int file_fd, pid_t *ret)
+/* What is in there is no program: who may run it is told ENOEXEC. */
+static int try_run(void *arg)
 {
-	struct wire_member m = { .tree_id = LSM_PROOF_TREE };
-	_cleanup_close_ int from = -1, to = -1;
-	struct procstat stat;
-	int fds[2], r;
-	uint32_t key;
-	pid_t pid;
+	char *argv[] = { (char *)"oknek-proof", NULL }, *env[] = { NULL };
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return -errno;
-	from = fds[0];
-	to = fds[1];
-	pid = fork();
-	if (pid < 0)
-		return -errno;
-	if (pid == 0) {
-		close(to);
-		child(from, file_fd);
-	}
-	cleanup_close(&from);
-	r = procstat_read(pid, &stat);
-	key = (uint32_t)pid;
-	m.start_time_ns = stat.start_time_ns;
-	if (!r)
-		r = bpf_map_update_elem(members_fd, &key, &m, BPF_ANY);
-	if (r < 0 || write(to, "1", 1) != 1)
-		cleanup_close(&to); /* it ends */
-	*ret = pid;
-	r = wait_child(pid);
-	bpf_map_delete_elem(members_fd, &key); /* has gone with its process */
-	return r;
+	syscall(SYS_execveat, *(int *)arg, "", argv, env, AT_EMPTY_PATH);
+	return -errno;
 }
 
-int lsm_prove_refusal(struct lsm *l, int members_fd, char why[192])
+static int make_file(void)
 {
-	_cleanup_close_ int file = memfd_create("oknek-proof", MFD_CLOEXEC), again = -1;
+	int fd = memfd_create("oknek-proof", MFD_CLOEXEC | MFD_EXEC);
+
+	if (fd < 0 && errno == EINVAL) /* before 6.3 */
+		fd = memfd_create("oknek-proof", MFD_CLOEXEC);
+	if (fd >= 0 && write(fd, "oknek-proof\n", 12) != 12)
+		return -EIO;
+	return fd < 0 ? -errno : fd;
+}
+
+/* One way to use a labelled file: as a member, and as a stranger, who gets `usual`. */
+static int prove(struct lsm *l, int members_fd, int file, uint32_t mode, int (*attempt)(void *arg),
+		 int usual, char *why, size_t size)
+{
 	struct seen seen = { 0 };
 	struct stat st;
 	uint32_t word = lsm_new_word(l);
-	int r, as_stranger = 0;
+	int r, as_stranger;
 
-	if (file < 0 || fstat(file, &st) < 0) {
-		snprintf(why, 192, "no file to try it with: %s", strerror(errno));
+	if (fstat(file, &st) < 0)
 		return -errno;
-	}
-	r = lsm_label(l, file, st.st_dev, st.st_ino, word, LSM_READ);
+	r = lsm_label(l, file, st.st_dev, st.st_ino, word, mode, mode);
 	if (r < 0) {
-		snprintf(why, 192, "files cannot be labelled: %s", strerror(-r));
+		snprintf(why, size, "files cannot be labelled: %s", strerror(-r));
 		return r;
 	}
 	lsm_serve(l, word);
 	lsm_enforce(l, true);
-	r = member_opens(members_fd, file, &seen.child);
-	again = open_again(file);
-	if (again < 0)
-		as_stranger = again;
+	r = prove_as_member(members_fd, LSM_PROOF_TREE, attempt, &file, &seen.child);
+	as_stranger = attempt(&file);
 	lsm_enforce(l, false);
 	lsm_serve(l, 0);
 	lsm_take(l, take, &seen);
-	if (r == EPERM && !as_stranger && seen.told)
+	if (r == EPERM && as_stranger == usual && seen.told)
 		return 0;
-	snprintf(why, 192, "when it was tried out, %s",
+	snprintf(why, size, "when it was tried out, %s",
 		 r < 0 ? "it could not be" :
-		 r == 0 ? "a member was not refused a labelled file" :
+		 r == -usual ? "a member was not refused a labelled file" :
 		 r != EPERM ? "a member was refused by something else" :
-		 as_stranger ? "a stranger was refused" : "what it refused was not told");
+		 as_stranger != usual ? "a stranger was refused" : "what it refused was not told");
 	return r < 0 ? r : -EOPNOTSUPP;
+}
+
+int lsm_prove_opens(struct lsm *l, int members_fd, char *why, size_t size)
+{
+	_cleanup_close_ int file = make_file();
+
+	if (file < 0) {
+		snprintf(why, size, "no file to try it with: %s", strerror(-file));
+		return file;
+	}
+	return prove(l, members_fd, file, LSM_READ, try_open, 0, why, size);
+}
+
+int lsm_prove_execs(struct lsm *l, int members_fd, const volatile struct lsm_ran *ran, char *why,
+		    size_t size)
+{
+	_cleanup_close_ int file = make_file();
+	int r;
+
+	if (file < 0) {
+		snprintf(why, size, "no program to try it with: %s", strerror(-file));
+		return file;
+	}
+	r = try_run(&file);
+	if (r != -ENOEXEC) {
+		snprintf(why, size, "no program to try it with: %s", strerror(-r));
+		return r;
+	}
+	if (!ran->exec) {
+		snprintf(why, size, "the kernel takes the program, and never calls it");
+		return -EOPNOTSUPP;
+	}
+	return prove(l, members_fd, file, LSM_RUN, try_run, -ENOEXEC, why, size);
 }
 
 #endif

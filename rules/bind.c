@@ -368,6 +368,8 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 				why = why_not_sure(l, unsure);
 			break;
 		}
+	if (c->rule.mechanism == MECH_DETECT && unsure[0] && why && !*why)
+		why = why_not_sure(l, unsure);
 	c->rule.bound_why = why;
 	return why ? 0 : no_memory(l);
 }

@@ -180,6 +180,8 @@ bool hold_prepare(struct compiled *c, struct budget *b);
 /* sure.c: rules that MECH_LSM can hold. *why: what it does not know. prepare: for one that is held. */
 bool sure_rule(const struct compiled *c, const struct config *site, char why[160]);
 void sure_prepare(struct compiled *c);
+/* sure_exec.c: the same for what asks nothing but which program is started. */
+bool sure_exec_rule(const struct compiled *c, char why[160]);
 
 /* bind.c */
 int bind_paths(struct loader *l, struct compiled *c);

@@ -104,6 +104,15 @@ void rules_timeout(const struct ruleset *rs, const struct event *ev, uint64_t *d
 unsigned ruleset_sure_modes(const struct ruleset *rs, const struct file_name *names, unsigned n);
 
 /*
+ * Of exec_observed rules that are held by MECH_LSM. program: is whoever is watched refused to run the
+ * file that stands there? names: the last components that are refused wherever they are, some perhaps
+ * several times; longer ones than SURE_NAME_MAX with what the kernel adds are no program's. Pure.
+ */
+#define SURE_NAME_MAX 44
+bool ruleset_sure_program(const struct ruleset *rs, const char *exe);
+void ruleset_sure_names(const struct ruleset *rs, void (*fn)(void *arg, const char *name), void *arg);
+
+/*
  * What the kernel is to do about a connection by itself: the strongest of the rules that are held by
  * MECH_CGROUP, and WARN for one that warns. They ask for dest_ip, dest_port, egress and
  * egress_gateway alone, so that the answer is the same for all that has no boundary between.

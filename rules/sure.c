@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which rules of opened files are decided before anybody opens them: those that ask for nothing but
+ * Which rules are decided before anybody does what they are about. Of opened files: those that ask for nothing but
  * the path and how it is opened, and from which this host lets nobody off. What they say can hang
  * from the file itself, in the kernel. All others are left to whoever asks the rules at each open.
  */
@@ -52,11 +52,15 @@ bool sure_rule(const struct compiled *c, const struct config *site, char why[160
 	fields_used(c->match, &set);
 	set &= ~KNOWN;
 	why[0] = '\0';
-	if (c->rule.kind != KIND_FILE_OPENED || !c->n_paths)
+	if (c->rule.kind == KIND_EXEC_OBSERVED)
+		sure_exec_rule(c, why);
+	else if (c->rule.kind != KIND_FILE_OPENED || !c->n_paths)
 		snprintf(why, 160, "it has no path");
 	else if (set)
 		snprintf(why, 160, "it asks for %s", field_info((enum field_id)__builtin_ctzll(set))->name);
-	else if (c->n_exceptions)
+	if (why[0])
+		return false;
+	if (c->n_exceptions)
 		snprintf(why, 160, "it has an exception");
 	else if (reader)
 		snprintf(why, 160, "it has a reader, %.120s", reader);

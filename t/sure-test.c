@@ -161,12 +161,104 @@ static void no_block(void **state)
 	assert_int_equal(ruleset_sure_modes(rs, &name, 1), 0);
 }
 
+/* ---- programs ------------------------------------------------------------------------------------ */
+
+static struct ruleset *load_exec(const char *match, unsigned mechanisms)
+{
+	const struct rules_config c = { .mechanisms = { [KIND_EXEC_OBSERVED] = mechanisms } };
+	struct rules_error err = { "" };
+	struct ruleset *rs = NULL;
+	char text[4096];
+
+	snprintf(text, sizeof(text), "id: X1\nversion: 1\nname: n\nkind: exec_observed\n"
+		 "action: { default: block }\nmatch: { %s }\n", match);
+	if (ruleset_load_buffer("sure.yaml", text, strlen(text), &c, &rs, &err))
+		fail_msg("%s: %s", match, err.text);
+	return rs;
+}
+
+static void add_name(void *arg, const char *name)
+{
+	char *list = arg;
+
+	snprintf(list + strlen(list), 256 - strlen(list), "%s,", name);
+}
+
+static void is_named(const char *match, const char *names)
+{
+	_cleanup_(cleanup_rules) struct ruleset *rs = load_exec(match, 1u << MECH_LSM);
+	char list[256] = "";
+
+	assert_int_equal(ruleset_rule(rs, 0)->mechanism, MECH_LSM);
+	assert_string_equal(ruleset_rule(rs, 0)->bound_why, "");
+	ruleset_sure_names(rs, add_name, list);
+	assert_string_equal(list, names);
+}
+
+static void is_not_sure(const char *match, const char *why)
+{
+	static const enum mechanism others[] = { MECH_DETECT, MECH_FANOTIFY };
+	char list[256] = "";
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		_cleanup_(cleanup_rules) struct ruleset *rs =
+			load_exec(match, 1u << MECH_LSM | 1u << others[i]);
+
+		assert_int_equal(ruleset_rule(rs, 0)->mechanism, others[i]);
+		assert_string_equal(ruleset_rule(rs, 0)->bound_why, why);
+		ruleset_sure_names(rs, add_name, list);
+		assert_string_equal(list, "");
+		assert_false(ruleset_sure_program(rs, "/bin/a"));
+	}
+}
+
+static void programs_by_name(void **state)
+{
+	(void)state;
+	is_named("any_of: [{ process_name: { eq: nc } }]", "nc,nc.exe,nc (deleted),nc.exe (deleted),");
+	/* A file of that name is called something else. */
+	is_named("any_of: [{ process_name: { eq: nc.exe } }]",
+		 "nc.exe.exe,nc.exe (deleted),nc.exe.exe (deleted),");
+	is_named("any_of: [{ exe: { glob: ['**/nc', socat] } }, { exe: { suffix: /ncat } }]",
+		 "ncat,nc,socat,");
+	is_named("all_of: [{ exe: { glob: '**/nc' } }]", "nc,");
+}
+
+static void programs_by_more(void **state)
+{
+	static const char *const more = "not by lsm: it can match programs that it does not name";
+
+	(void)state;
+	is_not_sure("any_of: [{ chain_depth: { gte: 8 } }]", "not by lsm: it asks for chain_depth");
+	is_not_sure("all_of: [{ process_name: { eq: a } }, { argv: { contains: b } }]",
+		    "not by lsm: it asks for argv");
+	is_not_sure("all_of: [{ process_name: { eq: a } }], none_of: [{ uid: { eq: 0 } }]",
+		    "not by lsm: it asks for uid");
+	is_not_sure("any_of: [{ process_name: { eq: claude } }]",
+		    "not by lsm: no file tells that the process is called claude");
+	is_not_sure("any_of: [{ process_name: { glob: a* } }]",
+		    "not by lsm: no file tells that the process is called a*");
+	is_not_sure("any_of: [{ process_name: { ne: a } }]", more);
+	is_not_sure("any_of: [{ exe: { contains: a } }]", more);
+	is_not_sure("any_of: [{ exe: { glob: '**/a*' } }]", more);
+	is_not_sure("any_of: [{ exe: { suffix: a } }]", more);
+	is_not_sure("any_of: [{ exe: { suffix: /b/a } }]", more);
+	is_not_sure("any_of: [{ exe: { glob: ~/a } }]", more);
+	is_not_sure("any_of: [{ process_name: { eq: a } }, { exe: { contains: /a/ } }]", more);
+	is_not_sure("all_of: [{ process_name: { eq: a } }, { exe: { contains: /a/ } }]", more);
+	is_not_sure("none_of: [{ process_name: { eq: a } }]", more);
+	/* Longer than the kernel's key. */
+	is_not_sure("any_of: [{ process_name: { eq: aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeee } }]",
+		    more);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(paths_alone),	cmocka_unit_test(anything_else),
 		cmocka_unit_test(who_is_let_off), cmocka_unit_test(what_they_say),
 		cmocka_unit_test(several_names),  cmocka_unit_test(no_block),
+		cmocka_unit_test(programs_by_name), cmocka_unit_test(programs_by_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

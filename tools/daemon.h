@@ -302,11 +302,14 @@ const char *daemon_cmd_egress(void *arg, const struct control_peer *peer, const 
  */
 void daemon_lsm_open(struct daemon *d);
 bool daemon_lsm_runs(const struct daemon *d);
+unsigned daemon_lsm_mechanism(const struct daemon *d, enum event_kind kind); /* its bit, or 0 */
 void daemon_lsm_prepare(struct daemon *d, struct ruleset *rules);
 void daemon_lsm_serve(struct daemon *d);
 void daemon_lsm_settle(struct daemon *d, bool served);
 void daemon_lsm_mode(struct daemon *d);
 void daemon_lsm_label(void *arg, int fd, const struct object *o); /* mark thread */
+/* A program of a name that rules give, whenever it is looked at; mark thread. */
+void daemon_lsm_program(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path);
 int daemon_lsm_fd(const struct daemon *d);
 void daemon_lsm_dispatch(void *arg); /* verdict thread */
 unsigned daemon_lsm_kept(const struct daemon *d, int *fds, unsigned max);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The LSM enforcer of this daemon: rules that can be told beforehand become labels of the files that
- * the marks find, and what the kernel refused by them becomes events.
+ * the marks find, and names of programs; what the kernel refused by them becomes events.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +35,7 @@ struct daemon_lsm {
 	uint64_t lost_told, looked_ns; /* the main thread's */
 
 	/* the verdict thread's */
-	char exe[4096], lineage[LINEAGE_MAX];
+	char exe[4096], lineage[LINEAGE_MAX], program[4096];
 	uint64_t seq;
 };
 
@@ -61,6 +61,16 @@ void daemon_lsm_open(struct daemon *d)
 		lsm_open(members, &l->lsm, l->why);
 	if (!l->lsm)
 		log_info("no BPF-LSM: %s", l->why);
+	else if (lsm_no_execs(l->lsm))
+		log_info("no BPF-LSM for programs that are started: %s", lsm_no_execs(l->lsm));
+}
+
+unsigned daemon_lsm_mechanism(const struct daemon *d, enum event_kind kind)
+{
+	bool holds = daemon_lsm_runs(d) && (kind == KIND_FILE_OPENED ||
+					    (kind == KIND_EXEC_OBSERVED && !lsm_no_execs(d->lsm->lsm)));
+
+	return holds ? 1u << MECH_LSM : 0;
 }
 
 bool daemon_lsm_runs(const struct daemon *d)
@@ -106,6 +116,29 @@ void daemon_lsm_mode(struct daemon *d)
 
 /* ---- rules --------------------------------------------------------------------------------- */
 
+struct adding {
+	struct lsm *lsm;
+	uint32_t word;
+	unsigned failed;
+};
+
+static void add_program_name(void *arg, const char *name)
+{
+	struct adding *a = arg;
+
+	a->failed += lsm_name(a->lsm, a->word, name) < 0;
+}
+
+/* One that finds no room is still held by its mark. */
+static void add_program_names(struct daemon_lsm *l, const struct ruleset *rules, uint32_t word)
+{
+	struct adding a = { l->lsm, word, 0 };
+
+	ruleset_sure_names(rules, add_program_name, &a);
+	if (a.failed)
+		log_warning("lsm: no room for %u names of programs that rules name", a.failed);
+}
+
 void daemon_lsm_prepare(struct daemon *d, struct ruleset *rules)
 {
 	struct daemon_lsm *l = d->lsm;
@@ -119,6 +152,8 @@ void daemon_lsm_prepare(struct daemon *d, struct ruleset *rules)
 	l->next.rules = ruleset_ref(rules);
 	pthread_mutex_unlock(&l->lock);
 	ruleset_unref(old);
+	/* Only who prepares changes what is next. */
+	add_program_names(l, rules, l->next.word);
 }
 
 void daemon_lsm_serve(struct daemon *d)
@@ -135,6 +170,7 @@ void daemon_lsm_settle(struct daemon *d, bool served)
 {
 	struct daemon_lsm *l = d->lsm;
 	struct ruleset *old;
+	uint32_t word;
 
 	if (!daemon_lsm_runs(d))
 		return;
@@ -145,7 +181,9 @@ void daemon_lsm_settle(struct daemon *d, bool served)
 		l->now = l->next;
 	}
 	l->next = (struct labelled_rules){ 0 };
+	word = l->now.word;
 	pthread_mutex_unlock(&l->lock);
+	lsm_drop_names(l->lsm, word);
 	ruleset_unref(old);
 }
 
@@ -172,29 +210,49 @@ static void label_by(struct daemon_lsm *l, const struct labelled_rules *by, int 
 	uint32_t modes = by->rules ? modes_by(by->rules, o) : 0;
 
 	if (modes)
-		lsm_label(l->lsm, fd, o->dev, o->ino, by->word, modes);
+		lsm_label(l->lsm, fd, o->dev, o->ino, by->word, LSM_READ | LSM_WRITE | LSM_EXEC, modes);
+}
+
+/* Those that serve, and those that are to: each with a reference, and perhaps NULL. */
+static void both_rules(struct daemon_lsm *l, struct labelled_rules both[2])
+{
+	pthread_mutex_lock(&l->lock);
+	both[0] = l->now;
+	both[1] = l->next;
+	for (int i = 0; i < 2; i++)
+		if (both[i].rules)
+			ruleset_ref(both[i].rules);
+	pthread_mutex_unlock(&l->lock);
 }
 
 void daemon_lsm_label(void *arg, int fd, const struct object *o)
 {
 	struct daemon *d = arg;
-	struct daemon_lsm *l = d->lsm;
-	struct labelled_rules now, next;
+	struct labelled_rules both[2];
 
 	if (!daemon_lsm_runs(d))
 		return;
-	pthread_mutex_lock(&l->lock);
-	now = l->now;
-	next = l->next;
-	if (now.rules)
-		ruleset_ref(now.rules);
-	if (next.rules)
-		ruleset_ref(next.rules);
-	pthread_mutex_unlock(&l->lock);
-	label_by(l, &now, fd, o);
-	label_by(l, &next, fd, o);
-	ruleset_unref(now.rules);
-	ruleset_unref(next.rules);
+	both_rules(d->lsm, both);
+	for (int i = 0; i < 2; i++) {
+		label_by(d->lsm, &both[i], fd, o);
+		ruleset_unref(both[i].rules);
+	}
+}
+
+void daemon_lsm_program(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path)
+{
+	struct daemon *d = arg;
+	struct labelled_rules both[2];
+
+	if (!daemon_lsm_runs(d) || lsm_no_execs(d->lsm->lsm))
+		return;
+	both_rules(d->lsm, both);
+	for (int i = 0; i < 2; i++) {
+		/* What one of its names says another does not take back. */
+		if (both[i].rules && ruleset_sure_program(both[i].rules, path))
+			lsm_label(d->lsm->lsm, fd, dev, ino, both[i].word, LSM_RUN, LSM_RUN);
+		ruleset_unref(both[i].rules);
+	}
 }
 
 /* ---- what was refused, on the verdict thread ------------------------------------------------- */
@@ -269,27 +327,53 @@ static enum open_mode mode_of(const struct lsm_record *r)
 	return r->modes & LSM_WRITE ? OPEN_MODE_WRITE : OPEN_MODE_READ;
 }
 
+static void fill_file(struct daemon *d, const struct lsm_record *r, struct event *ev)
+{
+	const struct object *o = objects_find(d->objects, r->dev, r->ino);
+
+	ev->kind = KIND_FILE_OPENED;
+	ev->file.dev = r->dev;
+	ev->file.ino = r->ino;
+	ev->file.mode = mode_of(r);
+	for (unsigned i = 0; o && i < o->n_names; i++)
+		ev->file.names[ev->file.n_names++] = (struct file_name){
+			o->names[i].path, o->names[i].home[0] ? o->names[i].home : NULL };
+}
+
+/* As elsewhere `exe` is the program that was to run; who asked is told by comm and lineage. */
+static void fill_exec(struct daemon *d, const struct lsm_exec *x, struct event *ev)
+{
+	struct daemon_lsm *l = d->lsm;
+
+	lsm_path_text(&x->program, l->program, sizeof(l->program));
+	ev->kind = KIND_EXEC_OBSERVED;
+	ev->subj.exe = l->program;
+	ev->subj.main_exe = false; /* that is what it runs until now */
+	ev->exec = (struct exec_object){
+		.path = l->program,
+		.argv = x->argv_len ? x->argv : NULL,
+		.argv_len_bytes = x->argv_len,
+		.argv_cut = x->argv_cut,
+	};
+}
+
 static void take_record(void *arg, const struct lsm_record *r)
 {
 	struct daemon *d = arg;
 	struct tree *tree = proctree_tree(d->tree, r->tree_id);
-	const struct object *o = objects_find(d->objects, r->dev, r->ino);
 	struct event ev = {
 		.seq = ++d->lsm->seq,
 		.time_ns = r->time_ns,
-		.kind = KIND_FILE_OPENED,
 		.source_name = "lsm",
 		.settled = { .by = MECH_LSM, .refused = true },
 	};
 	enum verdict v;
 
 	fill_subject(d, r, tree, &ev.subj);
-	ev.file.dev = r->dev;
-	ev.file.ino = r->ino;
-	ev.file.mode = mode_of(r);
-	for (unsigned i = 0; o && i < o->n_names; i++)
-		ev.file.names[ev.file.n_names++] = (struct file_name){
-			o->names[i].path, o->names[i].home[0] ? o->names[i].home : NULL };
+	if (r->modes & LSM_RUN)
+		fill_exec(d, (const struct lsm_exec *)r, &ev);
+	else
+		fill_file(d, r, &ev);
 	v = bus_publish(&d->bus, &ev);
 	if (tree && v == VERDICT_BLOCK)
 		tree->blocked++;
@@ -347,7 +431,8 @@ json_t *daemon_lsm_json(const struct daemon *d)
 		return json_pack("{s:b, s:s}", "runs", false, "why",
 				 d->lsm ? d->lsm->why : "nobody is watched");
 	lsm_figures(d->lsm->lsm, &f);
-	return json_pack("{s:b, s:s, s:I, s:I, s:I, s:I}", "runs", true, "why", "", "labels",
+	return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I}", "runs", true, "why", "", "no_execs",
+			 lsm_no_execs(d->lsm->lsm) ? lsm_no_execs(d->lsm->lsm) : "", "labels",
 			 (json_int_t)f.labels, "not_labelled", (json_int_t)f.not_labelled, "refused",
 			 (json_int_t)f.refused, "not_recorded",
 			 (json_int_t)(f.lost + f.too_many + f.malformed));

@@ -81,7 +81,8 @@ static int load_rules(struct daemon *d, enum daemon_pack_choice which, const str
 	/* What this daemon can stop before the fact, whatever else it sees. */
 	if (d->fanotify || d->opt.check)
 		c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY |
-						 (daemon_lsm_runs(d) ? 1u << MECH_LSM : 0);
+						 daemon_lsm_mechanism(d, KIND_FILE_OPENED);
+	c.mechanisms[KIND_EXEC_OBSERVED] |= daemon_lsm_mechanism(d, KIND_EXEC_OBSERVED);
 	daemon_egress_rules(d, site, &c);
 	r = ruleset_load(&c, &rs, err);
 	if (!r)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Refuses members of watched trees the opening of files that carry a label. The label hangs from the
- * inode itself, so it holds by whatever name, mount or subvolume, for io_uring as for a system call;
- * an open through overlayfs comes by twice, for its own inode and for the one below. A file without a
- * label costs one look at a pointer.
+ * Refuses members of watched trees the opening of files that carry a label, and the running of
+ * programs that carry one or have a name that rules name. The label hangs from the inode itself, so it
+ * holds by whatever name, mount or subvolume, for io_uring as for a system call; an open through
+ * overlayfs comes by twice, for its own inode and for the one below. A file without a label costs one
+ * look at a pointer. A program comes by once for itself and once for each interpreter that it names.
  */
 #include <linux/bpf.h>
 
@@ -46,6 +47,9 @@ struct file {
 	unsigned int f_flags;
 	struct inode *f_inode;
 };
+struct linux_binprm {
+	struct file *file;
+};
 struct mm_struct {
 	struct file *exe_file;
 };
@@ -55,12 +59,25 @@ struct task_struct {
 	struct mm_struct *mm;
 	char comm[WIRE_COMM];
 };
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long dx, si, orig_ax;
+};
+#elif defined(__TARGET_ARCH_arm64)
+struct user_pt_regs {
+	__u64 regs[31];
+};
+struct pt_regs {
+	struct user_pt_regs user_regs;
+	__s32 syscallno;
+};
+#endif
 #pragma clang attribute pop
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 volatile struct lsm_settings settings;
-volatile __u32 ran; /* somebody opened something: the kernel does call us */
+volatile struct lsm_ran ran; /* the kernel does call us */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -75,6 +92,14 @@ struct {
 	__type(key, int);
 	__type(value, struct lsm_label);
 } labels SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, LSM_NAMES_MAX);
+	__type(key, struct lsm_name);
+	__type(value, __u32);
+} names SEC(".maps");
 
 struct tree_pace {
 	__u64 next_ns; /* when the next record is due, as far ahead as a burst may go */
@@ -158,37 +183,59 @@ static __always_inline void put_path(struct lsm_path *to, struct file *file)
 	}
 }
 
-static __always_inline void tell(struct lsm_counters *c, const struct lsm_label *label,
-				 const struct wire_member *m, struct task_struct *task, __u32 flags,
-				 __u32 modes)
-{
-	__u64 now_ns = bpf_ktime_get_boot_ns(), id = bpf_get_current_pid_tgid();
-	struct lsm_record *r;
+struct refused {
+	struct lsm_counters *counters;
+	const struct lsm_label *label; /* NULL: by its name */
+	const struct wire_member *member;
+	struct task_struct *task;
+	__u32 flags, modes;
+};
 
-	if (!is_due(m->tree_id, now_ns)) {
-		c->too_many++;
-		return;
-	}
-	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
-	if (!r) {
-		c->lost++;
-		return;
-	}
+/* Is there to be a record of its own; else it is counted. */
+static __always_inline int is_told(struct refused *f, __u64 now_ns)
+{
+	if (is_due(f->member->tree_id, now_ns))
+		return 1;
+	f->counters->too_many++;
+	return 0;
+}
+
+static __always_inline void put_head(struct lsm_record *r, const struct refused *f, __u64 now_ns)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct task_struct *task = f->task;
+
 	r->time_ns = now_ns;
-	r->start_time_ns = m->start_time_ns;
-	r->dev = label->dev;
-	r->ino = label->ino;
-	r->tree_id = m->tree_id;
+	r->start_time_ns = f->member->start_time_ns;
+	r->dev = f->label ? f->label->dev : 0;
+	r->ino = f->label ? f->label->ino : 0;
+	r->tree_id = f->member->tree_id;
 	r->tgid = id >> 32;
 	r->tid = (__u32)id;
 	r->uid = (__u32)bpf_get_current_uid_gid();
-	r->flags = flags;
-	r->modes = modes;
+	r->flags = f->flags;
+	r->modes = f->modes;
 	if (bpf_core_read_str(r->comm, sizeof(r->comm), &task->comm) < 0)
 		r->comm[0] = 0;
 	put_path(&r->exe, BPF_CORE_READ(task, mm, exe_file));
-	bpf_ringbuf_submit(r, 0);
 }
+
+/* Who asks, if he is a member. */
+static __always_inline struct wire_member *find_member(struct task_struct **task)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct wire_member *m = bpf_map_lookup_elem(&members, &tgid);
+
+	if (!m)
+		return 0;
+	*task = (struct task_struct *)bpf_get_current_task();
+	/* Else somebody who has the pid of a member that ended. */
+	return m->start_time_ns / WIRE_TICK_NS ==
+			       BPF_CORE_READ(*task, group_leader, start_boottime) / WIRE_TICK_NS ?
+		       m : 0;
+}
+
+/* ---- opens ------------------------------------------------------------------------------------ */
 
 static __always_inline __u32 modes_of(__u32 flags)
 {
@@ -209,15 +256,15 @@ int lsm_file_open(unsigned long long *ctx)
 {
 	struct file *file = (struct file *)ctx[0];
 	int before = (int)ctx[1]; /* what programs before this one said */
-	struct lsm_counters *c;
-	struct task_struct *task;
+	struct refused f = { 0 };
+	struct lsm_record *r;
 	struct lsm_label *label;
-	struct wire_member *m;
-	__u32 tgid, word, modes, zero = 0;
+	__u32 word, zero = 0;
+	__u64 now_ns;
 
 	word = settings.word;
 	if (!word) {
-		ran = 1;
+		ran.open = 1;
 		return before;
 	}
 	if (before)
@@ -225,25 +272,150 @@ int lsm_file_open(unsigned long long *ctx)
 	label = bpf_inode_storage_get(&labels, file->f_inode, 0, 0);
 	if (!label)
 		return 0;
-	tgid = bpf_get_current_pid_tgid() >> 32;
-	m = bpf_map_lookup_elem(&members, &tgid);
-	if (!m)
+	f.label = label;
+	f.member = find_member(&f.task);
+	f.counters = bpf_map_lookup_elem(&counters, &zero);
+	if (!f.member || !f.counters)
 		return 0;
-	task = (struct task_struct *)bpf_get_current_task();
-	/* Somebody who has the pid of a member that ended. */
-	if (m->start_time_ns / WIRE_TICK_NS !=
-	    BPF_CORE_READ(task, group_leader, start_boottime) / WIRE_TICK_NS)
-		return 0;
-	c = bpf_map_lookup_elem(&counters, &zero);
-	if (!c)
-		return 0;
-	c->seen++;
+	f.counters->seen++;
 	if (!settings.enforce || label->slot[word & 1].word != word)
 		return 0;
-	modes = modes_of(file->f_flags) & label->slot[word & 1].modes;
-	if (!modes)
+	f.flags = file->f_flags;
+	f.modes = modes_of(f.flags) & label->slot[word & 1].modes;
+	if (!f.modes)
 		return 0;
-	c->refused++;
-	tell(c, label, m, task, file->f_flags, modes);
+	f.counters->refused++;
+	now_ns = bpf_ktime_get_boot_ns();
+	if (!is_told(&f, now_ns))
+		return -EPERM;
+	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+	if (!r) {
+		f.counters->lost++;
+		return -EPERM;
+	}
+	put_head(r, &f, now_ns);
+	bpf_ringbuf_submit(r, 0);
+	return -EPERM;
+}
+
+/* ---- programs --------------------------------------------------------------------------------- */
+
+/* Where the arguments of the call stand that is under way, 0: not known. Of another ABI than ours they
+ * are not read. */
+static __always_inline const char *const *find_argv(void)
+{
+#if defined(__TARGET_ARCH_x86) || defined(__TARGET_ARCH_arm64)
+	struct pt_regs *regs;
+
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return 0;
+	regs = (struct pt_regs *)bpf_task_pt_regs((void *)bpf_get_current_task_btf());
+#if defined(__TARGET_ARCH_x86)
+	switch (BPF_CORE_READ(regs, orig_ax)) {
+	case 59: /* execve, arch/x86/entry/syscalls/syscall_64.tbl */
+		return (void *)BPF_CORE_READ(regs, si);
+	case 322: /* execveat */
+		return (void *)BPF_CORE_READ(regs, dx);
+	}
+#else
+	switch (BPF_CORE_READ(regs, syscallno)) {
+	case 221: /* execve, asm-generic/unistd.h */
+		return (void *)BPF_CORE_READ(regs, user_regs.regs[1]);
+	case 281: /* execveat */
+		return (void *)BPF_CORE_READ(regs, user_regs.regs[2]);
+	}
+#endif
+#endif
+	return 0;
+}
+
+/* As they stand there now: the program that was refused had the same, unless somebody who shares that
+ * memory has changed them since. */
+static __always_inline void put_argv(struct lsm_exec *x)
+{
+	const char *const *argv = find_argv();
+	volatile __u32 *used = &x->argv_len;
+
+	*used = 0;
+	x->argv_cut = 1;
+	for (int i = 0; i < LSM_ARGS_MAX && argv; i++) {
+		const char *arg = 0;
+		__u32 len = *used;
+		long n;
+
+		if (bpf_probe_read_user(&arg, sizeof(arg), argv + i))
+			break;
+		if (!arg) {
+			x->argv_cut = 0;
+			break;
+		}
+		asm volatile("" : "+r"(len));
+		if (len > LSM_ARGV)
+			break;
+		n = bpf_probe_read_user_str(x->argv + len, LSM_ARG, arg);
+		if (n <= 0 || n > LSM_ARG)
+			break;
+		*used = len + n;
+		if (n == LSM_ARG) /* there may be more of it */
+			break;
+	}
+}
+
+static __always_inline int has_name(struct file *file, __u32 word)
+{
+	struct lsm_name key;
+
+	__builtin_memset(&key, 0, sizeof(key));
+	key.word = word;
+	if (bpf_probe_read_kernel_str(key.name, sizeof(key.name),
+				      BPF_CORE_READ(file, f_path.dentry, d_name.name)) <= 0)
+		return 0;
+	return bpf_map_lookup_elem(&names, &key) != 0;
+}
+
+SEC("lsm/bprm_check_security")
+int lsm_exec(unsigned long long *ctx)
+{
+	struct linux_binprm *bprm = (struct linux_binprm *)ctx[0];
+	int before = (int)ctx[1];
+	struct refused f = { .modes = LSM_RUN };
+	struct file *file = bprm->file;
+	struct lsm_label *label;
+	struct lsm_exec *x;
+	__u32 word, zero = 0;
+	__u64 now_ns;
+
+	word = settings.word;
+	if (!word) {
+		ran.exec = 1;
+		return before;
+	}
+	if (before)
+		return before;
+	f.member = find_member(&f.task);
+	f.counters = bpf_map_lookup_elem(&counters, &zero);
+	if (!f.member || !f.counters)
+		return 0;
+	f.counters->seen++;
+	if (!settings.enforce)
+		return 0;
+	label = bpf_inode_storage_get(&labels, file->f_inode, 0, 0);
+	if (label && label->slot[word & 1].word == word && label->slot[word & 1].modes & LSM_RUN)
+		f.label = label;
+	else if (!has_name(file, word))
+		return 0;
+	f.counters->refused++;
+	now_ns = bpf_ktime_get_boot_ns();
+	if (!is_told(&f, now_ns))
+		return -EPERM;
+	x = bpf_ringbuf_reserve(&ring, sizeof(*x), 0);
+	if (!x) {
+		f.counters->lost++;
+		return -EPERM;
+	}
+	put_head(&x->head, &f, now_ns);
+	put_path(&x->program, file);
+	put_argv(x);
+	bpf_ringbuf_submit(x, 0);
 	return -EPERM;
 }

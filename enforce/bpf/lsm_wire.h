@@ -12,6 +12,7 @@
 #define LSM_READ 1u
 #define LSM_WRITE 2u
 #define LSM_EXEC 4u
+#define LSM_RUN 8u /* not a way to open it: it is run, itself or as the interpreter of a script */
 
 /*
  * Which rules are in force is one word: a number that no other set of rules had, and in its lowest bit
@@ -22,7 +23,7 @@
 
 struct lsm_slot {
 	__u32 word;  /* 0: nothing was written */
-	__u32 modes; /* LSM_READ …: a member that opens it so is refused */
+	__u32 modes; /* LSM_READ …: a member that opens or runs it so is refused */
 };
 
 struct lsm_label {
@@ -36,7 +37,7 @@ struct lsm_settings {
 };
 
 struct lsm_counters { /* of one CPU */
-	__u64 seen;      /* opens of labelled files by members */
+	__u64 seen;      /* opens of labelled files by members, and what members run */
 	__u64 refused;
 	__u64 lost;      /* of the refused: no room in the ring */
 	__u64 too_many;  /* of the refused: came too fast for a record each */
@@ -66,9 +67,36 @@ struct lsm_record {
 	__u64 dev, ino;      /* of the label */
 	__u32 tree_id, tgid, tid, uid;
 	__u32 flags; /* of the open, O_* */
-	__u32 modes; /* of these, what was refused */
+	__u32 modes; /* of these, what was refused; with LSM_RUN it is a struct lsm_exec */
 	char comm[WIRE_COMM];
 	struct lsm_path exe;
+};
+
+/* Programs may be refused by name alone, in whatever directory: key of the rules' word and the last
+ * component. Longer names are no program's that a rule names. */
+#define LSM_NAMES_MAX 8192
+#define LSM_NAME_MAX 59 /* bytes, and a NUL */
+
+struct lsm_name {
+	__u32 word;
+	char name[LSM_NAME_MAX + 1];
+};
+
+#define LSM_ARGV 1024
+#define LSM_ARG 256
+#define LSM_ARGS_MAX 24
+
+struct lsm_exec {
+	struct lsm_record head; /* dev and ino 0: it has no label */
+	struct lsm_path program;
+	__u32 argv_len;
+	__u32 argv_cut; /* there was more, or it could not be had */
+	char argv[LSM_ARGV + LSM_ARG]; /* each with its NUL */
+};
+
+/* Which hooks were called while no rules were in force. */
+struct lsm_ran {
+	__u32 open, exec;
 };
 
 #endif

@@ -1,0 +1,28 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# On kernels whose boot line has bpf among the LSMs, rules of programs that are started are held by
+# BPF-LSM, whoever starts them, and however; strangers start them.
+# serial
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=t/guest/lib.sh
+. t/guest/lib.sh
+need_build oknek oknekd
+need_bin says runs
+[ -e build/enforce/bpf/lsm.skel.h ] || skip_all "built without BPF"
+need_guest kernel initramfs
+
+files=(rules/core "$BUILD/oknek:/payload/bin/oknek" "$BUILD/oknekd:/payload/bin/oknekd"
+	/usr/bin/setpriv:/payload/bin/setpriv)
+for b in says runs; do
+	files+=("$(bin $b):/payload/bin/$b")
+done
+kernels=(6.1)
+[ -z "${OKNEK_GUEST_KERNELS:-}" ] || read -ra kernels <<<"$OKNEK_GUEST_KERNELS"
+for kernel in "${kernels[@]}"; do
+	rc=0
+	in_guest "$kernel" --kernel "$kernel" --timeout 200 \
+		--append "lsm=landlock,lockdown,yama,apparmor,bpf" --env LSM=on \
+		t/guest/lsm_exec.sh "${files[@]}" || rc=$?
+	[ $rc -ne 69 ] || skip "$kernel" "$(tail -n 1 "$SCRATCH/guest.err")"
+done
+done_testing

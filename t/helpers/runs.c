@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * runs HOW PROGRAM [ARG…]: PROGRAM is run, in one of several ways, from a static binary. Exits with what
+ * it exits with; 1 for EPERM, 2 for another error (which is printed).
+ *	path fd script link thread vfork double-fork clone-parent
+ * script and link make a file in the working directory.
+ */
+/* LDLIBS: -static */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static int failed(void)
+{
+	if (errno == EPERM)
+		return 1;
+	perror("runs");
+	return 2;
+}
+
+static int status_of(pid_t pid)
+{
+	int status;
+
+	if (pid < 0 || waitpid(pid, &status, __WALL) < 0)
+		return failed();
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 3;
+}
+
+static int run(char **argv)
+{
+	execve(argv[0], argv, environ);
+	return failed();
+}
+
+static int run_fd(char **argv)
+{
+	int fd = open(argv[0], O_PATH | O_CLOEXEC);
+
+	if (fd < 0)
+		return failed();
+	syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
+	return failed();
+}
+
+static int run_script(char **argv)
+{
+	char text[512];
+	int n = snprintf(text, sizeof(text), "#!%s\n", argv[0]), fd;
+
+	unlink("runs-script");
+	fd = open("runs-script", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	if (fd < 0 || write(fd, text, (size_t)n) != n || close(fd) < 0)
+		return failed();
+	argv[0] = (char *)"./runs-script";
+	return run(argv);
+}
+
+static int run_link(char **argv)
+{
+	unlink("runs-link");
+	if (link(argv[0], "runs-link") < 0) {
+		perror("link");
+		return 2;
+	}
+	argv[0] = (char *)"./runs-link";
+	return run(argv);
+}
+
+static void *in_thread(void *arg)
+{
+	exit(run(arg));
+}
+
+static int run_thread(char **argv)
+{
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, in_thread, argv))
+		return 2;
+	pthread_join(t, NULL);
+	return 2;
+}
+
+static int run_vfork(char **argv)
+{
+	pid_t pid = vfork();
+
+	if (pid == 0) {
+		execve(argv[0], argv, environ);
+		_exit(errno == EPERM ? 1 : 2);
+	}
+	return status_of(pid);
+}
+
+/* Told by a pipe, since nobody of us is its parent. */
+static int run_apart(char **argv, bool parents)
+{
+	unsigned char code = 2;
+	int fds[2];
+	pid_t pid;
+
+	if (pipe(fds) < 0)
+		return failed();
+	pid = (pid_t)(parents ? syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0) : fork());
+	if (pid == 0) {
+		if (!parents && (setsid() < 0 || fork() != 0))
+			_exit(0);
+		/* Long enough that whoever made us is gone. */
+		usleep(100000);
+		pid = fork();
+		if (pid == 0)
+			_exit(run(argv));
+		code = (unsigned char)status_of(pid);
+		_exit(write(fds[1], &code, 1) != 1);
+	}
+	close(fds[1]);
+	if (!parents)
+		waitpid(pid, NULL, 0);
+	return read(fds[0], &code, 1) == 1 ? code : 2;
+}
+
+int main(int argc, char **argv)
+{
+	const char *how = argc > 2 ? argv[1] : "";
+
+	argv += 2;
+	if (!strcmp(how, "path"))
+		return run(argv);
+	if (!strcmp(how, "fd"))
+		return run_fd(argv);
+	if (!strcmp(how, "script"))
+		return run_script(argv);
+	if (!strcmp(how, "link"))
+		return run_link(argv);
+	if (!strcmp(how, "thread"))
+		return run_thread(argv);
+	if (!strcmp(how, "vfork"))
+		return run_vfork(argv);
+	if (!strcmp(how, "double-fork"))
+		return run_apart(argv, false);
+	if (!strcmp(how, "clone-parent"))
+		return run_apart(argv, true);
+	fprintf(stderr, "usage: runs HOW PROGRAM [ARG…]\n");
+	return 64;
+}
