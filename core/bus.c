@@ -122,7 +122,7 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	if (ticket)
 		b->recorder->answered(b->recorder, ticket,
 				      outcome < 0 ? OUTCOME_UNKNOWN : (enum outcome)outcome,
-				      outcome == OUTCOME_DENIED ? EPERM : 0);
+				      outcome == OUTCOME_DENIED && !ev->settled.dropped ? EPERM : 0);
 	fault(FAULT_ANSWERED);
 	count(b, d, outcome);
 	bear_witness(b, &note, outcome);

@@ -176,6 +176,7 @@ struct event {
 		bool refused;
 		bool spared; /* it would have been, but for observing */
 		bool killed; /* who did it was; refused, too: before it could do anything */
+		bool dropped; /* refused by dropping what was sent: the caller has no error */
 	} settled;
 };
 

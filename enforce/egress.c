@@ -11,6 +11,7 @@
 
 #include "core/bpf_object.h"
 #include "core/cleanup.h"
+#include "enforce/egress_root.h"
 
 #ifdef OKNEK_NO_BPF
 
@@ -93,6 +94,12 @@ bool egress_sees_unix(const struct egress *e)
 	return false;
 }
 
+enum egress_standing egress_sees_standing(const struct egress *e)
+{
+	(void)e;
+	return EGRESS_UNSEEN;
+}
+
 uint64_t egress_caps(const struct egress *e)
 {
 	(void)e;
@@ -122,11 +129,23 @@ unsigned egress_kept_fds(const struct egress *e, int *fds, unsigned max)
 #define CGROUP_UNIX_CONNECT 49 /* enum bpf_attach_type of 6.7; older headers do not have it */
 #define SETTLE_NS 20000000L
 
+/* What kernels differ in, the best first: AF_UNIX from 6.7 on, and who writes to a connection. */
+static const struct variant {
+	bool unix_sockets, packets;
+	const char *written;
+} variants[] = {
+	{ true, true, "egress_written" }, { false, true, "egress_written" },
+	{ true, true, "egress_write" },   { false, true, "egress_write" },
+	{ true, true, "" },               { false, true, "" },
+	{ true, false, "" },              { false, false, "" },
+};
+
 struct egress {
 	struct egress_bpf *skel;
 	struct ring_buffer *ring;
 	char where[4096];
-	bool unix_sockets, needs_cap;
+	const struct variant *has;
+	bool needs_cap;
 	unsigned table; /* in force */
 	uint32_t enforce; /* EGRESS_ENFORCE or 0, as last asked */
 	int cpus;
@@ -144,7 +163,7 @@ static bool is_sane(const struct egress_record *r, size_t len)
 
 	return len >= (is_unix ? sizeof(*r) : EGRESS_RECORD_INET) && r->class < EGRESS_CLASSES &&
 	       r->verdict <= EGRESS_DENY && r->hook >= EGRESS_CONNECT4 &&
-	       r->hook <= EGRESS_CONNECT_UNIX && memchr(r->comm, 0, sizeof(r->comm)) &&
+	       r->hook <= EGRESS_PACKET && memchr(r->comm, 0, sizeof(r->comm)) &&
 	       r->path_len <= (is_unix ? EGRESS_PATH : 0) && (int32_t)r->tgid > 0 &&
 	       (int32_t)r->tid > 0;
 }
@@ -263,7 +282,8 @@ int egress_set(struct egress *e, const struct egress_policy *p)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	/* Another thread may switch enforcement meanwhile. */
 	while (!__atomic_compare_exchange_n((uint32_t *)state_word(e), &word,
-					    (word & EGRESS_ENFORCE) | EGRESS_READY |
+					    (((word & ~(EGRESS_READY | EGRESS_SECOND)) +
+					      EGRESS_TURN) | EGRESS_READY) |
 						    (next ? EGRESS_SECOND : 0),
 					    false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		;
@@ -320,7 +340,13 @@ const char *egress_where(const struct egress *e)
 
 bool egress_sees_unix(const struct egress *e)
 {
-	return e->unix_sockets;
+	return e->has->unix_sockets;
+}
+
+enum egress_standing egress_sees_standing(const struct egress *e)
+{
+	return !e->has->packets ? EGRESS_UNSEEN :
+	       e->has->written[0] ? EGRESS_SEEN : EGRESS_SEEN_LEAVING;
 }
 
 uint64_t egress_caps(const struct egress *e)
@@ -347,55 +373,7 @@ unsigned egress_kept_fds(const struct egress *e, int *fds, unsigned max)
 
 /* ---- open ---------------------------------------------------------------------------------- */
 
-static void close_file(FILE **f)
-{
-	if (*f)
-		fclose(*f);
-}
-
-/* "\040" of /proc/self/mountinfo. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	while (*s) {
-		unsigned c;
-
-		if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1) {
-			*to++ = (char)c;
-			s += 4;
-		} else {
-			*to++ = *s++;
-		}
-	}
-	*to = '\0';
-}
-
-/* The root of cgroup2, also where version 1 has the usual place. A mount of a part of it is not it. */
-static int open_root(char *where, size_t size)
-{
-	_cleanup_(close_file) FILE *f = fopen("/proc/self/mountinfo", "re");
-	char line[8192], root[4096], place[4096];
-
-	while (f && fgets(line, sizeof(line), f)) {
-		const char *type = strstr(line, " - ");
-		int fd;
-
-		if (!type || strncmp(type, " - cgroup2 ", 11) != 0 ||
-		    sscanf(line, "%*s %*s %*s %4095s %4095s", root, place) != 2 ||
-		    strcmp(root, "/") != 0)
-			continue;
-		unescape(place);
-		fd = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		snprintf(where, size, "%s", place);
-		return fd;
-	}
-	return -ENOENT;
-}
-
-static int load(struct egress *e, int members_fd, bool unix_sockets, char why[192])
+static int load(struct egress *e, int members_fd, const struct variant *v, char why[192])
 {
 	struct bpf_program *p;
 	int r;
@@ -404,15 +382,37 @@ static int load(struct egress *e, int members_fd, bool unix_sockets, char why[19
 	e->skel = egress_bpf__open();
 	if (!e->skel)
 		return bpf_object_why(-errno, "open", why, 192);
-	if (unix_sockets) {
+	if (v->unix_sockets) {
 		p = e->skel->progs.egress_connect_unix;
 		bpf_program__set_autoload(p, true);
 		bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)CGROUP_UNIX_CONNECT);
 	}
+	bpf_program__set_autoload(e->skel->progs.egress_packet, v->packets);
+	if (v->written[0])
+		bpf_program__set_autoload(bpf_object__find_program_by_name(e->skel->obj, v->written),
+					  true);
 	r = bpf_object_load(e->skel->skeleton, e->skel->maps.members, members_fd, why, 192);
 	if (r < 0) {
 		egress_bpf__destroy(e->skel);
 		e->skel = NULL;
+	}
+	return r;
+}
+
+/* There is no asking what a kernel takes but to try. */
+static int load_best(struct egress *e, int members_fd, char why[192])
+{
+	bool traced = libbpf_find_vmlinux_btf_id("sock_send_length", BPF_TRACE_RAW_TP) > 0;
+	int r = -EINVAL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(variants); i++) {
+		if (!traced && !strcmp(variants[i].written, "egress_written"))
+			continue;
+		r = load(e, members_fd, &variants[i], why);
+		if (!r) {
+			e->has = &variants[i];
+			return 0;
+		}
 	}
 	return r;
 }
@@ -426,7 +426,9 @@ static int attach(struct egress *e, int cgroup_fd)
 	/* Links in the skeleton are in the order of its programs. */
 	bpf_object__for_each_program(p, e->skel->obj) {
 		if (bpf_program__autoload(p)) {
-			*links = bpf_program__attach_cgroup(p, cgroup_fd);
+			*links = bpf_program__type(p) == BPF_PROG_TYPE_TRACING ?
+					 bpf_program__attach(p) :
+					 bpf_program__attach_cgroup(p, cgroup_fd);
 			if (!*links)
 				return -errno;
 		}
@@ -459,18 +461,13 @@ int egress_open(int members_fd, struct egress **ret, char why[192])
 
 	if (!e)
 		return -ENOMEM;
-	root = open_root(e->where, sizeof(e->where));
+	root = egress_root_open(e->where, sizeof(e->where));
 	if (root < 0) {
-		snprintf(why, 192, "cgroup2 is mounted nowhere");
+		snprintf(why, 192, "there is no cgroup2");
 		return root;
 	}
 	e->cpus = libbpf_num_possible_cpus();
-	e->unix_sockets = true;
-	r = load(e, members_fd, true, why);
-	if (r < 0) {
-		e->unix_sockets = false;
-		r = load(e, members_fd, false, why);
-	}
+	r = load_best(e, members_fd, why);
 	if (r < 0)
 		return r;
 	r = attach(e, root);

@@ -112,6 +112,13 @@ uint32_t egress_next_tree(const struct egress *e, uint32_t tree_id);
 void egress_forget_tree(struct egress *e, uint32_t tree_id);
 const char *egress_where(const struct egress *e); /* the cgroup it is attached to */
 bool egress_sees_unix(const struct egress *e);
+/* What is sent on sockets that were connected by somebody else, or before the watching. */
+enum egress_standing {
+	EGRESS_UNSEEN,
+	EGRESS_SEEN_LEAVING, /* but for what a full window holds back at first */
+	EGRESS_SEEN,
+};
+enum egress_standing egress_sees_standing(const struct egress *e);
 uint64_t egress_caps(const struct egress *e); /* bit per CAP_* while running */
 unsigned egress_kept_fds(const struct egress *e, int *fds, unsigned max);
 

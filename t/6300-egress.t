@@ -32,7 +32,7 @@ reach() {
 records() {
 	local last
 	last=$(cat "$SCRATCH/last" 2>/dev/null || echo 0)
-	oknek --json events --limit 1000 | jq -r --argjson l $last 'select(.seq > $l and .kind == "socket_connect") |
+	oknek --json events --limit 1000 | jq -r --argjson l "$last" 'select(.seq > $l and .kind == "socket_connect") |
 		"\(.rule.id) \(.verdict) \(.mechanism) \(.errno) \(.capture.egress) \(.capture.dest_ip):\(.capture.dest_port)"'
 	oknek --json events --limit 1 | jq .seq >"$SCRATCH/last"
 }

@@ -160,14 +160,33 @@ for s in ebpf ebpf,fanotify; do
 	ok "it ends" stop_daemon
 done
 
-# ---- where there is none -------------------------------------------------------------------------
+# ---- where cgroup2 is not to be seen, and where there is no BPF -----------------------------------
 
 while read -r at; do umount -l "$at"; done < <(awk '/ - cgroup2 / { print $5 }' /proc/self/mountinfo)
+mount -t tmpfs oknek-test /sys/fs/cgroup
 write_config 'egress: {allow: [10.0.0.1]}'
-ok "without cgroup2 the daemon starts" start_daemon
-like "$(oknek status)" 'egress +no jail: cgroup2 is mounted nowhere' "and says that there is no jail"
-like "$(oknek --json rules | jq -r 'select(.id == "R5") | .mechanism + ": " + .why')" \
-	'^detect: (not observed|cgroup2)' "R5 is not held, and says why"
-reach 0 "and nothing is denied" tcp 203.0.113.3 8443
+ok "with cgroup2 mounted nowhere here the daemon starts" start_daemon
+isnt "$(oknek --json egress | jq -r .cgroup)" '' "the jail is at its root all the same"
+reach 1 "a member is denied" tcp 203.0.113.3 8443
+"$R" tcp 203.0.113.3 8443
+is $? 0 "a stranger is not"
 ok "it ends" stop_daemon
+if nobpf=$(bin stv_nobpf); then
+	OKNEKD_UNDER=("$nobpf")
+	write_config 'egress: {allow: [10.0.0.1]}' 'on_unenforceable: refuse'
+	launch_daemon --rules "$SCRATCH/rules"
+	wait_daemon
+	is "$DAEMON_STATUS" 69 "where bpf(2) is refused and rules have to be held, it does not start"
+	like "$(tail -n 5 "$LOG")" 'R5' "and names one"
+	write_config 'egress: {allow: [10.0.0.1]}'
+	from=$(($(wc -l <"$LOG") + 1))
+	ok "else it starts" start_daemon
+	OKNEKD_UNDER=()
+	like "$(oknek status)" 'egress +no jail: .*process feed is' "and says that there is no jail"
+	is "$(tail -n +"$from" "$LOG" | grep -c "no egress jail")" 1 "in one line"
+	like "$(oknek --json rules | jq -r 'select(.id == "R5") | .mechanism + ": " + .why')" \
+		'^detect: ' "R5 is not held, and says why"
+	reach 0 "and nothing is denied" tcp 203.0.113.3 8443
+	ok "it ends" stop_daemon
+fi
 done_testing

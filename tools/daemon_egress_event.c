@@ -2,6 +2,7 @@
 /* What the kernel tells of members' connections, as events. On the verdict thread. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
@@ -114,7 +115,8 @@ static void take_record(void *arg, const struct egress_record *r)
 		.kind = KIND_SOCKET_CONNECT,
 		.source_name = "egress",
 		.settled = { .by = MECH_CGROUP, .refused = r->denied,
-			     .spared = r->verdict == EGRESS_DENY && !r->denied },
+			     .spared = r->verdict == EGRESS_DENY && !r->denied,
+			     .dropped = r->hook == EGRESS_PACKET && r->type == SOCK_STREAM },
 	};
 	enum verdict v;
 

@@ -128,6 +128,16 @@ static json_t *rules_json(struct daemon *d)
 	return r;
 }
 
+/* Of connections that were made before the watching, or by others. */
+static const char *standing_name(const struct egress *jail)
+{
+	static const char *const names[] = { [EGRESS_UNSEEN] = "unseen",
+					     [EGRESS_SEEN_LEAVING] = "leaving",
+					     [EGRESS_SEEN] = "seen" };
+
+	return names[egress_sees_standing(jail)];
+}
+
 json_t *daemon_egress_json(struct daemon *d, bool privileged)
 {
 	struct daemon_egress *e = d->egress;
@@ -138,10 +148,11 @@ json_t *daemon_egress_json(struct daemon *d, bool privileged)
 		return json_pack("{s:b, s:s, s:s}", "attached", 0, "why",
 				 e && d->feed ? e->why : "nobody is watched", "jail", "none");
 	egress_figures(e->jail, &f);
-	r = json_pack("{s:b, s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I}", "attached", 1, "why", "",
+	r = json_pack("{s:b, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:I, s:I}", "attached", 1, "why", "",
 		      "jail", atomic_load(&e->closed) ? "closed" : "metadata", "cgroup",
 		      egress_where(e->jail), "mode", mode_name(daemon_mode_now(d)), "gateway_set",
 		      atomic_load(&e->gateway_set), "unix_sockets", egress_sees_unix(e->jail),
+		      "standing_connections", standing_name(e->jail),
 		      "records", (json_int_t)f.records, "lost", (json_int_t)(f.lost_tell + f.malformed));
 	if (!privileged)
 		return r;
@@ -173,6 +184,10 @@ void daemon_egress_warnings(struct daemon *d, json_t *list)
 	if (atomic_load(&e->closed) && !egress_sees_unix(e->jail))
 		json_array_append_new(list, json_string("this kernel does not tell of AF_UNIX sockets: "
 							"those of docker, D-Bus … are reached"));
+	if (atomic_load(&e->closed) && egress_sees_standing(e->jail) == EGRESS_UNSEEN)
+		json_array_append_new(list, json_string("this kernel does not tell who sends on connections "
+							"that stand: those made before the watching are "
+							"not in the jail"));
 	pthread_mutex_lock(&e->lock);
 	if (e->config.egress.keep && !e->pinned)
 		json_array_append_new(list, json_string("egress.jail_on_exit: keep is not in force: the jail "

@@ -16,7 +16,18 @@ struct bpf_sock_addr_kern {
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline int judge4(struct bpf_sock_addr *ctx, __u8 hook)
+#include "enforce/bpf/egress_packet.h"
+
+static __always_inline int judge_call(struct asked *a, struct bpf_sock *sk)
+{
+	int r = judge(a);
+
+	if (r == PASSES && sk && a->state & EGRESS_READY)
+		mark_seen(sk);
+	return r;
+}
+
+static __always_inline int judge4(struct bpf_sock_addr *ctx, struct bpf_sock *sk, __u8 hook)
 {
 	struct wire_member *m = find_member();
 	struct asked a;
@@ -35,10 +46,10 @@ static __always_inline int judge4(struct bpf_sock_addr *ctx, __u8 hook)
 	a.port = bpf_ntohs((__u16)ctx->user_port);
 	a.addr[10] = a.addr[11] = 0xff;
 	__builtin_memcpy(a.addr + 12, &ip, sizeof(ip));
-	return judge(&a);
+	return judge_call(&a, sk);
 }
 
-static __always_inline int judge6(struct bpf_sock_addr *ctx, __u8 hook)
+static __always_inline int judge6(struct bpf_sock_addr *ctx, struct bpf_sock *sk, __u8 hook)
 {
 	struct wire_member *m = find_member();
 	struct asked a;
@@ -59,31 +70,31 @@ static __always_inline int judge6(struct bpf_sock_addr *ctx, __u8 hook)
 	a.protocol = ctx->protocol;
 	a.port = bpf_ntohs((__u16)ctx->user_port);
 	__builtin_memcpy(a.addr, ip, sizeof(ip));
-	return judge(&a);
+	return judge_call(&a, sk);
 }
 
 SEC("cgroup/connect4")
 int egress_connect4(struct bpf_sock_addr *ctx)
 {
-	return judge4(ctx, EGRESS_CONNECT4);
+	return judge4(ctx, ctx->sk, EGRESS_CONNECT4);
 }
 
 SEC("cgroup/connect6")
 int egress_connect6(struct bpf_sock_addr *ctx)
 {
-	return judge6(ctx, EGRESS_CONNECT6);
+	return judge6(ctx, ctx->sk, EGRESS_CONNECT6);
 }
 
 SEC("cgroup/sendmsg4")
 int egress_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return judge4(ctx, EGRESS_SENDMSG4);
+	return judge4(ctx, 0, EGRESS_SENDMSG4);
 }
 
 SEC("cgroup/sendmsg6")
 int egress_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return judge6(ctx, EGRESS_SENDMSG6);
+	return judge6(ctx, 0, EGRESS_SENDMSG6);
 }
 
 /* Raw sockets, and protocols whose sends have no hook: ICMP, SCTP, L2TP … */
@@ -101,15 +112,10 @@ int egress_sock_create(struct bpf_sock *ctx)
 		return PASSES;
 	type = ctx->type;
 	protocol = ctx->protocol;
-	if ((type == SOCK_STREAM && (protocol == PROTO_TCP || protocol == PROTO_MPTCP)) ||
-	    (type == SOCK_DGRAM && (protocol == PROTO_UDP || protocol == PROTO_UDPLITE)))
-		return PASSES;
-	a.state = settings.state;
-	a.verdict = settings.table[!!(a.state & EGRESS_SECOND)].raw;
-	if (!(a.state & EGRESS_READY) || !settings.table[!!(a.state & EGRESS_SECOND)].look)
+	if ((type == SOCK_STREAM && is_stream(protocol)) ||
+	    (type == SOCK_DGRAM && is_datagram(protocol)) || !find_raw_verdict(&a))
 		return PASSES;
 	a.hook = EGRESS_SOCK_CREATE;
-	a.class = EGRESS_RAW;
 	a.family = ctx->family;
 	a.type = type;
 	a.protocol = protocol;

@@ -27,9 +27,17 @@
 #define DENIED 0
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+typedef struct {
+	unsigned int val;
+} kuid_t;
+struct cred {
+	kuid_t uid;
+};
 struct task_struct {
+	int pid, tgid;
 	__u64 start_boottime;
 	struct task_struct *group_leader;
+	const struct cred *cred;
 	char comm[WIRE_COMM];
 };
 #pragma clang attribute pop
@@ -88,7 +96,7 @@ struct asked {
 	__u32 family, type, protocol;
 	__u16 port;
 	__u8 hook, class, verdict;
-	__u8 addr[16];
+	__u8 addr[16] __attribute__((aligned(8)));
 };
 
 /* All that a stranger costs. */
@@ -106,7 +114,7 @@ static __always_inline int is_member(struct asked *a, struct wire_member *m)
 
 	a->member = m;
 	a->task = task;
-	a->tgid = bpf_get_current_pid_tgid() >> 32;
+	a->tgid = BPF_CORE_READ(task, tgid);
 	/* Else somebody who has the pid of a member that ended. */
 	return m->start_time_ns / WIRE_TICK_NS == start / WIRE_TICK_NS;
 }
@@ -191,8 +199,9 @@ static __always_inline int settle(struct asked *a, const char *path, __u32 path_
 	r->start_time_ns = a->member->start_time_ns;
 	r->tree_id = a->member->tree_id;
 	r->tgid = a->tgid;
-	r->tid = (__u32)bpf_get_current_pid_tgid();
-	r->uid = (__u32)bpf_get_current_uid_gid();
+	/* By hand: programs of packets have no helper for these on all kernels. */
+	r->tid = BPF_CORE_READ(task, pid);
+	r->uid = BPF_CORE_READ(task, cred, uid.val);
 	r->family = a->family;
 	r->type = a->type;
 	r->protocol = a->protocol;
@@ -222,14 +231,15 @@ static __always_inline struct egress_value *look_up(__u32 state, const struct eg
 				       bpf_map_lookup_elem(&first, key);
 }
 
-static __always_inline int judge(struct asked *a)
+/* What the table says of its address and port; 0: there is none. */
+static __always_inline int find_verdict(struct asked *a)
 {
 	struct egress_key key = { .bits = 128 };
 	struct egress_value *v;
 
 	a->state = settings.state;
 	if (!(a->state & EGRESS_READY))
-		return PASSES;
+		return 0;
 	__builtin_memcpy(key.addr, a->addr, sizeof(key.addr));
 	v = look_up(a->state, &key);
 	/* The table was emptied for the next but one while we stood here. */
@@ -238,14 +248,41 @@ static __always_inline int judge(struct asked *a)
 		v = look_up(a->state, &key);
 	}
 	if (!v)
-		return PASSES;
+		return 0;
 	for (int i = 0; i < EGRESS_RANGES; i++) {
 		a->class = v->range[i].class;
 		a->verdict = v->range[i].verdict;
 		if (a->port <= v->range[i].to)
 			break;
 	}
-	return settle(a, 0, 0);
+	return 1;
+}
+
+static __always_inline int judge(struct asked *a)
+{
+	return find_verdict(a) ? settle(a, 0, 0) : PASSES;
+}
+
+/* The same for sockets whose destinations nobody is asked about. */
+static __always_inline int find_raw_verdict(struct asked *a)
+{
+	__u32 table;
+
+	a->state = settings.state;
+	table = !!(a->state & EGRESS_SECOND);
+	a->class = EGRESS_RAW;
+	a->verdict = settings.table[table].raw;
+	return a->state & EGRESS_READY && settings.table[table].look;
+}
+
+static __always_inline int is_stream(__u32 protocol)
+{
+	return protocol == PROTO_TCP || protocol == PROTO_MPTCP;
+}
+
+static __always_inline int is_datagram(__u32 protocol)
+{
+	return protocol == PROTO_UDP || protocol == PROTO_UDPLITE;
 }
 
 /* ---- names of AF_UNIX sockets ---------------------------------------------------------------- */

@@ -40,6 +40,7 @@ struct egress_value {
 #define EGRESS_READY 1u    /* else all pass */
 #define EGRESS_SECOND 2u   /* which table */
 #define EGRESS_ENFORCE 4u  /* else nothing is denied, and all is told */
+#define EGRESS_TURN 8u     /* counted up from here by each new policy */
 
 struct egress_settings {
 	__u32 state;
@@ -91,6 +92,7 @@ enum egress_hook {
 	EGRESS_SENDMSG6,
 	EGRESS_SOCK_CREATE,
 	EGRESS_CONNECT_UNIX,
+	EGRESS_PACKET, /* on a socket that stood before, one record for each */
 };
 
 #define EGRESS_PATH 108 /* UNIX_PATH_MAX, linux/un.h */

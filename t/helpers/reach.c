@@ -93,10 +93,10 @@ static int by_sendmmsg(const struct place *p)
 	return judge(sendmmsg(fd, m, 2, 0), "sendmmsg");
 }
 
-static int by_uring(const struct place *p, unsigned setup, unsigned flags)
+/* One request, by a ring. */
+static int by_ring(const struct io_uring_sqe *what, unsigned setup)
 {
 	struct io_uring_params par = { .flags = setup };
-	int fd = open_socket(p->family, SOCK_STREAM, 0);
 	int ring = (int)syscall(SYS_io_uring_setup, 4, &par), ret;
 	struct io_uring_sqe *sqe;
 	struct io_uring_cqe *cqe;
@@ -113,12 +113,7 @@ static int by_uring(const struct place *p, unsigned setup, unsigned flags)
 		   IORING_OFF_SQES);
 	if (sq == MAP_FAILED || cq == MAP_FAILED || sqe == MAP_FAILED)
 		return attack_cannot("io_uring mmap");
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = IORING_OP_CONNECT;
-	sqe->flags = (uint8_t)flags;
-	sqe->fd = fd;
-	sqe->addr = (uint64_t)(uintptr_t)&p->sa;
-	sqe->off = p->len;
+	*sqe = *what;
 	((unsigned *)(sq + par.sq_off.array))[0] = 0;
 	tail = (unsigned *)(sq + par.sq_off.tail);
 	head = (unsigned *)(cq + par.cq_off.head);
@@ -133,7 +128,16 @@ static int by_uring(const struct place *p, unsigned setup, unsigned flags)
 		return attack_cannot("io_uring_enter");
 	cqe = (struct io_uring_cqe *)(cq + par.cq_off.cqes) + (*head & (par.cq_entries - 1));
 	errno = cqe->res < 0 ? -cqe->res : 0;
-	return judge(cqe->res < 0 ? -1 : 0, "io_uring connect");
+	return judge(cqe->res < 0 ? -1 : 0, "io_uring");
+}
+
+static int by_uring(const struct place *p, unsigned setup, unsigned flags)
+{
+	struct io_uring_sqe sqe = { .opcode = IORING_OP_CONNECT, .flags = (uint8_t)flags,
+				    .fd = open_socket(p->family, SOCK_STREAM, 0),
+				    .addr = (uint64_t)(uintptr_t)&p->sa, .off = p->len };
+
+	return by_ring(&sqe, setup);
 }
 
 static int by_unix(const char *path)

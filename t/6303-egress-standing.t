@@ -1,0 +1,147 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Connections that a member did not make itself: those that stood when it was watched, that it
+# inherited, or that somebody passed to it. What it sends on them does not leave; whoever else has
+# them, and connections that members were let make, are not concerned.
+. "$(dirname "$0")/lib.sh"
+need_root
+in_private_mounts "$@"
+if [ -z "${OKNEK_NET-}" ]; then
+	rmdir "$SCRATCH/bin" "$SCRATCH"
+	trap - EXIT
+	OKNEK_NET=1 OKNEK_PRIVATE=1 exec unshare --net -- "$SELF" "$@"
+fi
+need_bin oknek oknekd reach route
+need_command jq
+
+R=$(bin route)
+FOREIGN=203.0.113.1 FOREIGN6=2001:db8::1 GATEWAY=198.51.100.1
+"$(bin reach)" up $FOREIGN $FOREIGN6 $GATEWAY || skip_all "no addresses"
+make_fs tmpfs "$SCRATCH/fs" || skip_all "no tmpfs"
+test_user "$SCRATCH/fs/home"
+for a in $FOREIGN $FOREIGN6 $GATEWAY 127.0.0.1; do
+	"$R" serve "$a" 443 >"$SCRATCH/ready.$a" &
+	wait_for 5 grep -q ready "$SCRATCH/ready.$a" || skip_all "no server"
+done
+# The records since the last call, as RULE VERDICT MECHANISM ERRNO WHERE PROTOCOL in one line each.
+records() {
+	local last
+	last=$(cat "$SCRATCH/last" 2>/dev/null || echo 0)
+	oknek --json events --limit 1000 | jq -r --argjson l "$last" 'select(.seq > $l and .kind == "socket_connect") |
+		"\(.rule.id) \(.verdict) \(.mechanism) \(.errno) \(.capture.egress) \(.capture.dest_ip):\(.capture.dest_port)"'
+	oknek --json events --limit 1 | jq .seq >"$SCRATCH/last"
+}
+told() { records | sort >"$SCRATCH/got"; cat "$SCRATCH/got"; }
+# made WAY ADDRESS WANT DESC: a connection that stands when its process is watched.
+made() {
+	local way=$1 to=$2 want=$3 desc=$4 rc=0 line in out
+	coproc OLD { exec "$R" made "$way" "$to" 443; }
+	local pid=$OLD_PID
+	in=${OLD[0]} out=${OLD[1]}
+	read -r -t 10 -u "$in" line
+	if [ "$line" != made ]; then skip "$desc" "it does not connect"; return; fi
+	if [ "${5-watched}" = watched ]; then oknek watch "$pid" >/dev/null || fail "watch"; fi
+	eval "exec $out>&-"
+	wait "$pid" 2>/dev/null || rc=$?
+	is $rc "$want" "$desc"
+}
+
+# ---- observe first: nothing is in the way, and once it is told -----------------------------------
+
+write_config "egress: {gateway: [\"$GATEWAY:443\"]}"
+start_daemon || skip_all "no daemon"
+is "$(oknek --json status | jq -r .egress.standing_connections)" seen "such connections are seen here"
+ok "observe" oknek mode observe
+made tcp $FOREIGN 0 "observe: what is sent on an old connection comes back"
+is "$(told)" "R11 would_block cgroup null foreign $FOREIGN:443
+R5 would_block cgroup null foreign $FOREIGN:443" "and is told once for each rule"
+ok "enforce" oknek mode enforce
+
+# ---- each way ----------------------------------------------------------------------------------
+
+for a in $FOREIGN $FOREIGN6; do
+	made tcp "$a" 0 "TCP $a: nobody watches, it is answered" not
+	made tcp "$a" 4 "TCP $a: what a member sends never arrives"
+	made full "$a" 4 "TCP $a: nor what waited for room"
+	made udp "$a" 0 "UDP $a: nobody watches, it is answered" not
+	made udp "$a" 1 "UDP $a: EPERM"
+done
+made mptcp $FOREIGN 4 "MPTCP: it never arrives"
+made tcp $GATEWAY 0 "an old connection to the gateway goes on"
+made udp $GATEWAY 0 "by UDP, too"
+made tcp 127.0.0.1 0 "and one over loopback"
+told >/dev/null
+is "$(grep -c '^R5 block cgroup null foreign' "$SCRATCH/got")" 5 "each dropped connection is a record"
+is "$(grep -c '^R5 block cgroup EPERM foreign' "$SCRATCH/got")" 2 "each refused datagram socket, too"
+
+exec {TCP}<>/dev/tcp/$FOREIGN/443 {UDP}<>/dev/udp/$FOREIGN/443
+for p in "$TCP 4 TCP" "$UDP 1 UDP"; do
+	read -r fd want name <<<"$p"
+	rc=0
+	"$R" on-fd send "$fd" >/dev/null || rc=$?
+	is $rc 0 "$name, inherited: a stranger is answered"
+	rc=0
+	agent "$R" on-fd send "$fd" >/dev/null 2>&1 || rc=$?
+	is $rc "$want" "$name, inherited: a member is not"
+done
+rc=0
+"$R" on-fd send "$UDP" || rc=$?
+is $rc 0 "the stranger's datagrams still are"
+
+for p in "tcp 4" "udp 1"; do
+	read -r way want <<<"$p"
+	"$R" give "$TEST_HOME/sock" "$way" $FOREIGN 443 >"$SCRATCH/given" &
+	giver=$!
+	wait_for 5 grep -q made "$SCRATCH/given"
+	rc=0
+	agent "$R" take "$TEST_HOME/sock" >/dev/null 2>&1 || rc=$?
+	is $rc "$want" "$way, passed by SCM_RIGHTS: a member sends nothing"
+	rc=0
+	wait $giver || rc=$?
+	is $rc 0 "$way: who passed it goes on"
+done
+
+# Whoever holds a member's connection, and somebody whose descriptor a member merely has.
+exec {TCP2}<>/dev/tcp/$FOREIGN/443
+agent sleep 3 &
+rc=0
+"$R" on-fd send "$TCP2" || rc=$?
+is $rc 0 "that a member has the descriptor, and sends nothing, is nothing to its owner"
+wait $!
+
+# ---- who connects to a member -------------------------------------------------------------------
+
+agent "$R" serve $FOREIGN 7777 >"$SCRATCH/ready.m" &
+member=$!
+wait_for 5 grep -q ready "$SCRATCH/ready.m"
+exec {IN}<>/dev/tcp/$FOREIGN/7777
+rc=0
+"$R" on-fd send "$IN" || rc=$?
+is $rc 0 "a member answers who connects to it"
+# shellcheck disable=SC2046 # they are words
+kill $(cat "/proc/$member/task/$member/children") $member 2>/dev/null
+wait $member 2>/dev/null
+
+# ---- what members were let make stays -----------------------------------------------------------
+
+told >/dev/null
+cat >"$SCRATCH/talk" <<'X2'
+exec {fd}<>/dev/tcp/198.51.100.1/443
+"$1" on-fd send $fd || exit
+echo first
+read -r _
+"$1" on-fd send $fd
+X2
+coproc TALK { agent bash "$SCRATCH/talk" "$R"; }
+talk=$TALK_PID
+read -r -t 10 -u "${TALK[0]}" line
+is "$line" first "a member talks to the gateway"
+write_config "egress: {gateway: [\"192.0.2.1:443\"]}"
+ok "reload: that is no gateway any more" oknek update --reload-local
+eval "exec ${TALK[1]}>&-"
+rc=0
+wait "$talk" || rc=$?
+is $rc 0 "a connection that it was let make goes on"
+made tcp $GATEWAY 4 "an old one that somebody else made does not"
+ok "it ends" stop_daemon
+done_testing
