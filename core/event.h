@@ -127,6 +127,7 @@ struct file_object {
 	struct file_name names[FILE_NAMES_MAX];
 	unsigned n_names; /* 0: the path could not be had */
 	enum open_mode mode;
+	bool also_read; /* mode WRITE: and what is there can be read, or was emptied (O_RDWR, O_TRUNC) */
 };
 
 /* Arguments can be changed while an exec is held: what the kernel found when it compared those that

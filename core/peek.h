@@ -32,6 +32,7 @@ struct peek_answer {
 	uint64_t token;
 	int error;           /* -errno: nothing of the following */
 	enum open_mode mode; /* UNKNOWN: several threads are held, or it cannot be told */
+	bool also_read;      /* mode WRITE: as in struct file_object */
 	const char *argv;    /* NUL after each; borrowed until the next answer is taken */
 	uint32_t argv_len_bytes;
 	bool argv_cut;

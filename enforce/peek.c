@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -24,6 +25,7 @@
 
 struct peek {
 	int sock;
+	int epoll_fd; /* edges of sock: its end wakes once, not for ever */
 	pid_t pid;
 	bool begun; /* the first has told */
 	struct {
@@ -99,30 +101,32 @@ static void keep(pid_t parent)
 int peek_open(struct peek **ret)
 {
 	_cleanup_free_ struct peek *p = calloc(1, sizeof(*p));
+	_cleanup_close_ int ours = -1, theirs = -1, epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 	pid_t parent = getpid();
-	int fds[2], err;
+	int fds[2];
 
 	if (!p)
 		return -ENOMEM;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+	if (epoll_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
-	/* Of this end alone. */
-	p->pid = fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -1 : fork();
-	if (p->pid < 0) {
-		err = -errno;
-		close(fds[0]);
-		close(fds[1]);
-		return err;
-	}
+	ours = fds[0];
+	theirs = fds[1];
+	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0 || /* of this end alone */
+	    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, ours, &ev) < 0)
+		return -errno;
+	p->pid = fork();
+	if (p->pid < 0)
+		return -errno;
 	if (!p->pid) {
 		prctl(PR_SET_NAME, "oknek-peek");
 		own_signals();
-		own_descriptors(fds[1]);
+		own_descriptors(theirs);
 		confine_expendable();
 		keep(parent);
 	}
-	close(fds[1]);
-	p->sock = fds[0];
+	p->sock = TAKE_FD(ours);
+	p->epoll_fd = TAKE_FD(epoll_fd);
 	*ret = TAKE_PTR(p);
 	return 0;
 }
@@ -131,6 +135,7 @@ void peek_close(struct peek *p)
 {
 	if (!p)
 		return;
+	close(p->epoll_fd);
 	close(p->sock);
 	for (int ms = 0; ms < QUIT_WAIT_MS && waitpid(p->pid, NULL, WNOHANG) == 0; ms++)
 		poll(NULL, 0, 1);
@@ -141,7 +146,7 @@ void peek_close(struct peek *p)
 
 int peek_fd(const struct peek *p)
 {
-	return p->sock;
+	return p->epoll_fd;
 }
 
 pid_t peek_pid(const struct peek *p)
@@ -161,7 +166,11 @@ int peek_take(struct peek *p, struct peek_answer *ret)
 {
 	const struct peek_wire *h = &p->in.m.head;
 	ssize_t n = read(p->sock, &p->in, sizeof(p->in));
+	struct epoll_event woken;
 
+	/* Nothing more, or never: from here on a new edge wakes. */
+	if (n <= 0 && epoll_wait(p->epoll_fd, &woken, 1, 0) > 0)
+		n = read(p->sock, &p->in, sizeof(p->in));
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : errno == ECONNRESET ? -EPIPE : -errno;
 	if (n == 0)
@@ -185,6 +194,7 @@ int peek_take(struct peek *p, struct peek_answer *ret)
 		.token = h->token,
 		.error = h->error,
 		.mode = h->error || h->what != PEEK_MODE ? OPEN_MODE_UNKNOWN : (enum open_mode)h->mode,
+		.also_read = h->also_read && h->mode == OPEN_MODE_WRITE,
 		.argv = p->in.m.argv,
 		.argv_len_bytes = h->error ? 0 : h->argv_len_bytes,
 		.argv_cut = h->argv_cut,

@@ -32,7 +32,8 @@ struct peek;
 /* Before threads, and before there is anything that a child could keep alive. -errno. */
 int peek_open(struct peek **ret);
 void peek_close(struct peek *p); /* NULL is fine */
-int peek_fd(const struct peek *p); /* readable: take() has something */
+/* Becomes readable when take() has something, and stays so until that has said 0, or -EPIPE. */
+int peek_fd(const struct peek *p);
 pid_t peek_pid(const struct peek *p);
 
 /* A write() without waiting. -EAGAIN: there is no room for more; -EPIPE: the helper is gone. */

@@ -28,7 +28,7 @@ struct peek_wire {
 	uint64_t token;
 	int32_t error;
 	uint32_t argv_len_bytes, argv_cut;
-	uint32_t unused;
+	uint32_t also_read;
 };
 
 struct peek_message {

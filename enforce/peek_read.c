@@ -26,71 +26,76 @@ static void rest(long *pause_ns)
 
 /* ---- how it opens ---------------------------------------------------------------------------- */
 
-static enum open_mode mode_of_flags(uint64_t flags)
+struct way {
+	enum open_mode mode;
+	bool also_read;
+};
+
+static struct way way_of_flags(uint64_t flags)
 {
 	if ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC))
-		return OPEN_MODE_READ;
-	return OPEN_MODE_WRITE;
+		return (struct way){ OPEN_MODE_READ, false };
+	return (struct way){ OPEN_MODE_WRITE, (flags & O_ACCMODE) != O_WRONLY };
 }
 
 /*
  * The numbers of 32-bit calls are told as such, and of none that is here is one, in any of their
  * tables, a call that opens a file.
  */
-static enum open_mode mode_of(const struct peek_thread *t)
+static struct way way_of(const struct peek_thread *t)
 {
 	if (t->io_worker)
-		return OPEN_MODE_UNKNOWN;
+		return (struct way){ OPEN_MODE_UNKNOWN, false };
 	switch (t->call) {
 #ifdef SYS_open
 	case SYS_open:
-		return mode_of_flags(t->arg[1]);
+		return way_of_flags(t->arg[1]);
 #endif
 #ifdef SYS_creat
 	case SYS_creat:
-		return OPEN_MODE_WRITE;
+		return (struct way){ OPEN_MODE_WRITE, false };
 #endif
 	case SYS_openat:
 	case SYS_open_by_handle_at:
-		return mode_of_flags(t->arg[2]);
+		return way_of_flags(t->arg[2]);
 	case SYS_execve:
 	case SYS_execveat:
-		return OPEN_MODE_EXEC;
+		return (struct way){ OPEN_MODE_EXEC, false };
 	default:
-		return OPEN_MODE_UNKNOWN;
+		return (struct way){ OPEN_MODE_UNKNOWN, false };
 	}
 }
 
 /* UNKNOWN unless all agree. */
-static enum open_mode mode_of_all(const struct peek_threads *t)
+static struct way way_of_all(const struct peek_threads *t)
 {
-	enum open_mode all = OPEN_MODE_UNKNOWN;
+	struct way all = { OPEN_MODE_UNKNOWN, false }, one;
 
 	for (unsigned i = 0; i < t->n; i++) {
-		enum open_mode one;
-
 		if (t->v[i].is == PEEK_OUT)
 			continue;
-		one = t->v[i].is == PEEK_HELD ? mode_of(&t->v[i]) : OPEN_MODE_UNKNOWN;
-		if (one == OPEN_MODE_UNKNOWN || (all != OPEN_MODE_UNKNOWN && one != all))
-			return OPEN_MODE_UNKNOWN;
-		all = one;
+		one = t->v[i].is == PEEK_HELD ? way_of(&t->v[i]) : (struct way){ OPEN_MODE_UNKNOWN, false };
+		if (one.mode == OPEN_MODE_UNKNOWN ||
+		    (all.mode != OPEN_MODE_UNKNOWN && one.mode != all.mode))
+			return (struct way){ OPEN_MODE_UNKNOWN, false };
+		all.mode = one.mode;
+		all.also_read = all.also_read || one.also_read;
 	}
 	return all;
 }
 
-static int read_mode(pid_t tgid, enum open_mode *ret)
+static int read_mode(pid_t tgid, struct way *ret)
 {
 	static struct peek_threads threads;
 	long pause_ns = FIRST_PAUSE_NS;
 	int r = peek_threads_list(tgid, &threads);
 
-	*ret = OPEN_MODE_UNKNOWN;
+	*ret = (struct way){ OPEN_MODE_UNKNOWN, false };
 	if (r == -E2BIG || r == -EBUSY)
 		return 0;
 	if (r < 0)
 		return r;
-	while ((*ret = mode_of_all(&threads)) == OPEN_MODE_UNKNOWN && pause_ns < LAST_PAUSE_NS) {
+	while ((*ret = way_of_all(&threads)).mode == OPEN_MODE_UNKNOWN && pause_ns < LAST_PAUSE_NS) {
 		/* Alone, and in a call that does not tell: that does not change. */
 		if (peek_threads_count(&threads, PEEK_OUT) + 1 == threads.n &&
 		    !peek_threads_count(&threads, PEEK_UNCLEAR))
@@ -282,7 +287,7 @@ static int read_exec(pid_t tgid, struct peek_message *ret)
 
 void peek_read(const struct peek_question *q, struct peek_message *ret)
 {
-	enum open_mode mode = OPEN_MODE_UNKNOWN;
+	struct way way = { OPEN_MODE_UNKNOWN, false };
 	int r;
 
 	ret->head = (struct peek_wire){ .magic = PEEK_MAGIC, .what = q->what, .slot = q->slot,
@@ -290,9 +295,10 @@ void peek_read(const struct peek_question *q, struct peek_message *ret)
 	if (q->what == PEEK_ARGV)
 		r = read_exec(q->tgid, ret);
 	else
-		r = read_mode(q->tgid, &mode);
+		r = read_mode(q->tgid, &way);
 	ret->head.error = r;
-	ret->head.mode = r ? OPEN_MODE_UNKNOWN : mode;
+	ret->head.mode = r ? OPEN_MODE_UNKNOWN : way.mode;
+	ret->head.also_read = !r && way.also_read;
 	if (r)
 		ret->head.argv_len_bytes = ret->head.argv_cut = 0;
 }

@@ -86,6 +86,7 @@ struct compiled {
 	bool configurable;
 	bool held; /* action.on_block: hold */
 	bool asked; /* by ruleset_hold(): the kernel is told what it says */
+	bool asks_mode; /* it, or an exception to it, compares how a file is opened */
 	bool names_home; /* of MECH_LSM: it holds for names whose home is known alone */
 	unsigned options; /* bit per enum verdict, 0: all */
 	/* Patterns of which one matches whenever the rule does; n_paths 0: there are none. */
@@ -212,6 +213,9 @@ bool match_knows_command(const struct match_context *ctx, enum field_id field);
 /* The process's names to compare with; 0 when it has none. */
 unsigned match_process_names(struct match_context *ctx, const char *const **ret);
 
+/* open_mode.c: sets asks_mode, when rules and exceptions are complete. */
+void mode_prepare(struct ruleset *rs);
+
 /* exceptions.c: for a rule that matches under the name of ctx. */
 bool rule_is_excepted(struct match_context *ctx, const struct compiled *c);
 
@@ -236,6 +240,7 @@ struct ruleset {
 	struct compiled **rules; /* in id, part order */
 	const struct rule_exception *exceptions;
 	size_t n_exceptions;
+	bool asks_mode; /* one of them */
 	const char **exes; /* by which exceptions let through, in byte order */
 	size_t n_exes;
 	struct index *index[KIND_COUNT]; /* NULL: no rules of the kind */

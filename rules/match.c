@@ -218,6 +218,17 @@ static bool depth_compare(const struct match_context *ctx, const struct node *n,
 	return more ? wanted : !wanted;
 }
 
+/* Whoever opens for both does each of the two. */
+static bool mode_compare(const struct match_context *ctx, const struct node *n, const char *mode,
+			 bool wanted)
+{
+	const char *read = "read";
+
+	if (string_compare(ctx, n, &mode, 1, wanted) == wanted || !ctx->ev->file.also_read)
+		return string_compare(ctx, n, &mode, 1, wanted);
+	return string_compare(ctx, n, &read, 1, wanted);
+}
+
 static bool compare(struct match_context *ctx, const struct node *n, bool wanted)
 {
 	const char *const *names;
@@ -247,6 +258,8 @@ static bool compare(struct match_context *ctx, const struct node *n, bool wanted
 	/* Whoever opens a file in a way that nobody tells us may be doing what the rule is about. */
 	if (v.null)
 		return n->field == FIELD_OPEN_MODE && wanted;
+	if (n->field == FIELD_OPEN_MODE)
+		return mode_compare(ctx, n, v.string, wanted);
 	if (v.is_number && n->field == FIELD_CHAIN_DEPTH)
 		return depth_compare(ctx, n, v.number, wanted);
 	if (v.is_number)

@@ -87,6 +87,11 @@ struct pathset *ruleset_pathset(const struct ruleset *rs);
 void rules_decide(const struct ruleset *rs, const struct event *ev,
 		  const struct wall_clock *clock, struct decision *ret, const char **category);
 
+/* Does it depend on how the file is opened, which is not known, what is decided about it? Pure, as
+ * rules_decide(). */
+bool rules_mode_matters(const struct ruleset *rs, const struct event *ev,
+			const struct wall_clock *clock);
+
 /*
  * How long an answer about this opened file may take and what it is then: of the rules that block
  * what one of its names is, whatever else they compare, the earliest deadline and the strictest

@@ -293,6 +293,7 @@ static int finish(struct building *b, struct ruleset **ret)
 	if (b->n)
 		memcpy(rs->rules, b->rules, b->n * sizeof(*rs->rules));
 	rs->n = b->n;
+	mode_prepare(rs);
 	for (int kind = 0; kind < KIND_COUNT; kind++)
 		if (index_build(b->pool, rs->rules, rs->n, (enum event_kind)kind,
 				false, &rs->index[kind]))

@@ -117,6 +117,7 @@ static int parse_open(const struct events_open *o, const char *rest, size_t len,
 					o->dev & ((1u << DEV_MINOR_BITS) - 1)) : 0,
 		.ino = o->ino,
 		.mode = mode_of(r, o->open_flags),
+		.also_read = (o->open_flags & O_ACCMODE) == O_RDWR,
 		.names[0].path = r->path,
 		.n_names = 1,
 	};

@@ -251,7 +251,10 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 	}
 	obj = objects_find(s->c.objects, ctx->dev, ctx->ino);
 	fanotify_names(s, &ev, ctx, obj);
-	if (expired) {
+	if (!expired && fanotify_mode(s, &ev, ctx, m->tree_id))
+		return;
+	/* All but the mode was known: then it counts as any. */
+	if (expired && ctx->mode_is != MODE_WANTED && ctx->mode_is != MODE_ASKED) {
 		s->fig.by_deadline++;
 		bus_expire(b, &ev, p->on_timeout, BY_DEADLINE);
 		return;
@@ -444,6 +447,8 @@ static bool may_go_on(struct fanotify_source *s, const struct permission *p, str
 			fanotify_exec_ask(s, p, ctx);
 		return false;
 	}
+	if (ctx->mode_is == MODE_WANTED || ctx->mode_is == MODE_ASKED)
+		return fanotify_mode_again(s, p, ctx);
 	if (!names_settled(s, ctx, objects_find(s->c.objects, ctx->dev, ctx->ino)))
 		return false;
 	return !ctx->exe_seq || watch_queue_settled(s->c.queue, ctx->exe_seq);
@@ -490,7 +495,9 @@ void fanotify_peeked(struct source *base, struct bus *b, const struct peek_answe
 	permission_begin(s->c.permissions);
 	p = permission_slot(s->c.permissions, a->slot);
 	/* Not when deadline or guardian were faster. */
-	if (p->token == a->token && permission_state(permission_look(p)) == PERM_PARKED) {
+	if (p->token == a->token && permission_state(permission_look(p)) == PERM_PARKED &&
+	    (a->what == PEEK_ARGV) == (p->exec != 0)) {
+		fanotify_mode_told(&s->parked[a->slot], a);
 		s->peeked = a;
 		decide(s, p, b, false);
 		s->peeked = NULL;
@@ -499,6 +506,26 @@ void fanotify_peeked(struct source *base, struct bus *b, const struct peek_answe
 		s->peek_wanted = false;
 		recheck_parked(s, b);
 	}
+	end_work(s);
+}
+
+static void ask_anew(struct permission *p, void *arg)
+{
+	struct parked *ctx = &((struct fanotify_source *)arg)->parked[permission_index(
+		((struct fanotify_source *)arg)->c.permissions, p)];
+
+	ctx->asked = false;
+	if (ctx->mode_is == MODE_ASKED)
+		ctx->mode_is = MODE_WANTED;
+}
+
+void fanotify_peek_lost(struct source *base, struct bus *b)
+{
+	struct fanotify_source *s = (struct fanotify_source *)base;
+
+	permission_begin(s->c.permissions);
+	permission_each_parked(s->c.permissions, UINT64_MAX, ask_anew, s);
+	recheck_parked(s, b);
 	end_work(s);
 }
 
@@ -697,53 +724,6 @@ static const struct source_ops fanotify_ops = {
 	.close = fanotify_source_close,
 };
 
-static int watch_fd(struct fanotify_source *s, int fd, enum ready what)
-{
-	struct epoll_event ee = { .events = EPOLLIN, .data.u32 = what };
-
-	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ee) < 0 ? -errno : 0;
-}
-
-/* Names and targets where the kernel has them (5.17), names alone before (5.9). */
-static int notify_group(unsigned extra)
-{
-	unsigned flags = FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_MARKS | extra;
-	int fd = fanotify_init(flags | FAN_REPORT_DFID_NAME_TARGET, O_RDONLY);
-
-	if (fd < 0 && errno == EINVAL)
-		fd = fanotify_init(flags | FAN_REPORT_DFID_NAME, O_RDONLY);
-	return fd < 0 ? -errno : fd;
-}
-
-static int open_groups(struct fanotify_source *s)
-{
-	struct watch_groups *g = &s->groups;
-	int err;
-
-	g->permission = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
-					      FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
-				      O_RDONLY | O_LARGEFILE | O_CLOEXEC | O_NONBLOCK | O_NOATIME);
-	if (g->permission < 0)
-		return -errno;
-	err = watch_fd(s, g->permission, READY_PERMISSION);
-	for (int i = 0; i < WATCH_FILESYSTEMS_MAX && !err; i++) {
-		int fd = notify_group(FAN_UNLIMITED_QUEUE);
-
-		if (fd < 0)
-			return fd;
-		g->notify[i] = fd;
-		err = watch_fd(s, fd, READY_CHANGE);
-		if (err)
-			break;
-		fd = notify_group(0);
-		if (fd < 0)
-			return fd;
-		g->observe[i] = fd;
-		err = watch_fd(s, fd, READY_OPEN);
-	}
-	return err;
-}
-
 int fanotify_open(const struct fanotify_config *c, struct source **ret, struct watch_groups *groups)
 {
 	struct fanotify_source *s = calloc(1, sizeof(*s));
@@ -762,9 +742,7 @@ int fanotify_open(const struct fanotify_config *c, struct source **ret, struct w
 	if (s->epoll_fd < 0)
 		err = -errno;
 	else
-		err = open_groups(s);
-	if (!err)
-		err = watch_fd(s, c->queue->done_fd, READY_DONE);
+		err = fanotify_open_groups(s);
 	if (err) {
 		fanotify_source_close(&s->base);
 		return err;

@@ -39,6 +39,12 @@ struct fanotify_config {
 	/* Asks for something about a process that is held; never waits. 0: fanotify_peeked() brings the
 	 * answer. -EAGAIN: too much is asked, it is asked again. NULL: nobody can be asked. */
 	int (*peek)(void *arg, const struct peek_question *q);
+	/* Does it depend on how a file is opened what is decided? How the process opens what it opens right
+	 * now, for certain, else UNKNOWN: no system call. Can it have opened in a way that PEEK_MODE does
+	 * not tell? NULL: no, UNKNOWN, no. */
+	bool (*mode_matters)(void *arg, const struct event *ev);
+	enum open_mode (*opening)(void *arg, const struct subject *subj, bool *also_read);
+	bool (*mode_hidden)(void *arg, pid_t tgid);
 	/* A member is about to be let run a program, of which dev and ino are the file (of a script: its
 	 * interpreter) and ev->exec.argv what was judged: NULL when it could not be read. Directly
 	 * before the answer. NULL: nobody wants to know. */
@@ -92,6 +98,9 @@ void fanotify_figures(const struct source *s, struct fanotify_figures *ret);
 
 /* The answer to what peek() asked; one that comes too late is for nobody. Verdict thread. */
 void fanotify_peeked(struct source *s, struct bus *b, const struct peek_answer *a);
+
+/* Whoever was asked has ended, and what he was asked has no answer. Verdict thread. */
+void fanotify_peek_lost(struct source *s, struct bus *b);
 
 /* A process runs another program from here on. Verdict thread. */
 void fanotify_exec_seen(struct source *s, pid_t tgid);

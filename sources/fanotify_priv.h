@@ -20,6 +20,9 @@ struct parked {
 	uint64_t exe_hash; /* of what it was called then */
 	uint64_t read_seq; /* of the read that gave it */
 	bool asked;        /* of an exec: for its arguments */
+	enum { MODE_NOT_ASKED, MODE_WANTED, MODE_ASKED, MODE_TOLD } mode_is; /* of an open */
+	enum open_mode mode;
+	bool also_read;
 };
 
 /*
@@ -103,6 +106,9 @@ struct fanotify_source {
 	uint8_t notify_buf[FANOTIFY_EVENT_BUF] __attribute__((aligned(8)));
 };
 
+/* fanotify_open.c: opens the groups, and has what wakes us in epoll_fd. While privileged. */
+int fanotify_open_groups(struct fanotify_source *s);
+
 /* Who did it, from table and feed; fills s->exe. */
 void fanotify_subject(struct fanotify_source *s, const struct member *m, struct subject *ret);
 
@@ -136,6 +142,13 @@ enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, s
 				  bool expired);
 /* Asks for them; one that is parked. */
 void fanotify_exec_ask(struct fanotify_source *s, const struct permission *p, struct parked *ctx);
+
+/* fanotify_mode.c: how the file in ev is opened, where what is decided depends on that. True: it is
+ * parked, and somebody is asked. */
+bool fanotify_mode(struct fanotify_source *s, struct event *ev, struct parked *ctx, uint32_t tree_id);
+void fanotify_mode_told(struct parked *ctx, const struct peek_answer *a);
+/* For one that is parked for this: may it go on? Asks again when there was no room. */
+bool fanotify_mode_again(struct fanotify_source *s, const struct permission *p, struct parked *ctx);
 
 /* Reads the notification groups until they are empty: what a permission event that was read
  * before must not overtake. False when its bound was reached and more is queued. */

@@ -178,6 +178,11 @@ int process_feed_members_fd(const struct process_feed *f)
 	return !strcmp(f->ops->name, "bpf") ? process_bpf_members_fd(f) : -1;
 }
 
+bool process_feed_uring(const struct process_feed *f, pid_t tgid)
+{
+	return !strcmp(f->ops->name, "bpf") ? process_bpf_uring(f, tgid) : true;
+}
+
 unsigned process_feed_kept_fds(const struct process_feed *f, int *fds, unsigned max)
 {
 	return !strcmp(f->ops->name, "bpf") ? process_bpf_kept_fds(f, fds, max) : 0;

@@ -16,6 +16,13 @@ int process_bpf_open(const struct process_feed_limits *l, struct process_feed **
 	return -EOPNOTSUPP;
 }
 
+bool process_bpf_uring(const struct process_feed *f, pid_t tgid)
+{
+	(void)f;
+	(void)tgid;
+	return true;
+}
+
 int process_bpf_members_fd(const struct process_feed *f)
 {
 	(void)f;
@@ -37,8 +44,11 @@ unsigned process_bpf_kept_fds(const struct process_feed *f, int *fds, unsigned m
 #include <linux/capability.h>
 #include <linux/types.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/bpf_object.h"
 #include "core/cleanup.h"
@@ -62,6 +72,9 @@ struct bpf_feed {
 	struct wire_counters seen; /* what of the counters was reported as lost */
 	unsigned budget;
 	bool overflow; /* the table had no room */
+	const struct wire_uring *uring; /* mapped; NULL: who uses io_uring is not known */
+	struct bpf_link *uring_link;
+	bool no_uring; /* the kernel has none */
 	/* Children of trees that were removed meanwhile: still in the map, to be taken out when the
 	 * daemon has time for system calls. */
 	pid_t orphans[ORPHANS_MAX];
@@ -326,6 +339,9 @@ static void feed_free(struct bpf_feed **p)
 	if (!b)
 		return;
 	ring_buffer__free(b->ring);
+	if (b->uring)
+		munmap((void *)b->uring, WIRE_URING_SLOTS * sizeof(*b->uring));
+	bpf_link__destroy(b->uring_link);
 	process_bpf__destroy(b->skel);
 	if (b->epoll >= 0)
 		close(b->epoll);
@@ -373,6 +389,32 @@ static int open_pollable(struct bpf_feed *b)
 	return 0;
 }
 
+/* A kernel that does not tell of it, and has it: then nobody knows who uses it. */
+static void watch_uring(struct bpf_feed *b)
+{
+	static const char *const places[] = { "io_uring_submit_req", "io_uring_submit_sqe" };
+	struct bpf_program *progs[] = { b->skel->progs.uring_request, b->skel->progs.uring_any };
+
+	for (size_t i = 0; i < ARRAY_SIZE(places) && !b->uring_link; i++)
+		b->uring_link = bpf_program__attach_raw_tracepoint(progs[i], places[i]);
+	if (b->uring_link)
+		b->uring = bpf_object_mmap(bpf_map__fd(b->skel->maps.uring),
+					   WIRE_URING_SLOTS * sizeof(*b->uring));
+	else
+		b->no_uring = syscall(SYS_io_uring_setup, 0, NULL) < 0 && errno == ENOSYS;
+}
+
+bool process_bpf_uring(const struct process_feed *f, pid_t tgid)
+{
+	const struct bpf_feed *b = bpf_feed(f);
+	uint32_t who;
+
+	if (!b->uring)
+		return !b->no_uring;
+	who = __atomic_load_n(&b->uring[(uint32_t)tgid % WIRE_URING_SLOTS].tgid, __ATOMIC_ACQUIRE);
+	return who == (uint32_t)tgid || who == WIRE_URING_SEVERAL;
+}
+
 int process_bpf_open(const struct process_feed_limits *l, struct process_feed **ret, char why[128])
 {
 	_cleanup_(feed_free) struct bpf_feed *b = calloc(1, sizeof(*b));
@@ -391,6 +433,8 @@ int process_bpf_open(const struct process_feed_limits *l, struct process_feed **
 		bpf_map__set_max_entries(b->skel->maps.ring, l->ring_bytes);
 	if (l->members)
 		bpf_map__set_max_entries(b->skel->maps.members, l->members);
+	bpf_program__set_autoattach(b->skel->progs.uring_request, false);
+	bpf_program__set_autoattach(b->skel->progs.uring_any, false);
 	r = bpf_object_load(b->skel->skeleton, NULL, -1, why, 128);
 	if (r < 0)
 		return r;
@@ -410,6 +454,7 @@ int process_bpf_open(const struct process_feed_limits *l, struct process_feed **
 	r = bpf_object_attach(b->skel->skeleton, why, 128);
 	if (r < 0)
 		return r;
+	watch_uring(b);
 	b->base.ops = &bpf_ops;
 	*ret = &TAKE_PTR(b)->base;
 	return 0;

@@ -44,6 +44,10 @@ int process_poll_open(struct process_feed **ret, char why[128]);
  * Owned by the feed. */
 int process_feed_members_fd(const struct process_feed *f);
 int process_bpf_members_fd(const struct process_feed *f);
+/* Has it asked io_uring to open something, since it runs what it runs? True where nobody knows. No
+ * system call. What was asked for before there was this feed is not known. */
+bool process_feed_uring(const struct process_feed *f, pid_t tgid);
+bool process_bpf_uring(const struct process_feed *f, pid_t tgid);
 /* What keeps the kernel's side of it alive without us, map and all; how many of max. */
 unsigned process_feed_kept_fds(const struct process_feed *f, int *fds, unsigned max);
 unsigned process_bpf_kept_fds(const struct process_feed *f, int *fds, unsigned max);

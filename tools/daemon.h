@@ -143,6 +143,14 @@ struct daemon {
 	struct unavailable unavailable[SOURCES_MAX];
 	unsigned n_unavailable;
 
+	struct {                      /* the helper that reads held processes */
+		struct peek *helper;  /* NULL: nobody is held */
+		bool more;            /* answers are left; the verdict thread's */
+		_Atomic bool gone;
+		_Atomic unsigned restarts;
+		unsigned told_restarts; /* main thread */
+		bool told_gone;
+	} peek;
 	struct daemon_lsm *lsm;       /* NULL: nobody is watched */
 	struct daemon_egress *egress; /* NULL: nobody is watched */
 	struct ruleset *rules; /* in force; changed by the verdict thread only */
@@ -210,6 +218,17 @@ void daemon_ebpf_warnings(const struct daemon *d, json_t *list);
 int daemon_fuse_open(struct daemon *d);
 bool daemon_fuse_before(void *arg, struct event *ev);
 void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome outcome);
+
+/* daemon_peek.c: the helper that reads held processes. prepare: before threads and groups. */
+int daemon_peek_prepare(struct daemon *d);
+int daemon_peek(void *arg, const struct peek_question *q); /* as in fanotify_config; verdict thread */
+bool daemon_mode_hidden(void *arg, pid_t tgid); /* as in fanotify_config */
+int daemon_peek_fd(const struct daemon *d); /* -1: there is none */
+uint64_t daemon_peek_next_ns(const struct daemon *d); /* when dispatch is to be called all the same */
+void daemon_peek_dispatch(void *arg); /* verdict thread */
+void daemon_peek_tick(struct daemon *d); /* main thread */
+void daemon_peek_warnings(const struct daemon *d, json_t *list);
+void daemon_peek_close(struct daemon *d);
 
 /* daemon_verdict.c: starts the verdict thread, which inherits the caller's priority. -errno. */
 int daemon_start_verdicts(struct daemon *d);
@@ -374,6 +393,8 @@ int daemon_pack_check(const struct daemon_pack *p, const struct ruleset *rs,
 		      struct rules_error *err);
 void daemon_pack_free(struct daemon_pack *p); /* NULL is fine */
 json_t *daemon_pack_json(const struct daemon *d, const struct ruleset *rs); /* for status */
+/* Does what is decided about this open depend on how it opens, which nobody knows? */
+bool daemon_mode_matters(void *arg, const struct event *ev);
 /* The bus's decide hook. */
 void daemon_decide(void *arg, const struct event *ev, struct decision *ret, const char **category);
 /* As it is when it is UTF-8, else with \\xNN for each byte that is not: jansson takes no others. */

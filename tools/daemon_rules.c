@@ -407,6 +407,16 @@ static void look_at_clock(struct daemon *d, const struct event *ev)
 	d->decided_utc_offset_s = zone_offset_s(&d->zone, clock_second(d->decided_unix_ns));
 }
 
+bool daemon_mode_matters(void *arg, const struct event *ev)
+{
+	struct daemon *d = arg;
+	struct wall_clock wc;
+
+	look_at_clock(d, ev);
+	offset_wall_clock(d->decided_utc_offset_s, clock_second(d->decided_unix_ns), &wc);
+	return rules_mode_matters(d->rules, ev, &wc);
+}
+
 void daemon_decide(void *arg, const struct event *ev, struct decision *ret, const char **category)
 {
 	struct daemon *d = arg;

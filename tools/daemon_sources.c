@@ -91,6 +91,9 @@ static int open_fanotify(struct daemon *d)
 		.home_of = daemon_home_of,
 		.reader_candidate = daemon_reader_candidate,
 		.timeout = timeout_by_rules,
+		.peek = daemon_peek,
+		.mode_matters = daemon_mode_matters,
+		.mode_hidden = daemon_mode_hidden,
 		.feed_lost = daemon_feed_lost,
 		.arg = d,
 	};

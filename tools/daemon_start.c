@@ -251,6 +251,8 @@ int daemon_start(struct daemon *d)
 	err = lookup_open(LOOKUP_PATHS, &d->mark_lookup);
 	if (!err)
 		err = lookup_open(LOOKUP_PROCESSES, &d->process_lookup);
+	if (!err && w.fanotify)
+		err = daemon_peek_prepare(d);
 	if (!err && (w.fanotify || w.ebpf))
 		err = daemon_egress_prepare(d);
 	if (err) {
@@ -354,6 +356,7 @@ void daemon_stop(struct daemon *d)
 	ruleset_unref(d->rules);
 	loop_free(d->loop);
 	confine_program_free(d->guardian_calls);
+	daemon_peek_close(d);
 	if (d->process_lookup)
 		lookup_close(d->process_lookup);
 	if (d->mark_lookup)

@@ -199,6 +199,7 @@ static json_t *warnings(struct daemon *d, const struct snapshot *s,
 	daemon_pack_warnings(d, list);
 	daemon_egress_warnings(d, list);
 	daemon_ebpf_warnings(d, list);
+	daemon_peek_warnings(d, list);
 	return list;
 }
 

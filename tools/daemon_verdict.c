@@ -50,6 +50,9 @@ static uint64_t next_deadline(void *arg)
 	uint64_t held = d->fanotify ? fanotify_next_deadline(d->fanotify) : UINT64_MAX;
 	uint64_t ring = d->ebpf ? ebpf_next_ns(d->ebpf) : UINT64_MAX;
 
+	uint64_t peeked = daemon_peek_next_ns(d);
+
+	held = held < peeked ? held : peeked;
 	return held < ring ? held : ring;
 }
 
@@ -57,6 +60,8 @@ static void expire(void *arg, uint64_t now_ns)
 {
 	struct daemon *d = arg;
 
+	if (daemon_peek_next_ns(d) <= now_ns)
+		daemon_peek_dispatch(d);
 	if (d->fanotify)
 		fanotify_expire(d->fanotify, &d->bus, now_ns);
 	if (d->ebpf)
@@ -86,6 +91,8 @@ int daemon_start_verdicts(struct daemon *d)
 
 	if (d->fanotify)
 		err = loop_add(d->loop, d->fanotify->ops->fd(d->fanotify), dispatch_fanotify, d);
+	if (!err && d->fanotify && daemon_peek_fd(d) >= 0)
+		err = loop_add(d->loop, daemon_peek_fd(d), daemon_peek_dispatch, d);
 	if (!err && daemon_watches(d))
 		err = loop_add(d->loop, process_feed_fd(d->feed), dispatch_feed, d);
 	if (!err && d->ebpf)

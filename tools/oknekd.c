@@ -223,6 +223,7 @@ static int serve(struct daemon *d, const sigset_t *signals)
 		daemon_ebpf_tick(d, clock_boottime_ns());
 		daemon_nothing_tick(d, clock_boottime_ns());
 		daemon_lsm_tick(d, clock_boottime_ns());
+		daemon_peek_tick(d);
 		log_tell_dropped();
 		wake_followers(d, &last_seq);
 		if (atomic_load(&d->replay_done) && !daemon_watches(d))

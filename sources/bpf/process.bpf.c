@@ -41,6 +41,9 @@ struct task_struct {
 struct linux_binprm {
 	const char *filename;
 };
+struct io_kiocb {
+	__u8 opcode;
+};
 #pragma clang attribute pop
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -59,6 +62,17 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 19);
 } ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WIRE_URING_SLOTS);
+	__type(key, __u32);
+	__type(value, struct wire_uring);
+} uring SEC(".maps");
+
+#define URING_OPENAT 18 /* linux/io_uring.h */
+#define URING_OPENAT2 28
 
 #define COUNT(what) __sync_fetch_and_add(&counters.what, 1)
 
@@ -133,6 +147,46 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/* ---- io_uring: it opens on a thread's way out of another call, which then looks like the opener -- */
+
+static __always_inline void uring_used(__u32 tgid)
+{
+	__u32 key = tgid % WIRE_URING_SLOTS;
+	struct wire_uring *u = bpf_map_lookup_elem(&uring, &key);
+
+	if (u)
+		u->tgid = !u->tgid || u->tgid == tgid ? tgid : WIRE_URING_SEVERAL;
+}
+
+/* An exec ends what was asked for, an exit as well. */
+static __always_inline void uring_over(__u32 tgid)
+{
+	__u32 key = tgid % WIRE_URING_SLOTS;
+	struct wire_uring *u = bpf_map_lookup_elem(&uring, &key);
+
+	if (u && u->tgid == tgid)
+		u->tgid = 0;
+}
+
+SEC("raw_tp")
+int uring_request(struct bpf_raw_tracepoint_args *ctx) /* io_uring_submit_req, since 6.3 */
+{
+	struct io_kiocb *req = (struct io_kiocb *)ctx->args[0];
+	__u8 op = BPF_CORE_READ(req, opcode);
+
+	if (op == URING_OPENAT || op == URING_OPENAT2)
+		uring_used(bpf_get_current_pid_tgid() >> 32);
+	return 0;
+}
+
+SEC("raw_tp")
+int uring_any(struct bpf_raw_tracepoint_args *ctx) /* io_uring_submit_sqe, with changing arguments */
+{
+	(void)ctx;
+	uring_used(bpf_get_current_pid_tgid() >> 32);
+	return 0;
+}
+
 SEC("raw_tp/sched_process_exec")
 int process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -146,6 +200,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	__u64 len;
 	long n;
 
+	uring_over(tgid);
 	m = member_of(task, tgid);
 	if (!m && !settings.strangers)
 		return 0;
@@ -193,6 +248,7 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 	/* The kernel has counted this thread out already; a leader may end before its threads. */
 	if (BPF_CORE_READ(task, signal, live.counter) != 0)
 		return 0;
+	uring_over(tgid);
 	if (!member_of(task, tgid))
 		return 0;
 	bpf_map_delete_elem(&members, &tgid);

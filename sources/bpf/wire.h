@@ -39,6 +39,16 @@ struct wire_exec { /* any process */
 	char argv[WIRE_ARGV]; /* arguments, NUL between, cut where the space ends */
 };
 
+/* In memory that the daemon maps, by number modulo: who asked io_uring to open a file, and has run no
+ * other program since. */
+#define WIRE_URING_SLOTS 32768 /* the usual kernel.pid_max */
+#define WIRE_URING_SEVERAL 0xffffffffu
+
+struct wire_uring {
+	__u32 tgid; /* 0: nobody */
+	__u32 unused;
+};
+
 /* In memory the daemon maps, both ways: no system call. */
 struct wire_settings {
 	/* Tell forks and execs of all processes: an agent is recognised by its exec a moment after
