@@ -45,6 +45,9 @@ struct guardian_config {
 	int64_t (*kernel_tree)(void *arg, pid_t pid);
 	/* The first pid after `prev` (0: from the start) that the kernel has as a member; 0 none. */
 	pid_t (*kernel_next)(void *arg, pid_t prev);
+	/* A process is about to be let run a program that nobody has judged. Allocates nothing, takes
+	 * no lock. NULL: nobody wants to know. */
+	void (*exec_allowed)(void *arg, pid_t tgid);
 	/* Gives up what it does not need; NULL: nothing. In the new process, which may allocate nothing
 	 * and take no lock. */
 	void (*settle)(void *arg);

@@ -89,6 +89,8 @@ static bool finish(struct guardian *g, struct permission *p)
 		w->ticket = guardian_note(g, p, tree_id, &m, st.st_dev, st.st_ino);
 		w->noted = true;
 	}
+	if (!deny && p->exec && g->c.exec_allowed)
+		g->c.exec_allowed(g->c.arg, p->tgid);
 	err = put_answer(p->group_fd, fd, deny);
 	if (err == -ENOENT && w->tries++ < TRIES_MAX)
 		return false;
@@ -305,6 +307,8 @@ static void take_own(struct guardian *g, struct fanotify_event_metadata *md, uin
 	}
 	/* A stranger; or a member for whom there is no room, which costs the record. */
 	deny = tree_id && denied_by_default(g, md->mask & FAN_OPEN_EXEC_PERM, 0, 0);
+	if (md->mask & FAN_OPEN_EXEC_PERM && tree_id && !deny && g->c.exec_allowed)
+		g->c.exec_allowed(g->c.arg, md->pid);
 	put_answer(g->c.group_fd, fd, deny);
 	count(g, tree_id, deny);
 	md->event_len = 0;

@@ -135,7 +135,7 @@ int lookup_handle(struct lookup *l, uint64_t fsid, int handle_type, const void *
 
 struct lookup_process {
 	char exe[4096], cwd[4096];
-	char cmdline[4096], environ[16384]; /* NUL between; cut at the size */
+	char cmdline[32768], environ[16384]; /* NUL between; cut at the size */
 	size_t cmdline_len, environ_len;
 };
 /* /proc of one process. -ESRCH, -ETIMEDOUT. */

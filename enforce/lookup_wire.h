@@ -20,7 +20,7 @@
 #define WIRE_TEXTS 4
 /* The longest: LOOKUP_DEPTH_MAX names of NAME_MAX below a home of PATH_MAX, and some. */
 #define WIRE_PATH_MAX 12288
-#define WIRE_SIZE_MAX 49152 /* struct lookup_process, or a list of roots */
+#define WIRE_SIZE_MAX 65536 /* struct lookup_process, or a list of roots */
 
 enum wire_op {
 	WIRE_PATTERNS = 1, /* descriptor: memfd of pathset_write() */

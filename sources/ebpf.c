@@ -90,6 +90,12 @@ void ebpf_exec_forget_all(struct source *s)
 	(void)s;
 }
 
+void ebpf_exec_enforce(struct source *s, bool enforce)
+{
+	(void)s;
+	(void)enforce;
+}
+
 void ebpf_figures(const struct source *s, struct ebpf_figures *ret)
 {
 	(void)s;
@@ -254,7 +260,7 @@ int ebpf_take(void *arg, void *data, size_t len_bytes)
 
 	s->stats.read++;
 	if (ebpf_parse(data, len_bytes, &s->record) < 0)
-		s->stats.malformed++;
+		__atomic_fetch_add(&s->stats.malformed, 1, __ATOMIC_RELAXED);
 	else
 		publish(s);
 	/* libbpf stops after a record that returns an error, with that record consumed. */
@@ -339,6 +345,7 @@ void ebpf_figures(const struct source *base, struct ebpf_figures *ret)
 			f.sent += __atomic_load_n(&c[cpu].sent[type], __ATOMIC_RELAXED);
 			f.lost += __atomic_load_n(&c[cpu].lost[type], __ATOMIC_RELAXED);
 		}
+	f.malformed = __atomic_load_n(&s->stats.malformed, __ATOMIC_RELAXED);
 	*ret = f;
 }
 

@@ -59,10 +59,13 @@ void ebpf_exec_forget(struct source *s, pid_t tgid);
 /* Nobody is held any more. Verdict thread. */
 void ebpf_exec_forget_all(struct source *s);
 
+/* Whether anybody is killed for it; not at first. Any thread. */
+void ebpf_exec_enforce(struct source *s, bool enforce);
+
 /* In the kernel, of all processors. Any thread, no system call. sent = read + lost + what is in the
- * ring. */
+ * ring. malformed: of those that were read. */
 struct ebpf_figures {
-	uint64_t sent, lost;
+	uint64_t sent, lost, malformed;
 };
 void ebpf_figures(const struct source *s, struct ebpf_figures *ret);
 

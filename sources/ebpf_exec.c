@@ -40,6 +40,7 @@ int ebpf_exec_map(struct ebpf_expect *x, int map_fd, struct events_settings *set
 	settings->row_key = x->row_key = keys.row_key | 1;
 	sodium_memzero(&keys, sizeof(keys));
 	x->rows = p;
+	x->settings = settings;
 	return 0;
 }
 
@@ -190,6 +191,13 @@ void ebpf_exec_forget_all(struct source *base)
 		for (unsigned k = 0; k < EVENTS_EXPECT_WAYS; k++)
 			if (x->rows[i].e[k].seq)
 				forget(&x->rows[i].e[k]);
+}
+
+void ebpf_exec_enforce(struct source *base, bool enforce)
+{
+	struct ebpf_expect *x = &((struct ebpf_source *)base)->expect;
+
+	__atomic_store_n(&x->settings->enforce, enforce, __ATOMIC_SEQ_CST);
 }
 
 #endif

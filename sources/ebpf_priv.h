@@ -24,6 +24,7 @@ struct ebpf_exe {
 /* What the kernel compares execs with; see sources/bpf/events.h. */
 struct ebpf_expect {
 	struct events_expected_row *rows; /* mapped */
+	struct events_settings *settings; /* the programs' */
 	uint64_t row_key, hash_key[2];
 	uint64_t seq;
 	uint64_t pushed_out; /* for want of room */

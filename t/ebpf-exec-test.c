@@ -131,6 +131,7 @@ static int setup(void **state)
 	t.bus = (struct bus){ .decide = decide, .enforcer = t.enforcer, .mode = enforcing,
 			      .recorder = &recorder };
 	t.src->ops->start(t.src);
+	ebpf_exec_enforce(t.src, true);
 	return 0;
 }
 
@@ -295,6 +296,23 @@ static void test_other(void **state)
 	was_killed(ends(&c));
 	assert_string_equal(t.argv, "sh");
 	assert_string_equal(t.argv + 6, script);
+}
+
+static void test_observing(void **state)
+{
+	char script[128], *argv[] = { t.sh, "sh", "-c", script, NULL };
+	struct child c;
+
+	(void)state;
+	snprintf(script, sizeof(script), ">%s", t.mark);
+	c = watched_child(run, argv);
+	expect(&c, &t.sh_st, SCRIPT(SAFE), false);
+	ebpf_exec_enforce(t.src, false);
+	ran(ends(&c));
+	ebpf_exec_enforce(t.src, true);
+	assert_true(touched());
+	assert_int_equal(t.compared, EXEC_CHANGED);
+	assert_false(t.killed);
 }
 
 /* One byte, wherever, in arguments of any length. */
@@ -575,7 +593,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same),	   cmocka_unit_test(test_other),
-		cmocka_unit_test(test_each_byte),  cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_observing), cmocka_unit_test(test_each_byte),  cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_none),	   cmocka_unit_test(test_left_over),
 		cmocka_unit_test(test_once),	   cmocka_unit_test(test_somebody_else),
 		cmocka_unit_test(test_crowded),	   cmocka_unit_test(test_thread),

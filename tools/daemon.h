@@ -136,8 +136,10 @@ struct daemon {
 	} own_gaps;
 	struct { /* losses of the eBPF source; main thread */
 		uint64_t lost, at_ns;
+		bool malformed;
 	} ebpf_told;
-	struct daemon_fuse *fuse; /* NULL: no two sources see the same */
+	struct daemon_fuse *fuse; /* NULL: nobody is held */
+	struct daemon_recheck *recheck; /* NULL: the same */
 	struct enforcer *enforcer;
 	struct marks *marks;
 	struct unavailable unavailable[SOURCES_MAX];
@@ -209,14 +211,20 @@ uint64_t daemon_feed_gaps(const struct daemon *d);
 bool daemon_feed_restored(struct daemon *d, uint64_t gaps_seen, bool complete);
 
 /* daemon_ebpf.c. network: while privileged, once it is known whether the egress jail runs. tick: main
- * thread. fuse: the bus's hooks, by which what two sources see is one event. */
+ * thread. */
 int daemon_ebpf_open(struct daemon *d, bool calls, char why[192]);
 void daemon_ebpf_network(struct daemon *d);
+void daemon_ebpf_mode(struct daemon *d); /* any thread */
 bool daemon_ebpf_sees(const struct daemon *d, enum event_kind kind);
 void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns);
 void daemon_ebpf_warnings(const struct daemon *d, json_t *list);
+
+/* daemon_fuse.c: the bus's hooks, by which what two sources see is one event; and fanotify's, by which
+ * what was decided while an exec was held is known when it runs. */
 int daemon_fuse_open(struct daemon *d);
 bool daemon_fuse_before(void *arg, struct event *ev);
+void daemon_fuse_named(void *arg, struct event *ev, enum verdict effect);
+void daemon_exec_allowed(void *arg, const struct event *ev, uint64_t dev, uint64_t ino);
 void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome outcome);
 
 /* daemon_peek.c: the helper that reads held processes. prepare: before threads and groups. */
@@ -229,6 +237,17 @@ void daemon_peek_dispatch(void *arg); /* verdict thread */
 void daemon_peek_tick(struct daemon *d); /* main thread */
 void daemon_peek_warnings(const struct daemon *d, json_t *list);
 void daemon_peek_close(struct daemon *d);
+
+/* daemon_recheck.c: what runs is compared with what was decided after it began, where the kernel has
+ * not done that; who runs something else that a rule blocks is killed. open: before the verdict thread.
+ * stop: while that still runs. seen: by the verdict thread, of a process that runs another program. */
+int daemon_recheck_open(struct daemon *d);
+int daemon_recheck_start(struct daemon *d);
+void daemon_recheck_stop(struct daemon *d);
+void daemon_recheck_close(struct daemon *d);
+uint64_t daemon_recheck_caps(const struct daemon *d);
+void daemon_recheck_seen(struct daemon *d, pid_t tgid);
+void daemon_recheck_tick(struct daemon *d, uint64_t now_ns); /* main thread */
 
 /* daemon_verdict.c: starts the verdict thread, which inherits the caller's priority. -errno. */
 int daemon_start_verdicts(struct daemon *d);

@@ -17,6 +17,7 @@
 #include "core/cleanup.h"
 #include "core/log.h"
 #include "sources/bpf/wire.h"
+#include "sources/ebpf.h"
 #include "sources/process_feed.h"
 #include "tools/daemon.h"
 
@@ -68,9 +69,19 @@ static void own_record(void *arg, const char *name, const char *json)
 
 /* --- ours ----------------------------------------------------------------------------------- */
 
+/* In the guardian's process, which has the same memory of the eBPF source. */
+static void exec_allowed(void *arg, pid_t tgid)
+{
+	const struct daemon *d = arg;
+
+	if (d->ebpf)
+		ebpf_exec_forget(d->ebpf, tgid);
+}
+
 int daemon_guardian_start(struct daemon *d)
 {
 	struct guardian_config c = {
+		.exec_allowed = exec_allowed,
 		.group_fd = d->groups.permission,
 		.permissions = d->permissions,
 		.tree = d->tree,

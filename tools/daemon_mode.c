@@ -33,6 +33,7 @@ static void set_mode_now(struct daemon *d, enum mode mode)
 	atomic_store(&d->mode_now, mode);
 	daemon_egress_mode(d);
 	daemon_lsm_mode(d);
+	daemon_ebpf_mode(d);
 	if (d->guardian)
 		guardian_set_mode(d->guardian, mode, atomic_load(&d->paused_until_s),
 				  (enum mode)atomic_load(&d->mode));

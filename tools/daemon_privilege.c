@@ -88,7 +88,7 @@ static uint64_t caps_needed(const struct daemon *d)
 		keep |= d->ebpf->ops->caps;
 	if (d->feed)
 		keep |= process_feed_caps(d->feed);
-	keep |= daemon_egress_caps(d) | daemon_lsm_caps(d);
+	keep |= daemon_egress_caps(d) | daemon_lsm_caps(d) | daemon_recheck_caps(d);
 	/* All of our memory is locked; a limit would let later allocations fail. */
 	if (!d->memory_unlimited)
 		keep |= 1ULL << CAP_IPC_LOCK;
@@ -112,7 +112,7 @@ void daemon_settle_guardian(void *arg)
 	if (d->opt.seccomp == CONFINE_TRAP)
 		daemon_catch_trap();
 	/* It reads the same events, and looks at the same processes. */
-	if (confine_caps(d->caps) == 0)
+	if (confine_caps(d->caps & ~(1ULL << CAP_KILL)) == 0)
 		confine_apply(d->guardian_calls);
 }
 

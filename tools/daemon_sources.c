@@ -95,6 +95,7 @@ static int open_fanotify(struct daemon *d)
 		.mode_matters = daemon_mode_matters,
 		.mode_hidden = daemon_mode_hidden,
 		.feed_lost = daemon_feed_lost,
+		.exec_allowed = daemon_exec_allowed,
 		.arg = d,
 	};
 	int err = objects_new(&d->objects);

@@ -208,6 +208,8 @@ static int start_threads(struct daemon *d)
 		err = daemon_egress_start(d);
 	if (!err && d->marks)
 		err = marks_start(d->marks);
+	if (!err)
+		err = daemon_recheck_start(d);
 	if (!err && daemon_watches(d)) {
 		err = daemon_scan_start(d);
 		if (!err)
@@ -275,7 +277,7 @@ int daemon_start(struct daemon *d)
 		daemon_egress_open(d);
 	if (!status)
 		daemon_ebpf_network(d);
-	if (!status && daemon_fuse_open(d) < 0)
+	if (!status && (daemon_fuse_open(d) < 0 || daemon_recheck_open(d) < 0))
 		status = EXIT_UNAVAILABLE;
 	if (!status)
 		daemon_lsm_open(d);
@@ -291,6 +293,7 @@ int daemon_start(struct daemon *d)
 		.mode = daemon_mode_now,
 		.mode_arg = d,
 		.before = daemon_fuse_before,
+		.named = daemon_fuse_named,
 		.after = daemon_fuse_after,
 		.fuse_arg = d,
 	};
@@ -318,6 +321,7 @@ void daemon_stop(struct daemon *d)
 	/* Marks first: nobody asks any more. Then what was asked is answered, the group closed. */
 	if (d->marks)
 		marks_stop(d->marks);
+	daemon_recheck_stop(d);
 	if (d->verdict_running) {
 		loop_stop(d->loop);
 		pthread_join(d->verdict_thread, NULL);
@@ -332,6 +336,7 @@ void daemon_stop(struct daemon *d)
 	}
 	if (d->ebpf)
 		d->ebpf->ops->close(d->ebpf);
+	daemon_recheck_close(d);
 	free(d->fuse);
 	if (d->replay)
 		d->replay->ops->close(d->replay);

@@ -31,7 +31,7 @@ enum events_flag {
 	/* Of an exec that was held, and for which the daemon said what it expects: at most one. */
 	EVENTS_AS_EXPECTED = 64,
 	EVENTS_KILLED = 128,  /* something else; the process ends before its first instruction */
-	EVENTS_CHANGED = 256, /* the same, but the signal could not be sent */
+	EVENTS_CHANGED = 256, /* the same, but nobody is killed now, or the signal could not be sent */
 	EVENTS_UNSURE = 512,  /* it could not be compared */
 };
 
@@ -111,7 +111,7 @@ struct events_expected_row {
 
 struct events_settings {
 	__u32 on;
-	__u32 unused;
+	__u32 enforce; /* else nobody is killed */
 	__u64 row_key; /* odd */
 	__u64 hash_key[2];
 };

@@ -226,7 +226,7 @@ static __always_inline __u32 check_expected(struct wire_member *m, struct task_s
 		return EVENTS_AS_EXPECTED;
 	if (found & EVENTS_UNSURE || !found)
 		return found;
-	return bpf_send_signal(SIGKILL) ? EVENTS_CHANGED : EVENTS_KILLED;
+	return settings.enforce && !bpf_send_signal(SIGKILL) ? EVENTS_KILLED : EVENTS_CHANGED;
 }
 
 #endif
