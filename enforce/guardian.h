@@ -29,7 +29,7 @@
 #include "core/proctree.h"
 
 #define GUARDIAN_SOCKET "guardian.sock" /* in the run directory */
-#define GUARDIAN_KEEP_MAX 16
+#define GUARDIAN_KEEP_MAX 32
 
 /* All that the guardian needs; it is copied. Pointers must stay good until guardian_stop(). */
 struct guardian_config {

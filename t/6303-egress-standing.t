@@ -90,6 +90,7 @@ is $rc 0 "the stranger's datagrams still are"
 
 for p in "tcp 4" "udp 1"; do
 	read -r way want <<<"$p"
+	rm -f "$SCRATCH/given"
 	"$R" give "$TEST_HOME/sock" "$way" $FOREIGN 443 >"$SCRATCH/given" &
 	giver=$!
 	wait_for 5 grep -q made "$SCRATCH/given"

@@ -4,6 +4,7 @@
  *
  *	route WAY ADDRESS PORT
  *	route serve ADDRESS PORT        says back what comes, by TCP and UDP, until it is killed
+ *	route listen PATH…              at AF_UNIX sockets, until it is killed
  *	route made WAY ADDRESS PORT     connects, says "made", goes on when its standard input ends
  *	route give PATH tcp|udp ADDRESS PORT, route take PATH    a connected socket, by SCM_RIGHTS
  *	route hand tcp|udp CMD…         CMD with a socket that is not connected as descriptor 3
@@ -103,6 +104,31 @@ static int serve(const struct place *p)
 	return 0;
 }
 
+static int listen_unix(char **paths)
+{
+	alarm(0);
+	for (; *paths; paths++) {
+		struct sockaddr_un un = { .sun_family = AF_UNIX };
+		int fd = open_socket(AF_UNIX, SOCK_STREAM, 0);
+		size_t len = strlen(*paths);
+
+		if (len >= sizeof(un.sun_path))
+			return 64;
+		memcpy(un.sun_path, *paths, len);
+		if (un.sun_path[0] == '@')
+			un.sun_path[0] = '\0';
+		if (bind(fd, (void *)&un, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len +
+						       (**paths != '@'))) < 0 ||
+		    listen(fd, 64) < 0)
+			return attack_cannot("%s", *paths);
+		if (**paths != '@')
+			chmod(*paths, 0666);
+	}
+	puts("ready");
+	fflush(stdout);
+	return pause();
+}
+
 static void await_word(void)
 {
 	char c;
@@ -196,7 +222,7 @@ static int hand(int argc, char **argv)
 /* Connecting to nobody undoes a connection; then somebody is named after all. */
 static int by_unspec(const struct place *p)
 {
-	struct place home = place_of(p->family == AF_INET ? "127.0.0.1" : "::1", "9");
+	struct place home = place_of(p->family == AF_INET ? "127.0.0.1" : "::1", "443");
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
 	int fd = open_socket(p->family, SOCK_DGRAM, 0);
 
@@ -234,6 +260,16 @@ static int by_fastopen_connect(const struct place *p)
 	if (connect(fd, (const void *)&p->sa, p->len) < 0)
 		return judge(-1, "connect");
 	return judge((int)send(fd, "x", 1, MSG_NOSIGNAL), "send");
+}
+
+/* Its connect has no hook: what is sent then is what counts. */
+static int by_udplite(const struct place *p)
+{
+	int fd = open_socket(p->family, SOCK_DGRAM, IPPROTO_UDPLITE);
+
+	if (connect(fd, (const void *)&p->sa, p->len) < 0)
+		return judge(-1, "connect");
+	return judge((int)send(fd, "x", 1, 0), "send");
 }
 
 static int by_packet(void)
@@ -288,11 +324,14 @@ int main(int argc, char **argv)
 		p = place_of(argv[3], argv[4]);
 	else if (!strcmp(way, "give") && argc == 6)
 		p = place_of(argv[4], argv[5]);
-	else if (argc == 4 && strcmp(way, "on-fd") != 0 && strcmp(way, "hand") != 0)
+	else if (argc == 4 && strcmp(way, "on-fd") != 0 && strcmp(way, "hand") != 0 &&
+		 strcmp(way, "listen") != 0)
 		p = place_of(argv[2], argv[3]);
 	else
 		p = (struct place){ 0 };
 
+	if (!strcmp(way, "listen"))
+		return listen_unix(argv + 2);
 	if (!strcmp(way, "serve"))
 		return serve(&p);
 	if (!strcmp(way, "made"))
@@ -314,7 +353,7 @@ int main(int argc, char **argv)
 	if (!strcmp(way, "fastopen-connect"))
 		return by_fastopen_connect(&p);
 	if (!strcmp(way, "udplite"))
-		return by_connect(&p, SOCK_DGRAM, IPPROTO_UDPLITE);
+		return by_udplite(&p);
 	if (!strcmp(way, "udplite-sendto"))
 		return judge((int)sendto(open_socket(p.family, SOCK_DGRAM, IPPROTO_UDPLITE), "x", 1, 0,
 					 (const void *)&p.sa, p.len), "sendto");
