@@ -90,6 +90,14 @@ void ebpf_exec_forget_all(struct source *s)
 	(void)s;
 }
 
+enum open_mode ebpf_opening_alone(const struct source *s, const struct subject *subj, bool *also_read)
+{
+	(void)s;
+	(void)subj;
+	(void)also_read;
+	return OPEN_MODE_UNKNOWN;
+}
+
 void ebpf_exec_enforce(struct source *s, bool enforce)
 {
 	(void)s;
@@ -332,6 +340,23 @@ enum open_mode ebpf_opening(const struct source *base, pid_t tgid, bool *under_w
 	if (unknown || uring || (reading && writing) || (!reading && !writing))
 		return OPEN_MODE_UNKNOWN;
 	return reading ? OPEN_MODE_READ : OPEN_MODE_WRITE;
+}
+
+enum open_mode ebpf_opening_alone(const struct source *base, const struct subject *subj,
+				  bool *also_read)
+{
+	const struct ebpf_source *s = (const struct ebpf_source *)base;
+	const uint64_t *slot = (const uint64_t *)&s->slots[(unsigned)subj->tgid % EVENTS_SLOTS].alone;
+	uint64_t alone = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+	unsigned ways = alone & (EVENTS_ALONE_READS | EVENTS_ALONE_WRITES);
+
+	if (!subj->tree || !subj->start_time_ns || !ways ||
+	    alone != (events_alone((uint32_t)subj->tgid, subj->tree->id, subj->start_time_ns) | ways))
+		return OPEN_MODE_UNKNOWN;
+	if (!(ways & EVENTS_ALONE_WRITES))
+		return OPEN_MODE_READ;
+	*also_read = ways & EVENTS_ALONE_READS;
+	return OPEN_MODE_WRITE;
 }
 
 void ebpf_figures(const struct source *base, struct ebpf_figures *ret)

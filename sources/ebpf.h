@@ -59,6 +59,10 @@ void ebpf_exec_forget(struct source *s, pid_t tgid);
 /* Nobody is held any more. Verdict thread. */
 void ebpf_exec_forget_all(struct source *s);
 
+/* The same for certain, of one that is held: it has one thread, and that is in a call whose flags are
+ * known. Else UNKNOWN. also_read as in struct file_object. No system call. */
+enum open_mode ebpf_opening_alone(const struct source *s, const struct subject *subj, bool *also_read);
+
 /* Whether anybody is killed for it; not at first. Any thread. */
 void ebpf_exec_enforce(struct source *s, bool enforce);
 

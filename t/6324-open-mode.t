@@ -96,6 +96,30 @@ for sources in fanotify ebpf,fanotify; do
 	is "$(modes_recorded X710)" "unknown write " "$label: records say for what, as far as it was known"
 	is "$(modes_recorded X711)" "read write " "$label: also of one that is for both"
 	is "$(modes_recorded X712)" "exec " "$label: and to be executed"
+	# The helper: stopped, killed, gone for good.
+	peeks=$(for p in $(daemon_pids); do [ "$(cat "/proc/$p/comm" 2>/dev/null)" = oknek-peek ] && echo "$p"; done)
+	for p in $peeks; do kill -STOP "$p"; done
+	if [ $sources = fanotify ]; then
+		expect 1 read w.txt # as nobody can say
+	else
+		expect 0 read w.txt # as one with a single thread is known without
+	fi
+	expect 1 write w.txt
+	for p in $peeks; do kill -CONT "$p"; done
+	keeper=$(pgrep -P "$DAEMON_PID" -x oknek-peek)
+	server=$(pgrep -P "$keeper" -x oknek-peek)
+	like "$(awk '/^Uid/ { print $2 }' "/proc/$server/status")" '^[1-9]' "$label: the helper is not root"
+	# Numbers of linux/capability.h: dac_read_search 2, sys_ptrace 19.
+	is "$(awk '/^CapPrm/ { print $2 }' "/proc/$server/status")" 0000000000080004 "$label: and may read"
+	kill -KILL "$server"
+	expect 1 write-beside-idle w.txt
+	helper_is_back() { pgrep -P "$keeper" -x oknek-peek && opens IN_TREE read-beside-idle w.txt; }
+	ok "$label: with another helper reading is told from writing" wait_for 5 helper_is_back
+	kill -KILL "$keeper"
+	ok "$label: when it is gone for good, status warns" wait_for 5 eval \
+		'oknek --json status | jq -e ".warnings[] | select(contains(\"held processes has ended\"))"'
+	expect 1 read-beside-idle w.txt
+	expect 1 write w.txt
 	ok "$label: the daemon stops" stop_daemon
 	rm -rf "$STATE" "$RUN"
 done

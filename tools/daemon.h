@@ -230,7 +230,8 @@ void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome 
 /* daemon_peek.c: the helper that reads held processes. prepare: before threads and groups. */
 int daemon_peek_prepare(struct daemon *d);
 int daemon_peek(void *arg, const struct peek_question *q); /* as in fanotify_config; verdict thread */
-bool daemon_mode_hidden(void *arg, pid_t tgid); /* as in fanotify_config */
+enum open_mode daemon_opening(void *arg, const struct subject *subj, bool *also_read);
+bool daemon_mode_hidden(void *arg, pid_t tgid);
 int daemon_peek_fd(const struct daemon *d); /* -1: there is none */
 uint64_t daemon_peek_next_ns(const struct daemon *d); /* when dispatch is to be called all the same */
 void daemon_peek_dispatch(void *arg); /* verdict thread */

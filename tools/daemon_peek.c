@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "enforce/peek.h"
+#include "sources/ebpf.h"
 #include "sources/process_feed.h"
 #include "tools/daemon.h"
 
@@ -23,6 +24,14 @@ int daemon_peek(void *arg, const struct peek_question *q)
 	if (!d->peek.helper || atomic_load_explicit(&d->peek.gone, memory_order_relaxed))
 		return -EPIPE;
 	return peek_ask(d->peek.helper, q);
+}
+
+enum open_mode daemon_opening(void *arg, const struct subject *subj, bool *also_read)
+{
+	const struct daemon *d = arg;
+
+	return d->ebpf && ebpf_sees_calls(d->ebpf) ? ebpf_opening_alone(d->ebpf, subj, also_read) :
+						     OPEN_MODE_UNKNOWN;
 }
 
 bool daemon_mode_hidden(void *arg, pid_t tgid)

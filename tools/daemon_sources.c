@@ -94,6 +94,7 @@ static int open_fanotify(struct daemon *d)
 		.peek = daemon_peek,
 		.mode_matters = daemon_mode_matters,
 		.mode_hidden = daemon_mode_hidden,
+		.opening = daemon_opening,
 		.feed_lost = daemon_feed_lost,
 		.exec_allowed = daemon_exec_allowed,
 		.arg = d,

@@ -39,13 +39,36 @@ static __always_inline void set_uring(__u32 tgid, __u32 on)
 		slot->uring = on;
 }
 
-static __always_inline int begin_open(__u32 how)
+/* A process that has one thread is held in the call that is under way, if it is held. */
+static __always_inline void set_alone(__u32 tgid, struct wire_member *m, __u32 ways)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	__u32 key = tgid % EVENTS_SLOTS;
+	struct events_slot *slot = bpf_map_lookup_elem(&slots, &key);
+
+	if (slot && bpf_core_field_exists(task->signal->nr_threads))
+		slot->alone = ways && BPF_CORE_READ(task, signal, nr_threads) == 1 ?
+				      events_alone(tgid, m->tree_id, m->start_time_ns) | ways : 0;
+}
+
+static __always_inline void end_alone(__u32 tgid)
+{
+	__u32 key = tgid % EVENTS_SLOTS;
+	struct events_slot *slot = bpf_map_lookup_elem(&slots, &key);
+
+	if (slot && slot->alone >> 32 == tgid)
+		slot->alone = 0;
+}
+
+static __always_inline int begin_open(__u32 how, __u32 ways)
 {
 	__u64 id = bpf_get_current_pid_tgid();
+	struct wire_member *m = member_of(id);
 	__u32 tid = (__u32)id, *before;
 
-	if (!member_of(id))
+	if (!m)
 		return 0;
+	set_alone(id >> 32, m, ways);
 	before = bpf_map_lookup_elem(&opening, &tid);
 	if (before)
 		count_slot(id >> 32, *before, -1);
@@ -57,26 +80,32 @@ static __always_inline int begin_open(__u32 how)
 
 static __always_inline __u32 how_of(unsigned long flags)
 {
-	return flags & O_ACCMODE ? WRITING : READING;
+	return flags & (O_ACCMODE | O_TRUNC) ? WRITING : READING;
+}
+
+static __always_inline __u32 ways_of(unsigned long flags)
+{
+	return ((flags & O_ACCMODE) == O_WRONLY ? 0 : EVENTS_ALONE_READS) |
+	       (flags & (O_ACCMODE | O_TRUNC) ? EVENTS_ALONE_WRITES : 0);
 }
 
 SEC("tp")
 int enter_open(struct sys_enter *ctx)
 {
-	return begin_open(how_of(ctx->args[1]));
+	return begin_open(how_of(ctx->args[1]), ways_of(ctx->args[1]));
 }
 
 SEC("tp")
 int enter_openat(struct sys_enter *ctx) /* open_by_handle_at() has its flags there, too */
 {
-	return begin_open(how_of(ctx->args[2]));
+	return begin_open(how_of(ctx->args[2]), ways_of(ctx->args[2]));
 }
 
 SEC("tp")
 int enter_creat(struct sys_enter *ctx)
 {
 	(void)ctx;
-	return begin_open(WRITING);
+	return begin_open(WRITING, EVENTS_ALONE_WRITES);
 }
 
 /* Its flags are in memory that may be another's by the time the kernel reads them. */
@@ -84,7 +113,7 @@ SEC("tp")
 int enter_openat2(struct sys_enter *ctx)
 {
 	(void)ctx;
-	return begin_open(UNKNOWN);
+	return begin_open(UNKNOWN, 0);
 }
 
 SEC("tp")
@@ -96,6 +125,7 @@ int exit_open(struct sys_exit *ctx)
 
 	if (!m)
 		return 0;
+	end_alone(id >> 32);
 	how = bpf_map_lookup_elem(&opening, &tid);
 	if (how) {
 		count_slot(id >> 32, *how, -1);

@@ -12,6 +12,8 @@
 #include "sources/bpf/wire.h"
 
 #define O_ACCMODE 3
+#define O_WRONLY 1
+#define O_TRUNC 01000
 #define O_PATH 010000000
 #define AF_UNIX 1
 #define AF_INET 2
@@ -39,6 +41,9 @@ typedef struct {
 } kuid_t;
 struct cred {
 	kuid_t euid;
+};
+struct signal_struct {
+	int nr_threads;
 };
 struct super_block {
 	__u32 s_dev;
@@ -95,6 +100,7 @@ struct task_struct {
 	const struct cred *cred;
 	struct files_struct *files;
 	struct fs_struct *fs;
+	struct signal_struct *signal;
 	char comm[WIRE_COMM];
 };
 struct linux_binprm {

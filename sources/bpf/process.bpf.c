@@ -172,8 +172,11 @@ SEC("raw_tp")
 int uring_request(struct bpf_raw_tracepoint_args *ctx) /* io_uring_submit_req, since 6.3 */
 {
 	struct io_kiocb *req = (struct io_kiocb *)ctx->args[0];
-	__u8 op = BPF_CORE_READ(req, opcode);
+	__u8 op = URING_OPENAT;
 
+	/* Else a kernel without io_uring would not take the program. */
+	if (bpf_core_field_exists(req->opcode))
+		op = BPF_CORE_READ(req, opcode);
 	if (op == URING_OPENAT || op == URING_OPENAT2)
 		uring_used(bpf_get_current_pid_tgid() >> 32);
 	return 0;
