@@ -344,9 +344,11 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 		if (not) {
 			have = 0;
 			why = not;
+			if (!config->no_gateway || !hold_asks_gateway(c))
+				hold_watch(c, l->budget);
 		}
-	} else if (c->rule.kind == KIND_SOCKET_CONNECT) {
-		hold_prepare(c, l->budget);
+	} else if (c->rule.kind == KIND_SOCKET_CONNECT && !hold_prepare(c, l->budget)) {
+		hold_watch(c, l->budget);
 	}
 	if (have >> MECH_LSM & 1 && !sure_rule(c, config->site, unsure))
 		have &= ~(1u << MECH_LSM);

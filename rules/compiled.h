@@ -86,6 +86,7 @@ struct compiled {
 	bool configurable;
 	bool held; /* action.on_block: hold */
 	bool asked; /* by ruleset_hold(): the kernel is told what it says */
+	bool watched; /* by ruleset_hold(): the kernel tells of what it could be about */
 	bool asks_mode; /* it, or an exception to it, compares how a file is opened */
 	bool names_home; /* of MECH_LSM: it holds for names whose home is known alone */
 	unsigned options; /* bit per enum verdict, 0: all */
@@ -177,6 +178,8 @@ bool hold_asks_gateway(const struct compiled *c);
 /* The kernel can be told what it says, as far as that goes, and there is room for it: from now on
  * ruleset_hold() asks it. */
 bool hold_prepare(struct compiled *c, struct budget *b);
+/* It is only detected: the kernel lets pass what it could be about, and tells of it. */
+bool hold_watch(struct compiled *c, struct budget *b);
 
 /* sure.c: rules that MECH_LSM can hold. *why: what it does not know. prepare: for one that is held. */
 bool sure_rule(const struct compiled *c, const struct config *site, char why[160]);

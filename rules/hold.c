@@ -121,18 +121,41 @@ static void tell_rule(const struct compiled *c, ruleset_boundary_fn fn, void *ar
 		tell(c->exceptions[k].none, fn, arg);
 }
 
-bool hold_prepare(struct compiled *c, struct budget *b)
+static bool has_room(const struct compiled *c, struct budget *b)
 {
 	struct budget with = *b;
 
-	if (!can_hold(c->match))
-		return false;
 	tell_rule(c, count_boundaries, &with);
 	if (with.hold_addresses > HOLD_ADDRESSES_MAX || with.hold_ports > HOLD_PORTS_MAX)
 		return false;
 	*b = with;
+	return true;
+}
+
+bool hold_prepare(struct compiled *c, struct budget *b)
+{
+	if (!can_hold(c->match) || !has_room(c, b))
+		return false;
 	c->asked = true;
 	return true;
+}
+
+bool hold_watch(struct compiled *c, struct budget *b)
+{
+	if (!c->asked && has_room(c, b))
+		c->watched = true;
+	return c->watched;
+}
+
+/* Could it match, whatever the kernel does not know of this connection. */
+static bool could_match(struct match_context *ctx, const struct node *n)
+{
+	if (n->type == NODE_COMPARE || n->type == NODE_NONE)
+		return first_unknown(n) >= 0 || match_event(ctx, n);
+	for (size_t i = 0; i < n->n; i++)
+		if (could_match(ctx, n->kids[i]) == (n->type == NODE_ANY))
+			return n->type == NODE_ANY;
+	return n->type != NODE_ANY;
 }
 
 enum verdict ruleset_hold(const struct ruleset *rs, const struct dest_object *dest,
@@ -148,6 +171,8 @@ enum verdict ruleset_hold(const struct ruleset *rs, const struct dest_object *de
 		if (c->asked && c->rule.action > v && match_event(&ctx, c->match) &&
 		    !rule_is_excepted(&ctx, c))
 			v = c->rule.action;
+		if (c->watched && v < VERDICT_WARN && could_match(&ctx, c->match))
+			v = VERDICT_WARN;
 	}
 	return v;
 }
@@ -155,6 +180,6 @@ enum verdict ruleset_hold(const struct ruleset *rs, const struct dest_object *de
 void ruleset_each_boundary(const struct ruleset *rs, ruleset_boundary_fn fn, void *arg)
 {
 	for (size_t i = 0; i < rs->n; i++)
-		if (rs->rules[i]->asked)
+		if (rs->rules[i]->asked || rs->rules[i]->watched)
 			tell_rule(rs->rules[i], fn, arg);
 }
