@@ -63,8 +63,20 @@ permission_fd() {
 	done
 }
 
+# Reading this one, a helper is asked whether it is read.
+mode_rule() {
+	cat >"$OWN_RULES/mode.yaml" <<-END
+		id: X702
+		name: not to write
+		version: 1
+		kind: file_opened
+		match: {all_of: [{path: {glob: "~/.aws/other"}}, {open_mode: {eq: write}}]}
+		action: {default: block}
+	END
+}
+
 for type in tmpfs ext4; do
-	scene $type && start_daemon || { skip "$type" "cannot be made here"; continue; }
+	scene $type && mode_rule && start_daemon --rules "$OWN_RULES" || { skip "$type" "cannot be made here"; continue; }
 	# Both open what is protected and what is not, as long as the trace goes on.
 	# shellcheck disable=SC2016 # expanded by the shell that opens
 	opens='until [ -e "$1/go" ]; do sleep 0.05; done
@@ -77,6 +89,8 @@ for type in tmpfs ext4; do
 	timeout 20 "${OUTSIDE[@]}" bash -c "$opens" bash "$WORK" out >/dev/null 2>&1 &
 	ok "$type: a member" wait_for 5 eval '[ "$(status_get members)" -ge 2 ]'
 	denied "$type: the file is marked" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
+	ok "$type: the other is read" "${IN_TREE[@]}" cat "$TEST_HOME/.aws/other"
+	nok "$type: and not written" "${IN_TREE[@]}" tee -a "$TEST_HOME/.aws/other"
 	sleep 0.5
 	fd=$(permission_fd)
 	like "$fd" '^[0-9]+$' "$type: one group asks for permissions"
