@@ -247,6 +247,8 @@ void daemon_exec_allowed(void *arg, const struct event *ev, uint64_t dev, uint64
 	*at = (struct exec_told){ .tgid = ev->subj.tgid, .start_time_ns = ev->subj.start_time_ns,
 				  .dev = dev, .ino = ino, .time_ns = clock_boottime_ns(),
 				  .cut = x->argv_cut, .unknown = unknown };
+	if (!d->ebpf && !strcmp(process_feed_name(d->feed), "scan"))
+		daemon_recheck_blind(d); /* nobody will tell that it runs */
 	if (unknown)
 		return;
 	if (x->argv_cut) {

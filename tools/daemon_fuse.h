@@ -37,5 +37,7 @@ uint64_t daemon_exec_forgotten(const struct daemon *d);
 /* daemon_recheck.c: hands an exec over to be compared; ev NULL: nobody has read its arguments yet.
  * False: no room, it is not looked at. */
 bool daemon_recheck(struct daemon *d, const struct exec_told *told, const struct event *ev);
+/* One that nobody will hear of. */
+void daemon_recheck_blind(struct daemon *d);
 
 #endif

@@ -79,6 +79,12 @@ bool daemon_recheck(struct daemon *d, const struct exec_told *told, const struct
 	return true;
 }
 
+void daemon_recheck_blind(struct daemon *d)
+{
+	if (d->recheck)
+		atomic_fetch_add(&d->recheck->hidden, 1);
+}
+
 void daemon_recheck_seen(struct daemon *d, pid_t tgid)
 {
 	struct exec_told told;

@@ -9,6 +9,7 @@
 #include "core/cleanup.h"
 #include "core/log.h"
 #include "rules/readers.h"
+#include "sources/ebpf.h"
 #include "sources/replay.h"
 #include "tools/daemon.h"
 
@@ -281,6 +282,8 @@ static void swap_rules(void *arg)
 	struct ruleset *old = s->d->rules;
 
 	daemon_lsm_serve(s->d);
+	if (s->d->ebpf) /* which programs are held may be others from here on */
+		ebpf_exec_forget_all(s->d->ebpf);
 	s->d->rules = s->rules;
 	s->rules = old;
 	config_swap_rules(s->d->config, s->config);
