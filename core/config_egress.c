@@ -11,6 +11,8 @@
 	"a list of destinations: NAME, ADDRESS or NETWORK, each with or without :PORT, as "       \
 	"[llm.example.org:443, 10.0.0.0/8]"
 
+#define DESTINATIONS_MAX 16384 /* of one list: all of a large cloud's networks */
+
 static int no_memory(struct loading *l)
 {
 	yaml_fail(l->err, l->file, 0, "out of memory");
@@ -65,8 +67,12 @@ static int read_list(struct loading *l, const struct yaml_node *map, const char 
 		return 0;
 	items = n->type == YAML_LIST ? n->items : &one;
 	count = n->type == YAML_LIST ? n->n : 1;
-	if (n->type == YAML_MAP || count > CONFIG_LIST_MAX)
+	if (n->type == YAML_MAP)
 		return wants(l, n, key, DESTINATION_FORM);
+	if (count > DESTINATIONS_MAX)
+		return yaml_fail(l->err, l->file, n->line,
+				 "%s has %zu destinations, more than %d: name networks that have them in "
+				 "them", key, count, DESTINATIONS_MAX);
 	list.v = calloc(count + 1, sizeof(*list.v));
 	if (!list.v)
 		return no_memory(l);

@@ -402,15 +402,18 @@ static int load(struct egress *e, int members_fd, const struct variant *v, char 
 /* There is no asking what a kernel takes but to try. */
 static int load_best(struct egress *e, int members_fd, char why[192])
 {
-	bool traced = libbpf_find_vmlinux_btf_id("sock_send_length", BPF_TRACE_RAW_TP) > 0;
 	int r = -EINVAL;
+	bool traced;
 
+	bpf_object_begin();
+	traced = libbpf_find_vmlinux_btf_id("sock_send_length", BPF_TRACE_RAW_TP) > 0;
 	for (size_t i = 0; i < ARRAY_SIZE(variants); i++) {
 		if (!traced && !strcmp(variants[i].written, "egress_written"))
 			continue;
 		r = load(e, members_fd, &variants[i], why);
 		if (!r) {
 			e->has = &variants[i];
+			why[0] = '\0';
 			return 0;
 		}
 	}

@@ -68,6 +68,14 @@ static int by_key(const void *a, const void *b)
 	return cmp ? cmp : (x->key.bits > y->key.bits) - (x->key.bits < y->key.bits);
 }
 
+static int by_prefix(const void *a, const void *b)
+{
+	const struct egress_destination *x = a, *y = b;
+	int cmp = memcmp(x->addr, y->addr, sizeof(x->addr));
+
+	return cmp ? cmp : (x->bits > y->bits) - (x->bits < y->bits);
+}
+
 static int by_number(const void *a, const void *b)
 {
 	const uint32_t *x = a, *y = b;
@@ -76,10 +84,11 @@ static int by_number(const void *a, const void *b)
 }
 
 struct compiling {
-	const struct egress_destination *list;
-	const struct egress_destination **of; /* those that cover the prefix in hand */
+	const struct egress_destination *list; /* in the order of entries: what covers comes before */
+	const struct egress_destination **of; /* those that cover the prefix in hand, a stack */
 	uint32_t *cuts; /* first ports of ranges */
-	size_t n;
+	size_t n, n_of;
+	size_t next; /* in list, the first after the prefix in hand */
 	enum egress_class rest;
 	const struct egress_judge *judge;
 };
@@ -103,12 +112,17 @@ static bool step(uint8_t addr[16])
 	return false;
 }
 
+/* Longer prefixes of this one follow it in the list, all of them. */
+static bool is_below(const struct compiling *c, const struct egress_entry *e, size_t i)
+{
+	return i < c->n && covers(e->key.addr, e->key.bits, c->list[i].addr);
+}
+
 static bool is_within_longer(const struct compiling *c, const struct egress_entry *e,
 			     const uint8_t addr[16])
 {
-	for (size_t i = 0; i < c->n; i++)
-		if (c->list[i].bits > e->key.bits &&
-		    covers(c->list[i].addr, c->list[i].bits, addr))
+	for (size_t i = c->next; is_below(c, e, i); i++)
+		if (covers(c->list[i].addr, c->list[i].bits, addr))
 			return true;
 	return false;
 }
@@ -119,11 +133,9 @@ static void find_example(const struct compiling *c, const struct egress_entry *e
 {
 	memcpy(ret, e->key.addr, 16);
 	last_of(ret, e->key.bits);
-	for (size_t i = 0; i < c->n && is_within_longer(c, e, ret); i++) {
+	for (size_t i = c->next; is_below(c, e, i) && is_within_longer(c, e, ret); i++) {
 		uint8_t next[16];
 
-		if (c->list[i].bits <= e->key.bits)
-			continue;
 		memcpy(next, c->list[i].addr, 16);
 		last_of(next, c->list[i].bits);
 		if (step(next) && covers(e->key.addr, e->key.bits, next))
@@ -148,22 +160,29 @@ static struct egress_range judge(const struct compiling *c, const uint8_t exampl
 	return range;
 }
 
-static int fill(const struct compiling *c, struct egress_entry *e, char why[128])
+/* What covers the next entry: part of what covered the last, and what has its very prefix. */
+static void step_to(struct compiling *c, const struct egress_entry *e)
 {
-	size_t n = 0, n_cuts = 1, used = 0;
+	while (c->n_of && !(c->of[c->n_of - 1]->bits <= e->key.bits &&
+			    covers(c->of[c->n_of - 1]->addr, c->of[c->n_of - 1]->bits, e->key.addr)))
+		c->n_of--;
+	while (c->next < c->n && c->list[c->next].bits == e->key.bits &&
+	       !memcmp(c->list[c->next].addr, e->key.addr, 16))
+		c->of[c->n_of++] = &c->list[c->next++];
+}
+
+static int fill(struct compiling *c, struct egress_entry *e, char why[128])
+{
+	size_t n_cuts = 1, used = 0;
 	char text[64];
 	uint8_t example[16];
 
+	step_to(c, e);
 	find_example(c, e, example);
 	c->cuts[0] = 0;
-	for (size_t i = 0; i < c->n; i++) {
-		const struct egress_destination *d = &c->list[i];
-
-		if (d->bits > e->key.bits || !covers(d->addr, d->bits, e->key.addr))
-			continue;
-		c->of[n++] = d;
-		c->cuts[n_cuts++] = d->from;
-		c->cuts[n_cuts++] = d->to + 1u;
+	for (size_t i = 0; i < c->n_of; i++) {
+		c->cuts[n_cuts++] = c->of[i]->from;
+		c->cuts[n_cuts++] = c->of[i]->to + 1u;
 	}
 	qsort(c->cuts, n_cuts, sizeof(*c->cuts), by_number);
 	for (size_t i = 0; i < n_cuts && c->cuts[i] <= UINT16_MAX; i++) {
@@ -171,7 +190,7 @@ static int fill(const struct compiling *c, struct egress_entry *e, char why[128]
 
 		if (i && c->cuts[i] == c->cuts[i - 1])
 			continue;
-		range = judge(c, example, n, c->cuts[i]);
+		range = judge(c, example, c->n_of, c->cuts[i]);
 		if (used && e->value.range[used - 1].class == range.class &&
 		    e->value.range[used - 1].verdict == range.verdict)
 			continue;
@@ -198,17 +217,23 @@ int egress_compile(const struct egress_destination *list, size_t n, enum egress_
 {
 	_cleanup_free_ struct egress_entry *entries = calloc(n + 1, sizeof(*entries));
 	_cleanup_free_ const struct egress_destination **of = calloc(n + 1, sizeof(*of));
+	_cleanup_free_ struct egress_destination *sorted = calloc(n + 1, sizeof(*sorted));
 	_cleanup_free_ uint32_t *cuts = calloc(2 * n + 1, sizeof(*cuts));
-	struct compiling c = { list, of, cuts, n, rest, judge };
+	struct compiling c = { .list = sorted, .of = of, .cuts = cuts, .n = n, .rest = rest,
+			       .judge = judge };
 	size_t kept = 0;
 
-	if (!entries || !of || !cuts)
+	if (!entries || !of || !sorted || !cuts)
 		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		sorted[i] = list[i];
+		mask(sorted[i].addr, sorted[i].bits);
+	}
+	qsort(sorted, n, sizeof(*sorted), by_prefix);
 	/* One for all addresses is there from the start, zeroed. */
 	for (size_t i = 0; i < n; i++) {
-		entries[i + 1].key.bits = list[i].bits;
-		memcpy(entries[i + 1].key.addr, list[i].addr, 16);
-		mask(entries[i + 1].key.addr, list[i].bits);
+		entries[i + 1].key.bits = sorted[i].bits;
+		memcpy(entries[i + 1].key.addr, sorted[i].addr, 16);
 	}
 	qsort(entries, n + 1, sizeof(*entries), by_key);
 	for (size_t i = 0; i <= n; i++)

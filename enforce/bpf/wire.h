@@ -35,7 +35,7 @@ struct egress_value {
 
 /* Two tables: one is in force, the other is filled. One word says which. */
 #define EGRESS_TABLES 2
-#define EGRESS_TABLE_MAX 4096 /* prefixes */
+#define EGRESS_TABLE_MAX 20480 /* prefixes */
 
 #define EGRESS_READY 1u    /* else all pass */
 #define EGRESS_SECOND 2u   /* which table */

@@ -32,6 +32,23 @@ for w in tcp udp sendto sendmmsg fastopen mptcp uring uring-async uring-sqpoll r
 	reach_is 0 "$w: a stranger may" reach "$w" 203.0.113.1 80
 	reach_is 1 "$w: EPERM for a member" agent reach "$w" 203.0.113.1 80
 done
+# stood WAY: a connection that was there before its process is watched; 4: nobody got what it sent.
+route serve 203.0.113.1 443 >/tmp/serve 2>&1 </dev/null &
+wait_for 20 grep -q ready /tmp/serve
+mkfifo /tmp/word
+stood() {
+	rm -f /tmp/stood
+	route made "$1" 203.0.113.1 443 </tmp/word >/tmp/stood 2>&1 &
+	pid=$!
+	exec 3>/tmp/word
+	wait_for 20 grep -q made /tmp/stood
+	[ "$2" = stranger ] || oknek watch $pid >/dev/null
+	exec 3>&-
+	wait $pid
+}
+reach_is 0 "a connection that stood: a stranger's goes on" stood tcp stranger
+reach_is 4 "what a member sends on it is dropped" stood tcp member
+reach_is 1 "by UDP: EPERM" stood udp member
 reach_is 1 "IPv6: EPERM" agent reach tcp 2001:db8::1 80
 reach_is 1 "mapped: EPERM" agent reach sendto ::ffff:203.0.113.1 80
 reach_is 1 "metadata: EPERM" agent reach tcp 169.254.169.254 80
