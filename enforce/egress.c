@@ -88,6 +88,12 @@ const char *egress_where(const struct egress *e)
 	return "";
 }
 
+const char *egress_no_lsm(const struct egress *e)
+{
+	(void)e;
+	return "";
+}
+
 bool egress_sees_unix(const struct egress *e)
 {
 	(void)e;
@@ -122,6 +128,8 @@ unsigned egress_kept_fds(const struct egress *e, int *fds, unsigned max)
 #include <time.h>
 
 #include "enforce/bpf/wire.h"
+#include "enforce/egress_lsm.h"
+#include "enforce/lsm.h"
 
 #include "enforce/bpf/egress.skel.h"
 
@@ -145,6 +153,9 @@ struct egress {
 	struct ring_buffer *ring;
 	char where[4096];
 	const struct variant *has;
+	struct egress_lsm *lsm; /* NULL: it does not run here */
+	char no_lsm[192];
+	bool cgroups; /* their programs are attached */
 	bool needs_cap;
 	unsigned table; /* in force */
 	uint32_t enforce; /* EGRESS_ENFORCE or 0, as last asked */
@@ -340,12 +351,17 @@ const char *egress_where(const struct egress *e)
 
 bool egress_sees_unix(const struct egress *e)
 {
-	return e->has->unix_sockets;
+	return (e->cgroups && e->has->unix_sockets) || (e->lsm && egress_lsm_sees_unix(e->lsm));
+}
+
+const char *egress_no_lsm(const struct egress *e)
+{
+	return e->lsm ? NULL : e->no_lsm;
 }
 
 enum egress_standing egress_sees_standing(const struct egress *e)
 {
-	return !e->has->packets ? EGRESS_UNSEEN :
+	return !e->cgroups || !e->has->packets ? EGRESS_UNSEEN :
 	       e->has->written[0] ? EGRESS_SEEN : EGRESS_SEEN_LEAVING;
 }
 
@@ -368,7 +384,7 @@ unsigned egress_kept_fds(const struct egress *e, int *fds, unsigned max)
 	for (unsigned i = 0; i < n && kept < max; i++)
 		if (links[i])
 			fds[kept++] = bpf_link__fd(links[i]);
-	return kept;
+	return kept + (e->lsm ? egress_lsm_kept_fds(e->lsm, fds + kept, max - kept) : 0);
 }
 
 /* ---- open ---------------------------------------------------------------------------------- */
@@ -445,6 +461,7 @@ void egress_close(struct egress *e)
 	if (!e)
 		return;
 	ring_buffer__free(e->ring);
+	egress_lsm_close(e->lsm);
 	egress_bpf__destroy(e->skel);
 	free(e);
 }
@@ -454,36 +471,121 @@ static void egress_cleanup(struct egress **e)
 	egress_close(*e);
 }
 
+struct seen {
+	pid_t child;
+	bool told;
+};
+
+static void see(void *arg, const struct egress_record *r)
+{
+	struct seen *s = arg;
+
+	s->told |= r->tree_id == LSM_PROOF_TREE && (pid_t)r->tgid == s->child && r->denied && r->by_lsm;
+}
+
+/* A policy of one address, for a moment; nothing else is attached yet. */
+static int prove_lsm(struct egress *e, int members_fd)
+{
+	struct egress_entry entry = { .key.bits = 128 };
+	const struct egress_policy p = { .entries = &entry, .n_entries = 1, .raw = EGRESS_DENY,
+					 .look = true };
+	struct seen seen = { 0 };
+	int r;
+
+	memcpy(entry.key.addr, egress_lsm_proof_address, sizeof(entry.key.addr));
+	entry.value.range[0] = (struct egress_range){ UINT16_MAX, EGRESS_FOREIGN, EGRESS_DENY };
+	r = egress_set(e, &p);
+	if (r < 0)
+		return r;
+	egress_enforce(e, true);
+	r = egress_lsm_try(members_fd, &seen.child, e->no_lsm);
+	__atomic_store_n((uint32_t *)state_word(e), 0, __ATOMIC_SEQ_CST);
+	egress_take(e, see, &seen);
+	egress_forget_tree(e, LSM_PROOF_TREE);
+	e->records = 0;
+	if (!r && !seen.told) {
+		snprintf(e->no_lsm, sizeof(e->no_lsm), "when it was tried out, what it refused was not told");
+		r = -EOPNOTSUPP;
+	}
+	return r;
+}
+
+/* Where it does not do what it should it is as if it were not there. */
+static void open_lsm(struct egress *e, int members_fd)
+{
+	if (egress_lsm_open(e->skel->obj, e->skel->maps.bss, &e->lsm, e->no_lsm) < 0)
+		return;
+	if (prove_lsm(e, members_fd) == 0)
+		return;
+	egress_lsm_close(e->lsm);
+	e->lsm = NULL;
+}
+
+/* The maps are there, even on a kernel whose cgroups have no programs. */
+static int load_maps(struct egress *e, int members_fd, char why[192])
+{
+	struct bpf_program *p;
+
+	e->skel = egress_bpf__open();
+	if (!e->skel)
+		return -errno;
+	bpf_object__for_each_program(p, e->skel->obj)
+		bpf_program__set_autoload(p, false);
+	e->has = &variants[ARRAY_SIZE(variants) - 1];
+	return bpf_object_load(e->skel->skeleton, e->skel->maps.members, members_fd, why, 192);
+}
+
+/* -errno and why when they are not attached. */
+static int attach_cgroups(struct egress *e, char why[192])
+{
+	_cleanup_close_ int root = egress_root_open(e->where, sizeof(e->where));
+	struct bpf_link **links;
+	unsigned n;
+	int r;
+
+	if (root < 0) {
+		snprintf(why, 192, "there is no cgroup2");
+		return root;
+	}
+	r = attach(e, root);
+	if (!r)
+		return 0;
+	snprintf(why, 192, "the programs cannot be attached to %.100s: %s", e->where, strerror(-r));
+	n = links_of(e, &links);
+	for (unsigned i = 0; i < n; i++) {
+		bpf_link__destroy(links[i]);
+		links[i] = NULL;
+	}
+	return r;
+}
+
 int egress_open(int members_fd, struct egress **ret, char why[192])
 {
 	_cleanup_(egress_cleanup) struct egress *e = calloc(1, sizeof(*e));
 	const struct egress_name_key nobody = { .table = EGRESS_TABLES };
 	const uint32_t one = 1;
-	_cleanup_close_ int root = -1;
-	int r;
+	int r, not_loaded;
 
 	if (!e)
 		return -ENOMEM;
-	root = egress_root_open(e->where, sizeof(e->where));
-	if (root < 0) {
-		snprintf(why, 192, "there is no cgroup2");
-		return root;
-	}
 	e->cpus = libbpf_num_possible_cpus();
-	r = load_best(e, members_fd, why);
-	if (r < 0)
-		return r;
-	r = attach(e, root);
-	if (r < 0) {
-		snprintf(why, 192, "the programs cannot be attached to %.100s: %s", e->where,
-			 strerror(-r));
-		return r;
-	}
+	not_loaded = load_best(e, members_fd, why);
+	if (not_loaded < 0 && load_maps(e, members_fd, (char[192]){ "" }) < 0)
+		return not_loaded;
 	e->ring = ring_buffer__new(bpf_map__fd(e->skel->maps.ring), take_record, e, NULL);
 	if (!e->ring || e->cpus <= 0) {
 		snprintf(why, 192, "the ring cannot be read");
 		return e->ring ? e->cpus : -errno;
 	}
+	open_lsm(e, members_fd);
+	r = not_loaded < 0 ? not_loaded : attach_cgroups(e, why);
+	if (r < 0 && !e->lsm)
+		return r;
+	e->cgroups = r == 0;
+	if (!e->cgroups)
+		snprintf(e->where, sizeof(e->where), "no cgroup");
+	e->skel->bss->settings.lsm = (e->cgroups ? 0 : EGRESS_LSM_TELLS_INET) |
+				     (e->cgroups && e->has->unix_sockets ? 0 : EGRESS_LSM_TELLS_UNIX);
 	e->needs_cap = bpf_object_needs_cap(bpf_map__fd(e->skel->maps.names), &nobody, &one);
 	*ret = TAKE_PTR(e);
 	return 0;

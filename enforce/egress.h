@@ -111,6 +111,8 @@ int egress_tree_figures(const struct egress *e, uint32_t tree_id, struct egress_
 uint32_t egress_next_tree(const struct egress *e, uint32_t tree_id);
 void egress_forget_tree(struct egress *e, uint32_t tree_id);
 const char *egress_where(const struct egress *e); /* the cgroup it is attached to */
+/* Why BPF-LSM does not ask the jail before cgroups do; NULL: it does, and was tried out. */
+const char *egress_no_lsm(const struct egress *e);
 bool egress_sees_unix(const struct egress *e);
 /* What is sent on sockets that were connected by somebody else, or before the watching. */
 enum egress_standing {

@@ -284,7 +284,7 @@ static const char *why_not_held(struct loader *l, struct compiled *c,
 
 	if (config->no_gateway && hold_asks_gateway(c))
 		return "off: no gateway is set (egress.gateway)";
-	if (!(config->mechanisms[KIND_SOCKET_CONNECT] >> MECH_CGROUP & 1))
+	if (!(config->mechanisms[KIND_SOCKET_CONNECT] & (1u << MECH_CGROUP | 1u << MECH_LSM)))
 		return NULL;
 	if (!field || partly)
 		return hold_prepare(c, l->budget) ? NULL :
@@ -350,7 +350,8 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 	} else if (c->rule.kind == KIND_SOCKET_CONNECT && !hold_prepare(c, l->budget)) {
 		hold_watch(c, l->budget);
 	}
-	if (have >> MECH_LSM & 1 && !sure_rule(c, config->site, unsure))
+	if (have >> MECH_LSM & 1 && c->rule.kind != KIND_SOCKET_CONNECT &&
+	    !sure_rule(c, config->site, unsure))
 		have &= ~(1u << MECH_LSM);
 	if (!why)
 		return no_memory(l);
@@ -360,7 +361,7 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 			why = "";
 			if (strongest_first[i] == MECH_LSM)
 				sure_prepare(c);
-			if (strongest_first[i] == MECH_CGROUP)
+			if (c->rule.kind == KIND_SOCKET_CONNECT)
 				why = bind_hold(l, c);
 			else if (c->held)
 				why = "hold is not available on this host yet: denied at once";

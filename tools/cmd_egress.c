@@ -135,8 +135,8 @@ static int run(struct cli *cli, int argc, char **argv)
 		  "closed: watched trees reach what is listed here and nothing else" :
 		  "open but for cloud metadata: neither a gateway nor an allow-list is set");
 	cli_field(cli, "mode", "%s", cli_str(e, "mode"));
-	cli_field(cli, "attached", "%s, %s AF_UNIX sockets, %s connections that stood before",
-		  cli_str(e, "cgroup"),
+	cli_field(cli, "attached", "%s%s, %s AF_UNIX sockets, %s connections that stood before",
+		  json_is_true(json_object_get(e, "lsm")) ? "BPF-LSM and " : "", cli_str(e, "cgroup"),
 		  json_is_true(json_object_get(e, "unix_sockets")) ? "with" : "without",
 		  !strcmp(cli_str(e, "standing_connections"), "unseen") ? "without" : "with");
 	print_destinations(cli, "gateway", json_object_get(e, "gateway"), "none: R11 is off");

@@ -340,7 +340,9 @@ void daemon_egress_rules(const struct daemon *d, const struct config *site, stru
 {
 	c->no_gateway = site->egress.gateway.n == 0;
 	if ((d->egress && d->egress->jail) || d->opt.check)
-		c->mechanisms[KIND_SOCKET_CONNECT] = 1u << MECH_CGROUP;
+		c->mechanisms[KIND_SOCKET_CONNECT] = 1u << (d->egress && d->egress->jail &&
+							    !egress_no_lsm(d->egress->jail) ?
+								    MECH_LSM : MECH_CGROUP);
 	else if (d->egress && d->feed)
 		c->why_none[KIND_SOCKET_CONNECT] = d->egress->why;
 }

@@ -22,6 +22,13 @@ static const char *protocol_name(const struct egress_record *r, char buf[16])
 
 	if (r->hook == EGRESS_CONNECT_UNIX)
 		return "unix";
+	/* Protocols are numbers of their family's own. */
+	if (r->hook == EGRESS_SOCK_CREATE && r->family != AF_INET && r->family != AF_INET6) {
+		if (r->family == AF_PACKET || r->family == AF_VSOCK)
+			return r->family == AF_PACKET ? "packet" : "vsock";
+		snprintf(buf, 16, "family %u", r->family & 0xff);
+		return buf;
+	}
 	if (r->class == EGRESS_RAW && r->type == 3) /* SOCK_RAW */
 		return "raw";
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -114,7 +121,7 @@ static void take_record(void *arg, const struct egress_record *r)
 		.time_ns = r->time_ns,
 		.kind = KIND_SOCKET_CONNECT,
 		.source_name = "egress",
-		.settled = { .by = MECH_CGROUP, .refused = r->denied,
+		.settled = { .by = r->by_lsm ? MECH_LSM : MECH_CGROUP, .refused = r->denied,
 			     .spared = r->verdict == EGRESS_DENY && !r->denied,
 			     .dropped = r->hook == EGRESS_PACKET && r->type == SOCK_STREAM },
 	};

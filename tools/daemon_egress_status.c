@@ -154,6 +154,8 @@ json_t *daemon_egress_json(struct daemon *d, bool privileged)
 		      atomic_load(&e->gateway_set), "unix_sockets", egress_sees_unix(e->jail),
 		      "standing_connections", standing_name(e->jail),
 		      "records", (json_int_t)f.records, "lost", (json_int_t)(f.lost_tell + f.malformed));
+	json_object_set_new(r, "lsm", json_boolean(!egress_no_lsm(e->jail)));
+	json_object_set_new(r, "no_lsm", json_string(egress_no_lsm(e->jail) ? egress_no_lsm(e->jail) : ""));
 	if (!privileged)
 		return r;
 	pthread_mutex_lock(&e->lock);

@@ -135,37 +135,15 @@ int egress_connect_unix(struct bpf_sock_addr *ctx)
 	struct asked a;
 	int len;
 
-	if (!m)
+	if (!m || !bpf_cast_to_kern_ctx)
 		return PASSES;
 	__builtin_memset(&a, 0, sizeof(a));
-	__builtin_memset(&s, 0, sizeof(s));
-	s.component = s.whole = EGRESS_FNV_START;
 	if (!is_member(&a, m))
-		return PASSES;
-	a.state = settings.state;
-	s.table = !!(a.state & EGRESS_SECOND);
-	if (!(a.state & EGRESS_READY))
-		return PASSES;
-	if (!bpf_cast_to_kern_ctx)
 		return PASSES;
 	kern = bpf_cast_to_kern_ctx(ctx);
 	len = BPF_CORE_READ(kern, uaddrlen) - 2;
-	if (len <= 0 || len > EGRESS_PATH)
+	if (!look_at_name(&a, &s, (char *)BPF_CORE_READ(kern, uaddr) + 2, len))
 		return PASSES;
-	if (bpf_probe_read_kernel(s.path, EGRESS_PATH, (char *)BPF_CORE_READ(kern, uaddr) + 2))
-		return PASSES;
-	s.len = len;
-	/* All are told, for rules that name others' sockets; these are refused. */
-	if (settings.table[s.table & 1].look) {
-		bpf_loop(EGRESS_PATH + 1, spell, &s, 0);
-		if (s.found && !s.exempt) {
-			a.class = EGRESS_SERVICE;
-			a.verdict = settings.table[s.table & 1].service;
-		}
-	}
-	a.hook = EGRESS_CONNECT_UNIX;
-	a.family = 1;
 	a.type = ctx->type;
-	a.protocol = 0;
 	return settle(&a, s.path, len);
 }

@@ -95,7 +95,7 @@ struct asked {
 	__u32 tgid, state;
 	__u32 family, type, protocol;
 	__u16 port;
-	__u8 hook, class, verdict;
+	__u8 hook, class, verdict, by_lsm;
 	__u8 addr[16] __attribute__((aligned(8)));
 };
 
@@ -211,6 +211,7 @@ static __always_inline int settle(struct asked *a, const char *path, __u32 path_
 	r->verdict = a->verdict;
 	r->denied = deny;
 	r->path_len = 0;
+	r->by_lsm = a->by_lsm;
 	__builtin_memset(r->unused, 0, sizeof(r->unused));
 	__builtin_memcpy(r->addr, a->addr, sizeof(r->addr));
 	if (bpf_core_read_str(r->comm, sizeof(r->comm), &task->comm) < 0)
@@ -325,6 +326,31 @@ static long spell(__u32 i, void *arg)
 	if (c == '-')
 		s->found |= is_name(s, s->component, EGRESS_NAME_BEGIN);
 	return 0;
+}
+
+/* name: what comes after the family, len bytes of it, in the kernel's memory. 0: nothing is said. */
+static __always_inline int look_at_name(struct asked *a, struct spelling *s, const char *name, int len)
+{
+	__builtin_memset(s, 0, sizeof(*s));
+	s->component = s->whole = EGRESS_FNV_START;
+	a->state = settings.state;
+	s->table = !!(a->state & EGRESS_SECOND);
+	if (!(a->state & EGRESS_READY) || len <= 0 || len > EGRESS_PATH)
+		return 0;
+	if (bpf_probe_read_kernel(s->path, EGRESS_PATH, name))
+		return 0;
+	s->len = len;
+	/* All are told, for rules that name others' sockets; these are refused. */
+	if (settings.table[s->table & 1].look) {
+		bpf_loop(EGRESS_PATH + 1, spell, s, 0);
+		if (s->found && !s->exempt) {
+			a->class = EGRESS_SERVICE;
+			a->verdict = settings.table[s->table & 1].service;
+		}
+	}
+	a->hook = EGRESS_CONNECT_UNIX;
+	a->family = 1;
+	return 1;
 }
 
 #endif

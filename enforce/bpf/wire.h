@@ -42,6 +42,9 @@ struct egress_value {
 #define EGRESS_ENFORCE 4u  /* else nothing is denied, and all is told */
 #define EGRESS_TURN 8u     /* counted up from here by each new policy */
 
+#define EGRESS_LSM_TELLS_INET 1u
+#define EGRESS_LSM_TELLS_UNIX 2u
+
 struct egress_settings {
 	__u32 state;
 	struct {
@@ -49,6 +52,7 @@ struct egress_settings {
 		__u8 look; /* sockets of other families than inet are looked at */
 		__u8 unused;
 	} table[EGRESS_TABLES];
+	__u32 lsm; /* EGRESS_LSM_…: what passes there is told there */
 };
 
 /* Names of AF_UNIX sockets by hash (64 bit FNV-1a): a false match denies one socket more. */
@@ -107,7 +111,8 @@ struct egress_record {
 	__u8 verdict; /* of the table */
 	__u8 denied;  /* what became of the system call */
 	__u8 path_len; /* bytes; the first is 0 for an abstract name */
-	__u8 unused[5];
+	__u8 by_lsm;
+	__u8 unused[4];
 	__u8 addr[16];
 	char comm[WIRE_COMM];
 	char path[EGRESS_PATH + 4]; /* CONNECT_UNIX; its records alone have it */
