@@ -154,8 +154,7 @@ void ebpf_exec_expect(struct source *base, pid_t tgid, uint64_t start_time_ns, u
 
 	e = choose(s, tgid);
 	seq = x->seq += 2;
-	__atomic_store_n(&e->seq, seq - 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	__atomic_exchange_n(&e->seq, seq - 1, __ATOMIC_ACQ_REL); /* before what follows is written */
 	e->start_time_ns = new.start_time_ns;
 	e->ino = new.ino;
 	e->hash = new.hash;

@@ -8,6 +8,8 @@
  *   identify thread tools/daemon_identify.c: who was exec'd, marks for who was recognised
  *   scan thread     tools/daemon_scan.c: looks through /proc when the feed lost something; never
  *                   waits for marks
+ *   recheck thread  tools/daemon_recheck.c: what runs, where its exec was held and the kernel could not
+ *                   compare it; kills
  *   control threads tools/control.c: commands; changes of state one at a time under admin_lock
  *   store thread    store/
  *   main thread     signals, end of a pause, health

@@ -166,7 +166,7 @@ attacks() {
 		n=${f##*/} n=${n%.c}
 		case $n in
 		race_* | hold_race | hammer | forkstorm | crowd | lease_hold | keep_open) ;;
-		opath_data | trunc_open | handle_open) ;;
+		opath_data | trunc_open | handle_open | argv_swap) ;;
 		*) echo "$n" ;;
 		esac
 	done
