@@ -28,9 +28,9 @@ struct peek {
 	int epoll_fd; /* edges of sock: its end wakes once, not for ever */
 	pid_t pid;
 	bool begun; /* the first has told */
-	struct {
+	union {
 		struct peek_message m;
-		char more; /* than an answer can have */
+		char bytes[sizeof(struct peek_message) + 1]; /* more than an answer can have */
 	} in;
 };
 
@@ -162,15 +162,22 @@ int peek_ask(struct peek *p, const struct peek_question *q)
 	       errno == ECONNRESET || errno == ENOTCONN ? -EPIPE : -errno;
 }
 
-int peek_take(struct peek *p, struct peek_answer *ret)
+static ssize_t receive(struct peek *p)
 {
-	const struct peek_wire *h = &p->in.m.head;
-	ssize_t n = read(p->sock, &p->in, sizeof(p->in));
 	struct epoll_event woken;
+	ssize_t n = read(p->sock, p->in.bytes, sizeof(p->in.bytes));
 
 	/* Nothing more, or never: from here on a new edge wakes. */
 	if (n <= 0 && epoll_wait(p->epoll_fd, &woken, 1, 0) > 0)
-		n = read(p->sock, &p->in, sizeof(p->in));
+		n = read(p->sock, p->in.bytes, sizeof(p->in.bytes));
+	return n;
+}
+
+int peek_take(struct peek *p, struct peek_answer *ret)
+{
+	ssize_t n = receive(p);
+	const struct peek_wire *h = &p->in.m.head;
+
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : errno == ECONNRESET ? -EPIPE : -errno;
 	if (n == 0)
