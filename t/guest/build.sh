@@ -73,11 +73,13 @@ mirror_of() { # LABEL DEFAULT
 		awk -v l="$1" '$1 == l { print $2; exit }') || uri=
 	echo "${uri:-$2}"
 }
-sources_for() { # SUITE
+sources_for() { # SUITE [SECURITY]: where its security updates are, when not where this machine has them
 	local keys='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
-	local main security
+	local main security=${2-}
 	main=$(mirror_of Debian http://deb.debian.org/debian/)
-	security=$(mirror_of Debian-Security http://deb.debian.org/debian-security/)
+	[ -n "$security" ] || security=$(mirror_of Debian-Security http://deb.debian.org/debian-security/)
+	# What was moved to the archive is not signed anew.
+	case $security in *//archive.*) keys=${keys%]}' check-valid-until=no]' ;; esac
 	echo "deb $keys $security $1-security main"
 	# What is out of support has its last versions there alone.
 	[ "$1" = bullseye ] || printf 'deb %s %s %s main\n' "$keys" "$main" "$1" \
@@ -92,16 +94,22 @@ apt() { # SUITE PROGRAM ARGS…
 		-o Acquire::Retries=3 -o APT::Sandbox::User=root -o Acquire::Languages=none "$@"
 }
 apt_update() { # SUITE
-	local dir=$cache/apt-$1
+	local dir=$cache/apt-$1 security places=('')
 	mkdir -p "$dir/lists/partial" "$dir/archives/partial"
 	: >"$dir/status"
-	sources_for "$1" >"$dir/sources.list"
-	if apt "$1" apt-get update >"$new/apt.log" 2>&1 && ! grep -q '^E:' "$new/apt.log"; then
-		touch "$dir/updated"
-	else
-		tail -n 5 "$new/apt.log" >&2
-		return 1
-	fi
+	# A release that is out of support is moved one day.
+	[ "$1" != bullseye ] || places+=(http://security.debian.org/debian-security/
+		http://archive.debian.org/debian-security/)
+	for security in "${places[@]}"; do
+		sources_for "$1" "$security" >"$dir/sources.list"
+		if apt "$1" apt-get update >"$new/apt.log" 2>&1 && ! grep -q '^[EW]: .*Failed' "$new/apt.log" &&
+			! grep -q '^E:' "$new/apt.log"; then
+			touch "$dir/updated"
+			return
+		fi
+	done
+	tail -n 5 "$new/apt.log" >&2
+	return 1
 }
 # Has a list of SUITE's packages, not older than a week if there is a way.
 need_suite() {

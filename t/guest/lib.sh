@@ -6,22 +6,55 @@
 # becomes results of this test, LABEL before each; its comments are passed on. Returns 69 when there
 # is no such guest here, and 1 when the script did not come to its end: that is a failed test.
 in_guest() {
-	local label=$1 rc=0 line last=
+	local label=$1 rc=0
 	shift
 	t/guest/run.sh "$@" >"$SCRATCH/guest.out" 2>"$SCRATCH/guest.err" || rc=$?
 	[ $rc -ne 69 ] || return 69
+	guest_said "$label" && { diag "$(grep '^guest: ' "$SCRATCH/guest.err")"; return 0; }
+	fail "$label: the script ran to its end" "exit $rc" "$(tail -n 30 "$SCRATCH/guest.out")" \
+		"$(tail -n 40 "$SCRATCH/guest.err")"
+}
+# guest_said LABEL: of what such a script printed to $SCRATCH/guest.out; fails when it has no end.
+guest_said() {
+	local line last=
 	while IFS= read -r line; do
 		case $line in
-		'ok - '*) pass "$label: ${line#ok - }" ;;
-		'not ok - '*) fail "$label: ${line#not ok - }" ;;
+		'ok - '*) pass "$1: ${line#ok - }" ;;
+		'not ok - '*) fail "$1: ${line#not ok - }" ;;
 		'end - '*) last=$line ;;
 		'#'*) diag "${line#\#}" ;;
 		esac
 	done <"$SCRATCH/guest.out"
-	diag "$(grep '^guest: ' "$SCRATCH/guest.err")"
-	[ -n "$last" ] && return 0
-	fail "$label: the script ran to its end" "exit $rc" "$(tail -n 30 "$SCRATCH/guest.out")" \
-		"$(tail -n 40 "$SCRATCH/guest.err")"
+	[ -n "$last" ]
+}
+
+# The programs that shell tests call, as they are here: busybox has fewer options.
+guest_commands=(bash awk basename cat chgrp chmod chown comm cp cut date dd dirname env false find grep head id jq
+	kill ln ls mkdir mkfifo mktemp mount mv nice nsenter pgrep ps readlink realpath rm rmdir sed seq setpriv
+	sleep sort stat stdbuf tac tail tee timeout touch tr true truncate umount uniq unshare wc xargs)
+
+# tests_in_guest LABEL TESTS OPTION…: tests of this tree, in a guest that run.sh starts with these options.
+# What they call of t/helpers and t/attack goes along, as far as need_bin names it; and what is in the
+# array `bins`.
+tests_in_guest() {
+	local label=$1 tests=$2 b c files=()
+	shift 2
+	for c in "${guest_commands[@]}"; do
+		c=$(type -P "$c") && files+=("$c:/payload/bin/${c##*/}")
+	done
+	# shellcheck disable=SC2154 # whoever calls has it
+	for b in "${bins[@]}"; do
+		bin "$b" >/dev/null || continue
+		case $b in
+		oknek | oknekd) files+=("$(bin "$b"):/payload/tree/build/$b") ;;
+		*) files+=("$(bin "$b"):/payload/tree/build/t/attack/$b") ;;
+		esac
+	done
+	for c in t/lib.sh t/attack/scene.sh t/tsan.supp rules/core $tests; do
+		files+=("$c:/payload/tree/$c")
+	done
+	in_guest "$label" "$@" --env TESTS="$tests" t/guest/tests.sh "${files[@]}" \
+		"$(type -P bash):/bin/bash" "$(bin oknek):/payload/bin/oknek"
 }
 
 # need_guest PART…: builds what is missing of it, before any clock runs; leaves the test out where
