@@ -333,7 +333,8 @@ uint64_t lsm_caps(const struct lsm *l)
 
 unsigned lsm_kept_fds(const struct lsm *l, int *fds, unsigned max)
 {
-	const struct bpf_link *links[] = { l->skel->links.lsm_file_open, l->skel->links.lsm_exec };
+	const struct bpf_link *links[] = { l->skel->links.lsm_file_open, l->skel->links.lsm_exec_open,
+					   l->skel->links.lsm_exec };
 	unsigned n = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(links) && n < max; i++)
@@ -380,6 +381,7 @@ static int load(struct lsm *l, int members_fd, bool execs, char why[192])
 	if (!l->skel)
 		return bpf_object_why(-errno, "open", why, 192);
 	bpf_program__set_autoload(l->skel->progs.lsm_exec, execs);
+	bpf_program__set_autoload(l->skel->progs.lsm_exec_open, execs);
 	r = bpf_object_load(l->skel->skeleton, l->skel->maps.members, members_fd, why, 192);
 	if (!r)
 		r = bpf_object_attach(l->skel->skeleton, why, 192);
@@ -436,7 +438,8 @@ int lsm_open(int members_fd, struct lsm **ret, char why[192])
 					sizeof(l->no_execs)) < 0) {
 		l->execs = false;
 		bpf_link__destroy(l->skel->links.lsm_exec);
-		l->skel->links.lsm_exec = NULL;
+		bpf_link__destroy(l->skel->links.lsm_exec_open);
+		l->skel->links.lsm_exec = l->skel->links.lsm_exec_open = NULL;
 	}
 	lsm_figures(l, &f);
 	l->tried = f.refused;

@@ -373,25 +373,25 @@ static __always_inline int has_name(struct file *file, __u32 word)
 	return bpf_map_lookup_elem(&names, &key) != 0;
 }
 
-SEC("lsm/bprm_check_security")
-int lsm_exec(unsigned long long *ctx)
+/* What loads other programs is opened by the kernel for each of them: it is run only when it is asked
+ * about by itself. */
+static __always_inline int is_loader(struct file *file)
 {
-	struct linux_binprm *bprm = (struct linux_binprm *)ctx[0];
-	int before = (int)ctx[1];
+	char name[3] = { 0 };
+
+	bpf_probe_read_kernel(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
+	return name[0] == 'l' && name[1] == 'd' &&
+	       (name[2] == '-' || name[2] == '.' || name[2] == '6');
+}
+
+static __always_inline int check_program(struct file *file, __u32 word)
+{
 	struct refused f = { .modes = LSM_RUN };
-	struct file *file = bprm->file;
 	struct lsm_label *label;
 	struct lsm_exec *x;
-	__u32 word, zero = 0;
+	__u32 zero = 0;
 	__u64 now_ns;
 
-	word = settings.word;
-	if (!word) {
-		ran.exec = 1;
-		return before;
-	}
-	if (before)
-		return before;
 	f.member = find_member(&f.task);
 	f.counters = bpf_map_lookup_elem(&counters, &zero);
 	if (!f.member || !f.counters)
@@ -418,4 +418,31 @@ int lsm_exec(unsigned long long *ctx)
 	put_argv(x);
 	bpf_ringbuf_submit(x, 0);
 	return -EPERM;
+}
+
+/* Before anybody who holds who opens it hears of it. */
+SEC("lsm/file_open")
+int lsm_exec_open(unsigned long long *ctx)
+{
+	struct file *file = (struct file *)ctx[0];
+	int before = (int)ctx[1];
+	__u32 word = settings.word;
+
+	if (before || !word || !(file->f_flags & FMODE_EXEC) || is_loader(file))
+		return before;
+	return check_program(file, word);
+}
+
+SEC("lsm/bprm_check_security")
+int lsm_exec(unsigned long long *ctx)
+{
+	struct linux_binprm *bprm = (struct linux_binprm *)ctx[0];
+	int before = (int)ctx[1];
+	__u32 word = settings.word;
+
+	if (!word) {
+		ran.exec = 1;
+		return before;
+	}
+	return before ? before : check_program(bprm->file, word);
 }
