@@ -264,6 +264,7 @@ static const struct key {
 	{ "deadline", read_deadline },
 	{ "on_timeout", read_on_timeout },
 	{ "fanotify", read_fanotify },
+	{ "ebpf", config_read_ebpf },
 	{ "control", read_control },
 	{ "evidence", read_evidence },
 	{ "capture", config_read_capture },

@@ -87,6 +87,7 @@ struct config {
 	enum verdict on_timeout; /* on_timeout: deny | allow; default deny (members only) */
 	char **mark_roots;       /* fanotify.only: [DIR…]; when given, nothing outside is marked */
 	bool system_directories; /* fanotify.system_directories: true | false; default false */
+	uint32_t ring_bytes, exec_ring_bytes; /* ebpf.ring, ebpf.exec_ring; 0: as it comes */
 	char *group;             /* control.group: group that may change state; default "oknek" */
 	uint64_t retain_default_s; /* evidence.retain_for; default 90d */
 	uint64_t max_size_bytes;   /* evidence.max_size; default 1 GiB */

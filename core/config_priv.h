@@ -33,6 +33,10 @@ int config_check_rule_key(struct loading *l, const struct yaml_node *n, const ch
 /* "512M" "2G", in powers of 1024. -EINVAL. */
 int config_read_size(const struct yaml_node *n, uint64_t *ret);
 
+#define CONFIG_RING_LEAST (UINT64_C(64) << 10)
+#define CONFIG_RING_MOST (UINT64_C(1) << 30)
+/* config_ebpf.c */
+int config_read_ebpf(struct loading *l, const struct yaml_node *n);
 /* config_capture.c */
 int config_read_capture(struct loading *l, const struct yaml_node *n);
 /* config_egress.c */

@@ -247,6 +247,8 @@ struct ruleset {
 	const char **exes; /* by which exceptions let through, in byte order */
 	size_t n_exes;
 	struct index *index[KIND_COUNT]; /* NULL: no rules of the kind */
+	struct index *by_path;  /* of opened files; NULL: nobody asked for it, or there are no rules */
+	bool asked_by_path;
 	struct index *timeouts; /* of opened files, by path; NULL: no rule has a time or answer of its own */
 	struct pathset *paths;
 };

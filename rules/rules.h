@@ -48,6 +48,7 @@ struct rules_config {
 	const struct config *site; /* overrides and exceptions of this host; NULL: none. It may go
 				    * once the set is loaded */
 	struct rules_cache *cache; /* NULL: none; not used by ruleset_load_buffer() */
+	bool by_path; /* ruleset_wants_path() will be asked */
 	uint64_t retain_default_s; /* for rules that do not say; 0: 90 days */
 };
 
@@ -140,6 +141,12 @@ struct rule_exception {
 	bool by_name; /* and not that, but by process_name, or by what the exe is not called */
 	bool unverifiable; /* by_exe, to a rule of a kind whose events never have it verified */
 };
+
+/*
+ * Could any rule that warns or blocks fire for a file that is opened under this path, whoever opens it?
+ * False is certain. True where the set was not loaded for it. Pure; any thread.
+ */
+bool ruleset_wants_path(const struct ruleset *rs, const char *path);
 
 /* Is this exe named by an exception, so that it matters whether it is that file? Any thread; makes no
  * system call. */

@@ -298,9 +298,12 @@ static int finish(struct building *b, struct ruleset **ret)
 		if (index_build(b->pool, rs->rules, rs->n, (enum event_kind)kind,
 				false, &rs->index[kind]))
 			return no_memory(b);
-	if (any_timeout(rs) &&
-	    index_build(b->pool, rs->rules, rs->n, KIND_FILE_OPENED, true, &rs->timeouts))
+	rs->asked_by_path = b->config->by_path;
+	if ((any_timeout(rs) || rs->asked_by_path) &&
+	    index_build(b->pool, rs->rules, rs->n, KIND_FILE_OPENED, true, &rs->by_path))
 		return no_memory(b);
+	if (any_timeout(rs))
+		rs->timeouts = rs->by_path;
 	err = bind_pathset(rs->rules, rs->n, &rs->paths, b->err->text);
 	if (err)
 		return err;

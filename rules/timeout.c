@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What rules say about an answer that takes long: action.deadline and action.on_timeout. */
+/* What can be said of an opened file by its path alone: how long an answer may take (action.deadline,
+ * action.on_timeout), and whether any rule could fire. */
 #include "core/cleanup.h"
 #include "core/config.h"
 #include "rules/compiled.h"
@@ -52,4 +53,29 @@ void rules_timeout(const struct ruleset *rs, const struct event *ev, uint64_t *d
 		return;
 	*deadline_ns = t.deadline_ns < DEADLINE_MAX_NS ? t.deadline_ns : DEADLINE_MAX_NS;
 	*on_timeout = t.on_timeout;
+}
+
+struct wanting {
+	const struct ruleset *rs;
+	bool any;
+};
+
+static void take_wanting(void *arg, const uint32_t *rules, size_t n)
+{
+	struct wanting *w = arg;
+
+	/* Those that allow are there for the names of categories. */
+	for (size_t i = 0; i < n && !w->any; i++)
+		w->any = w->rs->rules[rules[i]]->rule.action != VERDICT_ALLOW;
+}
+
+bool ruleset_wants_path(const struct ruleset *rs, const char *path)
+{
+	struct wanting w = { .rs = rs };
+
+	if (!rs->asked_by_path)
+		return true;
+	if (rs->by_path)
+		index_lookup(rs->by_path, NULL, path, NULL, 0, take_wanting, &w);
+	return w.any;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ring of the eBPF source, read and published. Loading is in ebpf_open.c. */
+/* What the rings of the eBPF source tell, published. Loading is in ebpf_open.c, the thread that reads
+ * the bulk ring in ebpf_bulk.c. */
 #include "sources/ebpf.h"
 
 #include <errno.h>
@@ -110,14 +111,26 @@ void ebpf_figures(const struct source *s, struct ebpf_figures *ret)
 	*ret = (struct ebpf_figures){ 0 };
 }
 
+unsigned ebpf_cpus(const struct source *s)
+{
+	(void)s;
+	return 0;
+}
+
+void ebpf_cpu_figures(const struct source *s, unsigned cpu, uint64_t *sent, uint64_t *lost)
+{
+	(void)s;
+	(void)cpu;
+	*sent = *lost = 0;
+}
+
 #else
 
 #include <bpf/libbpf.h>
 #include <sys/epoll.h>
 #include <linux/capability.h>
 
-#define BATCH_MAX 64                     /* who waits for an answer waits for these */
-#define REST_NS (2 * NSEC_PER_MSEC)      /* between two looks at the ring */
+#define BATCH_MAX 16 /* who waits for an answer waits for these, some 3 µs each */
 
 /* ---- who ----------------------------------------------------------------------------------- */
 
@@ -126,38 +139,75 @@ static struct ebpf_exe *exe_row(struct ebpf_source *s, pid_t tgid)
 	return &s->exes[(unsigned)tgid % EBPF_EXES];
 }
 
-/* What a process runs is told in its own order: the record of an exec comes before those of what the
- * new program did. */
-static void note_exe(struct ebpf_source *s, const struct events_head *h, const char *path)
+static bool is_row_of(const struct ebpf_exe *row, const struct events_head *h)
+{
+	return row->tgid == (pid_t)h->tgid && row->start_time_ns == h->start_time_ns;
+}
+
+static void note_exe(struct ebpf_source *s, const struct events_head *h, const char *path,
+		     uint64_t since_ns)
 {
 	struct ebpf_exe *row = exe_row(s, (pid_t)h->tgid);
 	size_t n = strlen(path);
 
-	row->tgid = 0;
-	if (n >= sizeof(row->path) || h->flags & EVENTS_CUT_PATH)
-		return;
-	memcpy(row->path, path, n + 1);
-	row->tgid = (pid_t)h->tgid;
-	row->start_time_ns = h->start_time_ns;
+	if (!is_row_of(row, h)) {
+		memset(row->ran, 0, sizeof(row->ran));
+		row->tgid = (pid_t)h->tgid;
+		row->start_time_ns = h->start_time_ns;
+	}
+	row->last = (row->last + 1) % EBPF_EXES_KEPT;
+	row->ran[row->last].since_ns = since_ns;
+	if (n >= sizeof(row->ran[0].path) || h->flags & EVENTS_CUT_PATH)
+		n = 0;
+	memcpy(row->ran[row->last].path, path, n);
+	row->ran[row->last].path[n] = '\0';
+}
+
+/* What the process of this row ran then; "" when nobody knows any more. *last: it still does. */
+static const char *ran_then(const struct ebpf_exe *row, uint64_t time_ns, bool *last)
+{
+	unsigned at = row->last;
+
+	for (unsigned i = 0; i < EBPF_EXES_KEPT; i++) {
+		*last = i == 0;
+		if (row->ran[at].since_ns <= time_ns)
+			return row->ran[at].path;
+		at = (at + EBPF_EXES_KEPT - 1) % EBPF_EXES_KEPT;
+	}
+	return "";
+}
+
+/* A child runs what its parent does until it runs something else. */
+static const char *inherited(struct ebpf_source *s, const struct events_head *h)
+{
+	const struct ebpf_exe *row = exe_row(s, (pid_t)h->ppid);
+	bool last;
+
+	return row->tgid == (pid_t)h->ppid ? ran_then(row, h->time_ns, &last) : "";
 }
 
 static const char *exe_of(struct ebpf_source *s, const struct events_head *h, bool exited)
 {
-	struct ebpf_exe *row = exe_row(s, (pid_t)h->tgid);
+	const struct ebpf_exe *row = exe_row(s, (pid_t)h->tgid);
+	bool heard = is_row_of(row, h), last = true;
+	const char *then = heard ? ran_then(row, h->time_ns, &last) : "";
 	char link[32];
 	ssize_t n;
 
-	if (row->tgid == (pid_t)h->tgid && row->start_time_ns == h->start_time_ns)
-		return row->path;
-	s->exe[0] = '\0';
-	snprintf(link, sizeof(link), "/proc/%d/exe", (int)h->tgid);
-	n = exited ? 0 : readlink(link, s->exe, sizeof(s->exe) - 1);
-	s->exe[n > 0 ? n : 0] = '\0';
-	if (n > 0)
-		note_exe(s, h, s->exe);
-	else /* gone: the name it had tells more than nothing */
-		memcpy(s->exe, h->comm, sizeof(h->comm));
-	return s->exe;
+	if (*then)
+		return then;
+	if (!exited && last) {
+		snprintf(link, sizeof(link), "/proc/%d/exe", (int)h->tgid);
+		n = readlink(link, s->exe, sizeof(s->exe) - 1);
+		s->exe[n > 0 ? n : 0] = '\0';
+		if (n > 0 && !heard)
+			note_exe(s, h, s->exe, 0);
+		if (n > 0)
+			return s->exe;
+	}
+	then = inherited(s, h);
+	/* Gone: the name it had tells more than nothing. */
+	return *then ? then : h->comm;
 }
 
 /* It may have ended by now, and somebody else have its number: the record knows when it began. */
@@ -229,7 +279,7 @@ static void publish(struct ebpf_source *s)
 	enum verdict v;
 
 	if (r->head.type == EVENTS_EXEC)
-		note_exe(s, &r->head, r->path);
+		note_exe(s, &r->head, r->path, r->head.time_ns);
 	if (r->head.type == EVENTS_NET && !was_tried(r->head.result))
 		return;
 	m = find_member(s, &r->head);
@@ -262,49 +312,56 @@ static void publish(struct ebpf_source *s)
 		tree->warned++;
 }
 
+static void take(struct ebpf_source *s, const void *data, size_t len_bytes)
+{
+	if (ebpf_parse(data, len_bytes, &s->record) < 0)
+		__atomic_fetch_add(&s->stats.malformed, 1, __ATOMIC_RELAXED);
+	else
+		publish(s);
+	s->budget--;
+}
+
 int ebpf_take(void *arg, void *data, size_t len_bytes)
 {
 	struct ebpf_source *s = arg;
 
 	s->stats.read++;
-	if (ebpf_parse(data, len_bytes, &s->record) < 0)
-		__atomic_fetch_add(&s->stats.malformed, 1, __ATOMIC_RELAXED);
-	else
-		publish(s);
+	take(s, data, len_bytes);
 	/* libbpf stops after a record that returns an error, with that record consumed. */
-	return --s->budget ? 0 : -EAGAIN;
+	return s->budget ? 0 : -EAGAIN;
 }
 
+/*
+ * What the bulk thread has handed over was told after the programs were that did it: these first, all
+ * of them, so that it is known who it was.
+ */
 static int consume(struct ebpf_source *s, struct bus *b, uint64_t now_ns)
 {
+	uint64_t end = ebpf_queue_end(&s->bulk.queue);
+	const void *data;
+	uint32_t len;
+
 	s->bus = b;
 	s->budget = BATCH_MAX;
-	ring_buffer__consume(s->ring);
-	s->last_ns = now_ns;
+	ring_buffer__consume(s->execs);
+	while (s->budget && (data = ebpf_queue_next(&s->bulk.queue, end, &len))) {
+		take(s, data, len);
+		ebpf_queue_drop(&s->bulk.queue);
+	}
 	/* More is there, and nobody will wake us for it. */
 	s->due_ns = s->budget ? UINT64_MAX : now_ns;
 	return (int)(BATCH_MAX - s->budget);
 }
 
-/*
- * The ring wakes us when it was empty, and for each exec. The first is looked at at once; what comes
- * within the next two milliseconds is left to grow, so a burst costs the processes that make it one
- * wake-up. Nothing wakes us when there is nothing.
- */
 static int ebpf_dispatch(struct source *base, struct bus *b)
 {
 	struct ebpf_source *s = (struct ebpf_source *)base;
-	uint64_t now_ns = clock_boottime_ns();
-	struct epoll_event woken;
+	struct epoll_event woken[2];
 	int n;
 
-	if (epoll_wait(s->epoll_fd, &woken, 1, 0) <= 0)
+	if (epoll_wait(s->epoll_fd, woken, 2, 0) <= 0)
 		return -EAGAIN;
-	if (s->due_ns == UINT64_MAX && now_ns - s->last_ns < REST_NS) {
-		s->due_ns = s->last_ns + REST_NS;
-		return -EAGAIN;
-	}
-	n = consume(s, b, now_ns);
+	n = consume(s, b, clock_boottime_ns());
 	return n ? n : -EAGAIN;
 }
 
@@ -359,18 +416,43 @@ enum open_mode ebpf_opening_alone(const struct source *base, const struct subjec
 	return OPEN_MODE_WRITE;
 }
 
+unsigned ebpf_cpus(const struct source *base)
+{
+	return ((const struct ebpf_source *)base)->cpus;
+}
+
+void ebpf_cpu_figures(const struct source *base, unsigned cpu, uint64_t *sent, uint64_t *lost)
+{
+	const struct events_counters *c = ebpf_counters((const struct ebpf_source *)base);
+	uint64_t all = 0, gone = 0;
+
+	for (unsigned type = 0; type < EVENTS_TYPES; type++) {
+		all += __atomic_load_n(&c[cpu].sent[type], __ATOMIC_RELAXED);
+		gone += __atomic_load_n(&c[cpu].lost[type], __ATOMIC_RELAXED);
+	}
+	*sent = all;
+	*lost = gone;
+}
+
 void ebpf_figures(const struct source *base, struct ebpf_figures *ret)
 {
 	const struct ebpf_source *s = (const struct ebpf_source *)base;
 	const struct events_counters *c = ebpf_counters(s);
-	struct ebpf_figures f = { 0 };
+	struct ebpf_figures f = { .ring_bytes = ebpf_ring_bytes(s, true),
+				  .exec_ring_bytes = ebpf_ring_bytes(s, false),
+				  .left_out = atomic_load(&s->bulk.left_out) };
 
-	for (unsigned cpu = 0; cpu < s->cpus; cpu++)
-		for (unsigned type = 0; type < EVENTS_TYPES; type++) {
-			f.sent += __atomic_load_n(&c[cpu].sent[type], __ATOMIC_RELAXED);
-			f.lost += __atomic_load_n(&c[cpu].lost[type], __ATOMIC_RELAXED);
-		}
-	f.malformed = __atomic_load_n(&s->stats.malformed, __ATOMIC_RELAXED);
+	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
+		uint64_t sent, lost;
+
+		ebpf_cpu_figures(base, cpu, &sent, &lost);
+		f.sent += sent;
+		f.lost += lost;
+		f.execs_sent += __atomic_load_n(&c[cpu].sent[EVENTS_EXEC], __ATOMIC_RELAXED);
+		f.execs_lost += __atomic_load_n(&c[cpu].lost[EVENTS_EXEC], __ATOMIC_RELAXED);
+	}
+	f.malformed = __atomic_load_n(&s->stats.malformed, __ATOMIC_RELAXED) +
+		      atomic_load(&s->bulk.malformed);
 	*ret = f;
 }
 
@@ -381,6 +463,8 @@ static void ebpf_stats(const struct source *base, struct source_stats *ret)
 
 	ebpf_figures(base, &f);
 	*ret = s->stats;
+	ret->read += atomic_load(&s->bulk.read);
+	ret->malformed += atomic_load(&s->bulk.malformed);
 	ret->lost = f.lost;
 }
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The eBPF source: what members of watched trees open, run and connect to, told by tracepoints of
- * single system calls through a ring. After the fact: it stops nothing. Membership is the process
- * feed's map, which the kernel itself keeps, so there is no such source without the feed's BPF.
- * All on the verdict thread, in bounded batches; nothing here allocates, logs or waits.
+ * single system calls. After the fact: it stops nothing. Membership is the process feed's map, which
+ * the kernel itself keeps, so there is no such source without the feed's BPF.
+ *
+ * There are two rings. That of programs wakes the verdict thread for each. All else is in the bulk ring,
+ * which a thread of its own reads by a timer; what no rule could match it counts and leaves out, the
+ * rest it hands to the verdict thread, which publishes in bounded batches. Nothing here logs, and after
+ * opening nothing allocates.
  */
 #ifndef OKNEK_SOURCES_EBPF_H
 #define OKNEK_SOURCES_EBPF_H
@@ -12,9 +16,26 @@
 #include "core/proctree.h"
 #include "core/source.h"
 
+#define EBPF_RING_DEFAULT (4u << 20)
+#define EBPF_EXEC_RING_DEFAULT (512u << 10)
+#define EBPF_RING_LEAST (64u << 10)
+#define EBPF_RING_MOST (1u << 30)
+
+/*
+ * Which opens any rule could match. On the bulk thread: begin before a batch, the rules stay what they
+ * are until end; it returns a number that is another one whenever the rules are, 0 when all is wanted.
+ */
+struct ebpf_filter {
+	uint64_t (*begin)(void *arg); /* NULL: there is none, all is wanted */
+	bool (*wants)(void *arg, const char *path);
+	void (*end)(void *arg);
+	void *arg;
+};
+
 struct ebpf_config {
-	int members_fd;      /* of the process feed; borrowed */
-	uint32_t ring_bytes; /* a power of two; 0: the usual */
+	int members_fd; /* of the process feed; borrowed */
+	uint32_t ring_bytes, exec_ring_bytes; /* rounded up to a power of two; 0: the usual */
+	struct ebpf_filter filter;
 	/* Hooks in system calls, too: what is opened, and by ebpf_open_network() connected to. One such
 	 * hook makes each call of each process of the host a little dearer; programs come without. */
 	bool calls;
@@ -66,11 +87,22 @@ enum open_mode ebpf_opening_alone(const struct source *s, const struct subject *
 /* Whether anybody is killed for it; not at first. Any thread. */
 void ebpf_exec_enforce(struct source *s, bool enforce);
 
-/* In the kernel, of all processors. Any thread, no system call. sent = read + lost + what is in the
- * ring. malformed: of those that were read. */
+/*
+ * Reads the bulk ring until it is told to stop; on a thread of its own, where ebpf_sees_calls(). Stop: any
+ * thread; who runs it is to be waited for before close. Without it nothing but programs is told.
+ */
+void ebpf_bulk_run(struct source *s, struct bus *b);
+void ebpf_bulk_stop(struct source *s);
+
+/* In the kernel. Any thread, no system call. sent = read + lost + what is in the ring. */
 struct ebpf_figures {
-	uint64_t sent, lost, malformed;
+	uint64_t sent, lost;             /* of both rings, all processors */
+	uint64_t execs_sent, execs_lost; /* of these, programs */
+	uint64_t malformed, left_out;    /* of what was read; no rule could match these */
+	uint32_t ring_bytes, exec_ring_bytes;
 };
 void ebpf_figures(const struct source *s, struct ebpf_figures *ret);
+unsigned ebpf_cpus(const struct source *s);
+void ebpf_cpu_figures(const struct source *s, unsigned cpu, uint64_t *sent, uint64_t *lost);
 
 #endif

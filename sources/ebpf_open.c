@@ -23,7 +23,6 @@
 
 #include "sources/bpf/events.skel.h"
 
-#define RING_BYTES (2u << 20)
 /* Of linux/mount.h, which does not go together with sys/mount.h. */
 #define FSOPEN_CLOEXEC_ 1
 #define FSMOUNT_CLOEXEC_ 1
@@ -249,6 +248,26 @@ const struct events_counters *ebpf_counters(const struct ebpf_source *s)
 	return s->skel->bss->counters;
 }
 
+uint32_t ebpf_ring_bytes(const struct ebpf_source *s, bool bulk)
+{
+	return bpf_map__max_entries(bulk ? s->skel->maps.bulk : s->skel->maps.execs);
+}
+
+void ebpf_bulk_asleep(struct ebpf_source *s, bool asleep)
+{
+	__atomic_store_n((uint32_t *)&s->skel->bss->settings.bulk_asleep, asleep,
+			 __ATOMIC_SEQ_CST);
+}
+
+static uint32_t ring_bytes(uint32_t wanted, uint32_t usual)
+{
+	uint32_t n = EBPF_RING_LEAST;
+
+	while (n < (wanted ? wanted : usual) && n < EBPF_RING_MOST)
+		n *= 2;
+	return n;
+}
+
 static int load(struct ebpf_source *s, char why[192])
 {
 	struct events_bpf *k;
@@ -263,20 +282,26 @@ static int load(struct ebpf_source *s, char why[192])
 	choose_uring(s);
 	bpf_map__set_max_entries(k->maps.scratch, s->cpus);
 	bpf_map__set_max_entries(k->maps.argv_words, s->cpus);
-	bpf_map__set_max_entries(k->maps.ring, s->c.ring_bytes ? s->c.ring_bytes : RING_BYTES);
+	bpf_map__set_max_entries(k->maps.bulk, ring_bytes(s->c.ring_bytes, EBPF_RING_DEFAULT));
+	bpf_map__set_max_entries(k->maps.execs,
+				 ring_bytes(s->c.exec_ring_bytes, EBPF_EXEC_RING_DEFAULT));
 	return bpf_object_load(k->skeleton, k->maps.members, s->c.members_fd, why, 192);
 }
 
-static int open_ring(struct ebpf_source *s)
+static int open_rings(struct ebpf_source *s)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
-	int fd = bpf_map__fd(s->skel->maps.ring);
+	int fd = bpf_map__fd(s->skel->maps.execs);
+	int r = ebpf_bulk_open(s, bpf_map__fd(s->skel->maps.bulk));
 
-	s->ring = ring_buffer__new(fd, ebpf_take, s, NULL);
-	if (!s->ring)
+	if (r < 0)
+		return r;
+	s->execs = ring_buffer__new(fd, ebpf_take, s, NULL);
+	if (!s->execs)
 		return -errno;
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (s->epoll_fd < 0 || epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+	if (s->epoll_fd < 0 || epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ||
+	    epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->bulk.queue_fd, &ev) < 0)
 		return -errno;
 	s->slots = bpf_object_mmap(bpf_map__fd(s->skel->maps.slots),
 				   EVENTS_SLOTS * sizeof(struct events_slot));
@@ -315,7 +340,8 @@ void ebpf_free(struct ebpf_source *s)
 		return;
 	while (s->n_links)
 		bpf_link__destroy(s->links[--s->n_links]);
-	ring_buffer__free(s->ring);
+	ring_buffer__free(s->execs);
+	ebpf_bulk_close(s);
 	if (s->slots)
 		munmap((void *)s->slots, EVENTS_SLOTS * sizeof(struct events_slot));
 	ebpf_exec_unmap(&s->expect);
@@ -340,6 +366,7 @@ int ebpf_open(const struct ebpf_config *c, struct source **ret, char why[192])
 	s->base.ops = &ebpf_ops;
 	s->c = *c;
 	s->epoll_fd = s->tracefs_fd = -1;
+	s->bulk.epoll_fd = s->bulk.queue_fd = s->bulk.stop_fd = -1;
 	s->due_ns = UINT64_MAX;
 	if (c->members_fd < 0) {
 		snprintf(why, 192, "the process feed does not work by BPF, which keeps who is a member");
@@ -348,7 +375,7 @@ int ebpf_open(const struct ebpf_config *c, struct source **ret, char why[192])
 	r = load(s, why);
 	if (r < 0)
 		return r;
-	r = open_ring(s);
+	r = open_rings(s);
 	if (r < 0) {
 		snprintf(why, 192, "ring: %s", strerror(-r));
 		return r;

@@ -6,19 +6,50 @@
 #include "core/cleanup.h"
 #include "sources/ebpf.h"
 #include "sources/ebpf_parse.h"
+#include "sources/ebpf_queue.h"
 
 #define EBPF_EXES 1024
+#define EBPF_EXES_KEPT 3  /* of one process, the last */
+#define EBPF_ANSWERS 4096 /* rows of what rules ask for */
 #define EBPF_LINKS 40
 
 struct bpf_link;
 struct events_bpf;
 struct ring_buffer;
 
-/* What a process ran when we last heard. */
+/* What a process ran when, as far as we have heard: what it did before it ran another program may be
+ * looked at after that is known. */
 struct ebpf_exe {
 	pid_t tgid; /* 0: nobody's */
 	uint64_t start_time_ns;
-	char path[256];
+	unsigned last;
+	struct {
+		uint64_t since_ns; /* 0, path "": nothing */
+		char path[256];    /* "": it did not fit */
+	} ran[EBPF_EXES_KEPT];
+};
+
+/* Could a rule match an open that is told by these bytes? */
+struct ebpf_answer {
+	uint64_t generation; /* of the rules that were asked; 0: none */
+	uint32_t key, len;
+	bool wanted;
+	uint8_t bytes[231];
+};
+
+/* What the bulk thread has; the figures and the queue are everybody's. */
+struct ebpf_bulk {
+	struct ring_buffer *ring;
+	struct ebpf_filter filter;
+	struct ebpf_answer *answers;
+	struct ebpf_queue queue; /* to the verdict thread */
+	int queue_fd;            /* it is told so */
+	int epoll_fd, stop_fd;
+	uint64_t generation;
+	unsigned taken, put; /* in this batch */
+	_Atomic bool stop;
+	_Atomic uint64_t read, left_out, malformed;
+	struct ebpf_record record;
 };
 
 /* What the kernel compares execs with; see sources/bpf/events.h. */
@@ -35,7 +66,7 @@ struct ebpf_source {
 	struct source base;
 	struct ebpf_config c;
 	struct events_bpf *skel;
-	struct ring_buffer *ring;
+	struct ring_buffer *execs;
 	struct bpf_link *links[EBPF_LINKS];
 	unsigned n_links;
 	const struct events_slot *slots; /* mapped */
@@ -46,13 +77,14 @@ struct ebpf_source {
 
 	struct bus *bus;
 	unsigned budget;
-	uint64_t last_ns, due_ns; /* due: UINT64_MAX, nothing is to be taken up */
+	uint64_t due_ns; /* UINT64_MAX: nothing is to be taken up */
 	uint64_t seq;
 	struct source_stats stats;
 	struct ebpf_record record;
 	struct ebpf_expect expect;
 	struct ebpf_exe exes[EBPF_EXES];
 	char exe[4096], lineage[LINEAGE_MAX];
+	struct ebpf_bulk bulk;
 };
 
 extern const struct source_ops ebpf_ops;
@@ -66,5 +98,11 @@ void ebpf_exec_unmap(struct ebpf_expect *x);
 void ebpf_switch(struct ebpf_source *s, bool on);
 const struct events_counters *ebpf_counters(const struct ebpf_source *s);
 void ebpf_free(struct ebpf_source *s);
+uint32_t ebpf_ring_bytes(const struct ebpf_source *s, bool bulk);
+void ebpf_bulk_asleep(struct ebpf_source *s, bool asleep);
+
+/* ebpf_bulk.c. -errno. */
+int ebpf_bulk_open(struct ebpf_source *s, int ring_fd);
+void ebpf_bulk_close(struct ebpf_source *s);
 
 #endif

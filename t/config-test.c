@@ -109,7 +109,7 @@ static void every_key_is_read(void **state)
 
 static void each_complaint_names_file_line_and_way_out(void **state)
 {
-#define KEYS "mode, source, agents, deadline, on_timeout, fanotify, control, evidence, capture, egress, " \
+#define KEYS "mode, source, agents, deadline, on_timeout, fanotify, ebpf, control, evidence, capture, egress, " \
 	     "on_unenforceable, rules, readers, exceptions"
 #define MATCH "match: { uid: { eq: 1 } }, "
 #define REASON "reason: r, "
@@ -155,6 +155,11 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		  "f:1: fanotify.only: \"/dev/null\" is not a directory" },
 		{ "fanotify: { marks: filesystem }",
 		  "f:1: unknown key \"marks\" in fanotify; allowed: only, system_directories" },
+		{ "ebpf: { ring: 16 }",
+		  "f:1: ebpf.ring must be a size like 512K or 16M, from 64K to 1G" },
+		{ "ebpf: { exec_ring: 63K }",
+		  "f:1: ebpf.exec_ring must be a size like 512K or 16M, from 64K to 1G" },
+		{ "ebpf: { rings: 1M }", "f:1: unknown key \"rings\" in ebpf; allowed: ring, exec_ring" },
 		{ "control: { group: 'a b' }", "f:1: control.group must be the name of a group" },
 		{ "control: { group: '' }", "f:1: control.group must be the name of a group" },
 		{ "evidence: { retain_for: 90 }",

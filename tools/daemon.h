@@ -4,6 +4,8 @@
  *
  *   verdict thread  loop: permission and notification groups, feed, deadlines; `rules`, `homes`,
  *                   membership. Asked by others through loop_call().
+ *   bulk thread     tools/daemon_bulk.c: what eBPF tells besides programs; leaves out what no rule
+ *                   could match, hands the rest to the verdict thread
  *   mark thread     enforce/marks.c
  *   identify thread tools/daemon_identify.c: who was exec'd, marks for who was recognised
  *   scan thread     tools/daemon_scan.c: looks through /proc when the feed lost something; never
@@ -140,6 +142,13 @@ struct daemon {
 		uint64_t lost, at_ns;
 		bool malformed;
 	} ebpf_told;
+	struct daemon_bulk {
+		pthread_t thread;
+		bool filters, running;
+		pthread_mutex_t lock; /* the rest; held by its thread for a batch. Initialised if it filters */
+		struct ruleset *rules; /* NULL: pass everything */
+		bool everything;
+	} bulk;
 	struct daemon_fuse *fuse; /* NULL: nobody is held */
 	struct daemon_recheck *recheck; /* NULL: the same */
 	struct enforcer *enforcer;
@@ -212,6 +221,19 @@ void daemon_feed_gap(struct daemon *d);
 uint64_t daemon_feed_gaps(const struct daemon *d);
 bool daemon_feed_restored(struct daemon *d, uint64_t gaps_seen, bool complete);
 
+/*
+ * daemon_bulk.c: reads what eBPF tells in bulk. filter: before sources. rules: while others come to
+ * serve, none; not on the verdict thread. everything: also what interests no rule. passes: would it
+ * hand over this open; verdict thread.
+ */
+struct ebpf_filter;
+void daemon_bulk_filter(struct daemon *d, struct ebpf_filter *ret);
+int daemon_bulk_start(struct daemon *d);
+void daemon_bulk_rules(struct daemon *d, struct ruleset *rs);
+void daemon_bulk_everything(struct daemon *d, bool on);
+bool daemon_bulk_passes(const struct daemon *d, const struct event *ev);
+void daemon_bulk_stop(struct daemon *d);
+
 /* daemon_ebpf.c. network: while privileged, once it is known whether the egress jail runs. tick: main
  * thread. */
 int daemon_ebpf_open(struct daemon *d, bool calls, char why[192]);
@@ -220,6 +242,7 @@ void daemon_ebpf_mode(struct daemon *d); /* any thread */
 bool daemon_ebpf_sees(const struct daemon *d, enum event_kind kind);
 void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns);
 void daemon_ebpf_warnings(const struct daemon *d, json_t *list);
+void daemon_ebpf_figures(const struct daemon *d, json_t *entry); /* of status */
 
 /* daemon_fuse.c: the bus's hooks, by which what two sources see is one event; and fanotify's, by which
  * what was decided while an exec was held is known when it runs. */

@@ -130,7 +130,12 @@ int daemon_capture(struct daemon *d, const struct config_capture *want)
 			return r;
 		}
 	}
+	/* Also what interests no rule, before it is asked for and until it is not. */
+	if (c.all)
+		daemon_bulk_everything(d, true);
 	r = apply(d, &c);
+	if (!c.all)
+		daemon_bulk_everything(d, false);
 	/* What is in c now is what nobody uses any more. */
 	if (c.capture != d->capture)
 		capture_close(c.capture, CLOSE_MS);

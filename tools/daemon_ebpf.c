@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The eBPF source in the daemon: opened, its losses told, and fused with what others saw. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/log.h"
@@ -8,7 +9,6 @@
 #include "sources/process_feed.h"
 #include "tools/daemon.h"
 
-#define EXEC_RING_BYTES (1u << 18) /* for programs alone */
 #define TELL_LOST_NS (10 * NSEC_PER_SEC) /* who can cause losses must not flood the evidence */
 
 static void drain(void *arg)
@@ -20,7 +20,8 @@ int daemon_ebpf_open(struct daemon *d, bool calls, char why[192])
 {
 	struct ebpf_config c = {
 		.members_fd = process_feed_members_fd(d->feed),
-		.ring_bytes = calls ? 0 : EXEC_RING_BYTES,
+		.ring_bytes = calls ? d->config->ring_bytes : EBPF_RING_LEAST,
+		.exec_ring_bytes = d->config->exec_ring_bytes,
 		.calls = calls,
 		.tree = d->tree,
 		.drain = drain,
@@ -28,6 +29,8 @@ int daemon_ebpf_open(struct daemon *d, bool calls, char why[192])
 		.arg = d,
 	};
 
+	if (calls)
+		daemon_bulk_filter(d, &c.filter);
 	return ebpf_open(&c, &d->ebpf, why);
 }
 
@@ -65,6 +68,43 @@ void daemon_ebpf_warnings(const struct daemon *d, json_t *list)
 		json_array_append_new(list, json_sprintf("ebpf: %s", ebpf_gaps(d->ebpf)));
 }
 
+/* By number of the processor, those alone that lost something. */
+static json_t *lost_by_cpu(const struct daemon *d)
+{
+	json_t *by_cpu = json_object();
+
+	for (unsigned cpu = 0; cpu < ebpf_cpus(d->ebpf); cpu++) {
+		uint64_t sent, lost;
+		char name[16];
+
+		ebpf_cpu_figures(d->ebpf, cpu, &sent, &lost);
+		snprintf(name, sizeof(name), "%u", cpu);
+		if (lost)
+			json_object_set_new(by_cpu, name, json_integer((json_int_t)lost));
+	}
+	return by_cpu;
+}
+
+static json_t *ring(uint32_t bytes, uint64_t sent, uint64_t lost)
+{
+	return json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)bytes, "sent", (json_int_t)sent,
+			 "lost", (json_int_t)lost);
+}
+
+void daemon_ebpf_figures(const struct daemon *d, json_t *entry)
+{
+	struct ebpf_figures f;
+
+	ebpf_figures(d->ebpf, &f);
+	json_object_set_new(entry, "sent", json_integer((json_int_t)f.sent));
+	json_object_set_new(entry, "no_rule", json_integer((json_int_t)f.left_out));
+	json_object_set_new(entry, "execs", ring(f.exec_ring_bytes, f.execs_sent, f.execs_lost));
+	if (ebpf_sees_calls(d->ebpf))
+		json_object_set_new(entry, "bulk",
+				    ring(f.ring_bytes, f.sent - f.execs_sent, f.lost - f.execs_lost));
+	json_object_set_new(entry, "lost_by_cpu", lost_by_cpu(d));
+}
+
 /* ---- losses, on the main thread ---------------------------------------------------------------- */
 
 void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns)
@@ -89,8 +129,10 @@ void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns)
 		return;
 	log_warning("ebpf: %llu events found no room in the ring", (unsigned long long)lost);
 	daemon_own_record(d, "O1", "event ring overflow",
-			  json_pack("{s:s, s:I, s:s}", "source", "ebpf", "count", (json_int_t)lost,
-				    "why", "watched processes did more than could be looked at"));
+			  json_pack("{s:s, s:I, s:I, s:I, s:o, s:s}", "source", "ebpf", "count",
+				    (json_int_t)lost, "total", (json_int_t)f.lost, "execs_total",
+				    (json_int_t)f.execs_lost, "by_cpu_total", lost_by_cpu(d), "why",
+				    "watched processes did more than could be looked at"));
 	d->ebpf_told.lost = f.lost;
 	d->ebpf_told.at_ns = now_ns;
 }

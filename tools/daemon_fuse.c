@@ -312,6 +312,9 @@ void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome 
 
 	if (ev->kind != KIND_FILE_OPENED || !d->fuse || !d->fuse->opens)
 		return;
+	/* What the bulk thread leaves out will not come to be told again. */
+	if (ev->source != d->ebpf && !daemon_bulk_passes(d, ev))
+		return;
 	if (ev->source != d->ebpf)
 		note_told(d->fuse, d->fuse->others, ev,
 			  outcome == OUTCOME_DENIED || outcome == OUTCOME_GONE);

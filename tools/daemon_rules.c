@@ -63,6 +63,7 @@ static int load_rules(struct daemon *d, enum daemon_pack_choice which, const str
 		.dirs = dirs,
 		.retain_default_s = site->retain_default_s,
 		.unobserved_kinds = unobserved_kinds(d),
+		.by_path = d->bulk.filters,
 		.site = site,
 		.cache = d->rules_cache,
 	};
@@ -198,6 +199,8 @@ static void notice_restart(const struct daemon *d, const struct config *new, jso
 		{ "on_timeout", old->on_timeout == new->on_timeout },
 		{ "fanotify", same_strings(old->mark_roots, new->mark_roots) &&
 			      old->system_directories == new->system_directories },
+		{ "ebpf", old->ring_bytes == new->ring_bytes &&
+			  old->exec_ring_bytes == new->exec_ring_bytes },
 		{ "egress.jail_on_exit", !daemon_egress_restart(d) },
 		{ "control", !strcmp(old->group, new->group) },
 		{ "evidence.max_size", old->max_size_bytes == new->max_size_bytes },
@@ -294,6 +297,14 @@ static void config_cleanup(struct config **c)
 	config_free(*c);
 }
 
+static void bulk_as_now(struct daemon *d)
+{
+	struct ruleset *now = daemon_rules_ref(d);
+
+	daemon_bulk_rules(d, now);
+	ruleset_unref(now);
+}
+
 /* What the rules that serve on guard stays marked, and what only the refused ones would have is not.
  * Jobs of the mark thread are done in their order. */
 static void marks_as_before(struct daemon *d)
@@ -358,8 +369,10 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 		if (r == -ETIMEDOUT)
 			daemon_marks_are_late(d);
 		r = daemon_egress_apply(d, config, s.rules, err->text, sizeof(err->text));
+		daemon_bulk_rules(d, NULL);
 		if (!r)
 			r = loop_call(d->loop, swap_rules, &s);
+		bulk_as_now(d);
 		if (r < 0 && !err->text[0])
 			snprintf(err->text, sizeof(err->text), "the daemon is stopping");
 	}

@@ -210,6 +210,8 @@ static int start_threads(struct daemon *d)
 		err = marks_start(d->marks);
 	if (!err)
 		err = daemon_recheck_start(d);
+	if (!err)
+		err = daemon_bulk_start(d);
 	if (!err && daemon_watches(d)) {
 		err = daemon_scan_start(d);
 		if (!err)
@@ -322,6 +324,7 @@ void daemon_stop(struct daemon *d)
 	if (d->marks)
 		marks_stop(d->marks);
 	daemon_recheck_stop(d);
+	daemon_bulk_stop(d);
 	if (d->verdict_running) {
 		loop_stop(d->loop);
 		pthread_join(d->verdict_thread, NULL);

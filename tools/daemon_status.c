@@ -243,6 +243,8 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 	trees = daemon_trees(d, &n_trees);
 	add_source(sources, d->fanotify, &s.fanotify);
 	add_source(sources, d->ebpf, &s.ebpf);
+	if (d->ebpf)
+		daemon_ebpf_figures(d, json_array_get(sources, json_array_size(sources) - 1));
 	add_source(sources, d->replay, &s.replay);
 	store_status(d->store, &st);
 	for (unsigned i = 0; i < d->n_unavailable; i++)

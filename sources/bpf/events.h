@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the programs of the eBPF source put into their ring: what members did. Fixed parts first, then
+ * What the programs of the eBPF source put into their rings: what members did. Fixed parts first, then
  * bytes. Natural alignment, no padding that is not named.
  */
 #ifndef OKNEK_SOURCES_BPF_EVENTS_H
@@ -75,10 +75,10 @@ struct events_net {
 };
 
 /* In memory that the daemon maps. */
-struct events_counters {
+struct events_counters { /* of one processor */
 	__u64 sent[EVENTS_TYPES]; /* that were to be told */
 	__u64 lost[EVENTS_TYPES]; /* of these, without room in the ring */
-};
+} __attribute__((aligned(64))); /* a line of its own */
 
 /* Opens of processes with this number, modulo, that have begun and not ended. */
 struct events_slot {
@@ -123,6 +123,8 @@ struct events_expected_row {
 struct events_settings {
 	__u32 on;
 	__u32 enforce; /* else nobody is killed */
+	__u32 bulk_asleep; /* whoever reads bulk waits to be woken */
+	__u32 unused;
 	__u64 row_key; /* odd */
 	__u64 hash_key[2];
 };

@@ -174,8 +174,13 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 21);
-} ring SEC(".maps");
+	__uint(max_entries, 1 << 19);
+} execs SEC(".maps"); /* EVENTS_EXEC */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 22);
+} bulk SEC(".maps"); /* all else */
 
 /* Where a record is put together. Tracepoints are not preempted, and these do not nest. */
 struct scratch {
@@ -273,22 +278,30 @@ static __always_inline struct scratch *my_scratch(void)
 }
 
 /*
- * The reader is woken when it has taken everything that was there before, and takes its time then: so
- * a burst wakes it once. An exec is told at once. The last quarter is kept for them.
+ * Programs that begin to run are told at once, in a ring of their own that nothing else can fill. The
+ * rest wakes nobody while its reader looks by a timer; only one that has gone to sleep is woken: it
+ * says so first, and looks once more then, as we look once more at whether it said so. What wakes it
+ * is a record without content, since this one has been told by then.
  */
 static __always_inline void tell(void *record, __u64 len, __u32 type)
 {
 	__u32 cpu = bpf_get_smp_processor_id() & (EVENTS_CPUS - 1);
-	__u64 size = bpf_ringbuf_query(&ring, BPF_RB_RING_SIZE);
-	long r = -1;
+	void *nothing;
+	long r;
 
-	counters[cpu].sent[type]++;
-	if (type == EVENTS_EXEC ||
-	    bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) <= size / 4 * 3)
-		r = bpf_ringbuf_output(&ring, record, len,
-				       type == EVENTS_EXEC ? BPF_RB_FORCE_WAKEUP : 0);
+	__sync_fetch_and_add(&counters[cpu].sent[type], 1);
+	if (type == EVENTS_EXEC)
+		r = bpf_ringbuf_output(&execs, record, len, BPF_RB_FORCE_WAKEUP);
+	else
+		r = bpf_ringbuf_output(&bulk, record, len, BPF_RB_NO_WAKEUP);
 	if (r)
-		counters[cpu].lost[type]++;
+		__sync_fetch_and_add(&counters[cpu].lost[type], 1);
+	if (type == EVENTS_EXEC || !settings.bulk_asleep)
+		return;
+	settings.bulk_asleep = 0;
+	nothing = bpf_ringbuf_reserve(&bulk, 8, 0);
+	if (nothing)
+		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
 }
 
 /* ---- paths ----------------------------------------------------------------------------------- */
