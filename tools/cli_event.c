@@ -251,7 +251,10 @@ static void why_act(const json_t *item)
 		cli_tilde(cli_str(item, "path"), (uid_t)cli_int(process, "uid"));
 
 	fputs("oknek ", stdout);
-	cli_text(l ? l->text : cli_str(item, "verdict"));
+	if (!strcmp(cli_str(item, "outcome"), "killed"))
+		cli_text("killed");
+	else
+		cli_text(l ? l->text : cli_str(item, "verdict"));
 	putchar(' ');
 	cli_text(*exe ? exe : cli_str(process, "comm"));
 	printf(" (pid %lld)", (long long)cli_int(process, "pid"));
@@ -261,6 +264,9 @@ static void why_act(const json_t *item)
 	} else if (*cli_str(item, "dest")) {
 		fputs(" connecting to ", stdout);
 		cli_text(cli_str(item, "dest"));
+	} else if (*cli_str(item, "command")) {
+		fputs(" running ", stdout);
+		cli_text(cli_str(item, "command"));
 	}
 }
 

@@ -219,6 +219,42 @@ static void add_connection(json_t *item, const json_t *record)
 	json_object_set_new(item, "readers_line", json_null());
 }
 
+/* A program that was to be run, or did. */
+static void add_program(json_t *item, const json_t *record)
+{
+	const json_t *capture = json_object_get(record, "capture");
+	const char *verdict = json_string_value(json_object_get(record, "verdict"));
+	const char *outcome = json_string_value(json_object_get(record, "outcome"));
+	json_t *command = json_object_get(capture, "bash_command");
+	const char *advice;
+
+	if (!json_is_string(command))
+		command = json_object_get(capture, "argv");
+	if (outcome && !strcmp(outcome, "killed"))
+		advice = "The process was killed: its arguments were changed while they were looked at. Do "
+			 "not try that again. Go on without it, or ask the user";
+	else if (verdict && !strcmp(verdict, "block"))
+		advice = "It was not started: \"Operation not permitted\". Do not retry, and do not look for "
+			 "another way to run it: other shells and other names are denied as well. Go on "
+			 "without it, or ask the user to run it themselves, outside the agent";
+	else if (verdict && !strcmp(verdict, "would_block"))
+		advice = "In enforce mode it is not started: do not build on it";
+	else
+		advice = "Nothing was stopped. The user sees this in `oknek events`: prefer to ask before "
+			 "running such a command";
+	json_object_set(item, "command", json_is_string(command) ? command : json_null());
+	json_object_set(item, "outcome", json_object_get(record, "outcome"));
+	json_object_set_new(item, "advice", json_string(advice));
+	json_object_set_new(item, "readers_line", json_null());
+}
+
+static bool is_kind(const json_t *record, const char *kind)
+{
+	const char *s = json_string_value(json_object_get(record, "kind"));
+
+	return s && !strcmp(s, kind);
+}
+
 static int why_record(void *arg, uint64_t seq, const char *text)
 {
 	struct why *w = arg;
@@ -246,9 +282,10 @@ static int why_record(void *arg, uint64_t seq, const char *text)
 			 json_object_get(r, "mechanism"), "readers_line",
 			 readers_line(id, json_string_value(json_object_get(rule, "part")),
 				      json_string_value(json_object_get(proc, "exe"))));
-	if (item && json_object_get(r, "kind") &&
-	    !strcmp(json_string_value(json_object_get(r, "kind")), "socket_connect"))
+	if (item && is_kind(r, "socket_connect"))
 		add_connection(item, r);
+	if (item && is_kind(r, "exec_observed"))
+		add_program(item, r);
 	if (item)
 		json_array_append_new(w->items, item);
 	if (json_array_size(w->items) > WHY_LIMIT)
