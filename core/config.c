@@ -269,6 +269,7 @@ static const struct key {
 	{ "evidence", read_evidence },
 	{ "capture", config_read_capture },
 	{ "egress", config_read_egress },
+	{ "exec", config_read_exec },
 	{ "on_unenforceable", config_read_on_unenforceable },
 	{ "rules", config_read_rules },
 	{ "readers", config_read_readers },
@@ -377,6 +378,7 @@ static struct config *config_default(void)
 		return NULL;
 	c->mode = MODE_OBSERVE;
 	c->recognise = true;
+	c->exec_hold = true;
 	c->deadline_ns = DEADLINE_DEFAULT_NS;
 	c->on_timeout = VERDICT_BLOCK;
 	c->retain_default_s = RETAIN_DEFAULT_S;
@@ -446,6 +448,7 @@ void config_free(struct config *c)
 		return;
 	free_strings(c->sources);
 	free_strings(c->mark_roots);
+	free_strings(c->exec_programs);
 	free(c->group);
 	config_free_egress(c);
 	config_free_rules(c);

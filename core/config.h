@@ -93,6 +93,8 @@ struct config {
 	uint64_t max_size_bytes;   /* evidence.max_size; default 1 GiB */
 	struct config_capture capture;
 	struct config_egress egress;
+	char **exec_programs; /* exec.programs: [PATH or pattern], NULL-ended; NULL: none */
+	bool exec_hold;       /* exec.hold: true | false; default true */
 	bool refuse_unenforceable; /* on_unenforceable: degrade | refuse; default degrade */
 	struct config_override *overrides;
 	size_t n_overrides;

@@ -26,7 +26,7 @@ struct marks_job {
 	struct marks_watch watch;
 	char env_home[1024], project[1024];
 	enum mode mode;
-	struct pathset *pathset;
+	struct pathset *pathset, *programs;
 	bool done, abandoned; /* abandoned: the asker stopped waiting; the thread frees it */
 	int result;
 	struct marks_job *next;
@@ -50,9 +50,11 @@ static int set(struct marks *m, const struct marks_job *j)
 	/* Observation holds nobody, not even for the time of an answer. */
 	if (to_observe)
 		marks_flush(m, true, false);
+	exec_marks_want(m, j->programs);
 	/* Marks are only added: the rules that named the others may serve yet. */
 	if (m->recalled)
 		marks_rescan(m);
+	exec_marks_apply(m);
 	return 0;
 }
 
@@ -82,6 +84,7 @@ static int watch(struct marks *m, struct marks_job *j)
 static void job_free(struct marks_job *j)
 {
 	pathset_unref(j->pathset);
+	pathset_unref(j->programs);
 	free(j);
 }
 
@@ -94,6 +97,7 @@ static int run_job(struct marks *m, struct marks_job *j)
 	if (j->type == JOB_SET)
 		return set(m, j);
 	marks_settle_now(m);
+	exec_marks_settle(m);
 	return 0;
 }
 
@@ -242,6 +246,7 @@ static void publish_stats(struct marks *m)
 	pthread_mutex_lock(&m->lock);
 	m->stats.files = now.files;
 	m->stats.held = now.held;
+	m->stats.programs = m->exec.n;
 	m->stats.directories = now.directories;
 	memcpy(m->stats.filesystems, now.filesystems, sizeof(now.filesystems));
 	pthread_mutex_unlock(&m->lock);
@@ -250,13 +255,13 @@ static void publish_stats(struct marks *m)
 /* How long the thread may sleep: -1 until somebody calls. */
 static int sleep_ms(const struct marks *m, bool more)
 {
+	int programs = exec_marks_wait_ms(m), rest;
+
 	if (more)
 		return 0;
-	if (m->dirty)
-		return REMEMBER_MS;
-	if (m->mounts_changed)
-		return MOUNTS_MS;
-	return marks_places_wait(m) ? RETRY_MS : -1;
+	rest = m->dirty ? REMEMBER_MS : m->mounts_changed ? MOUNTS_MS :
+	       marks_places_wait(m) ? RETRY_MS : -1;
+	return rest < 0 || (programs >= 0 && programs < rest) ? programs : rest;
 }
 
 static void now_and_then(struct marks *m)
@@ -281,7 +286,8 @@ static void *marks_thread(void *arg)
 	struct pollfd pfd[] = { { m->job_fd, POLLIN, 0 },
 				{ m->c.queue->wake_fd, POLLIN, 0 },
 				{ m->unmount_fd, POLLIN, 0 },
-				{ m->mountinfo_fd, POLLPRI, 0 } };
+				{ m->mountinfo_fd, POLLPRI, 0 },
+				{ m->exec.inotify_fd, POLLIN, 0 } };
 	bool more = false;
 
 	pthread_setname_np(pthread_self(), "oknek-marks");
@@ -292,9 +298,12 @@ static void *marks_thread(void *arg)
 		drain_eventfd(m->c.queue->wake_fd);
 		if (pfd[2].revents || pfd[3].revents)
 			m->mounts_changed = true;
+		if (!exec_marks_helper_back(m))
+			continue; /* nothing can be looked up; it took its time to say so */
 		run_jobs(m);
 		more = marks_handle_changes(m);
 		now_and_then(m);
+		exec_marks_tick(m, pfd[3].revents);
 		if (m->dirty)
 			publish_stats(m);
 	}
@@ -324,6 +333,8 @@ int marks_open(const struct marks_config *c, struct marks **ret)
 	pthread_condattr_destroy(&attr);
 	m->job_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = m->job_fd < 0 ? -errno : marks_mounts_open(m);
+	if (!err)
+		err = exec_marks_open(m, c->programs_wanted);
 	if (!err)
 		err = lookup_roots(c->lookup, c->config->mark_roots);
 	if (!err)
@@ -379,6 +390,7 @@ void marks_free(struct marks *m)
 	}
 	pathset_unref(m->pathset);
 	marks_mounts_close(m);
+	exec_marks_close(m);
 	cleanup_close(&m->job_fd);
 	pthread_cond_destroy(&m->cond);
 	pthread_mutex_destroy(&m->lock);
@@ -437,7 +449,8 @@ int marks_watch(struct marks *m, struct marks_watch *w, int wait_ms)
 	return ask(m, j, wait_ms, w);
 }
 
-int marks_set(struct marks *m, enum mode mode, struct pathset *pathset, int wait_ms)
+int marks_set(struct marks *m, enum mode mode, struct pathset *pathset, struct pathset *programs,
+	      int wait_ms)
 {
 	struct marks_job *j = calloc(1, sizeof(*j));
 
@@ -446,6 +459,7 @@ int marks_set(struct marks *m, enum mode mode, struct pathset *pathset, int wait
 	j->type = JOB_SET;
 	j->mode = mode;
 	j->pathset = pathset_ref(pathset);
+	j->programs = programs ? pathset_ref(programs) : NULL;
 	return ask(m, j, wait_ms, NULL);
 }
 

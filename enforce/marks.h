@@ -10,6 +10,7 @@
 
 #include "core/config.h"
 #include "core/objects.h"
+#include "core/programs.h"
 #include "core/watch.h"
 #include "enforce/lookup.h"
 
@@ -23,6 +24,10 @@ struct marks_config {
 	const char *state_dir;
 	const struct config *config; /* fanotify.only, system_directories */
 	struct pathset *pathset;
+	/* Programs whose start is held in enforce mode, as long as guarded() says so, and the table that
+	 * is told which those are; NULL: none. */
+	struct pathset *programs_wanted;
+	struct programs *programs;
 	enum mode mode;
 	/* A path that should be watched and is not; mark thread. */
 	void (*gap)(void *arg, const char *path, const char *why);
@@ -56,8 +61,9 @@ struct marks_watch {
  * many places), -errno. Any thread but verdict. */
 int marks_watch(struct marks *m, struct marks_watch *w, int wait_ms);
 
-/* New mode or new paths: returns when all marks stand that they ask for. */
-int marks_set(struct marks *m, enum mode mode, struct pathset *pathset, int wait_ms);
+/* New mode, new paths or programs (NULL: none): returns when all marks stand that they ask for. */
+int marks_set(struct marks *m, enum mode mode, struct pathset *pathset, struct pathset *programs,
+	      int wait_ms);
 /* The rules with these paths serve: marks that no rule asks for any more are taken away. -ETIMEDOUT
  * (it goes on in the background), -errno. */
 int marks_settle(struct marks *m, int wait_ms);
@@ -66,6 +72,7 @@ struct marks_stats {
 	unsigned files, directories;
 	unsigned watched; /* trees that were marked for */
 	unsigned held; /* of these: opens wait for an answer */
+	unsigned programs; /* whose start waits for one */
 	uint64_t changes, rescans, lookups_failed;
 	uint64_t gaps_uncounted; /* beyond those that are kept */
 	char filesystems[256]; /* "ext4 xfs" */

@@ -158,4 +158,6 @@ void marks_flush(struct marks *m, bool permission, bool rest)
 		fanotify_mark(m->c.groups->observe[i], FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
 	}
 	objects_each(m->c.objects, forget_marks, what);
+	if (permission)
+		exec_marks_flushed(m);
 }

@@ -107,6 +107,7 @@ static void begin(struct marks *m)
 	m->recalled = true;
 	watch_place(m, 0, "", "", true);
 	marks_recall(m);
+	exec_marks_apply(m);
 }
 
 static bool sane_home(const char *home)

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "enforce/exec_marks.h"
 #include "enforce/marks.h"
 #include "enforce/mounts.h"
 
@@ -77,6 +78,7 @@ struct marks {
 	bool mounts_changed;
 	uint64_t mounts_digest, mounts_ns, retried_ns;
 	struct mounts *mounts;
+	struct exec_marks exec;
 
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t cond;

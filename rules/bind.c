@@ -310,12 +310,19 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 							  MECH_PRELOAD, MECH_SIGNAL };
 	const unsigned marking = 1u << MECH_LSM | 1u << MECH_FANOTIFY;
 	unsigned have = config->mechanisms[c->rule.kind];
-	const char *why = "";
+	const char *why = "", *programs = "";
 	char text[128], unsure[160] = "";
+	int held = 0;
 
 	c->rule.mechanism = MECH_DETECT;
 	c->rule.bound_why = "";
-	c->rule.observed = !(config->unobserved_kinds >> c->rule.kind & 1);
+	if (c->rule.kind == KIND_EXEC_OBSERVED && c->rule.action == VERDICT_BLOCK &&
+	    have >> MECH_FANOTIFY & 1)
+		held = bind_exec(l, c, config, &programs);
+	if (held < 0)
+		return no_memory(l);
+	/* Who is held is seen, whatever else is. */
+	c->rule.observed = !(config->unobserved_kinds >> c->rule.kind & 1) || held;
 	if (!c->rule.observed) {
 		snprintf(text, sizeof(text), "not observed: no running source reports %s",
 			 event_kind_name(c->rule.kind));
@@ -337,6 +344,10 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 		   c->rule.action == VERDICT_BLOCK) {
 		have &= ~marking;
 		why = "files in /proc, /sys and /dev cannot carry a permission mark";
+	}
+	if (c->rule.kind == KIND_EXEC_OBSERVED && have >> MECH_FANOTIFY & 1 && !held) {
+		have &= ~(1u << MECH_FANOTIFY);
+		why = programs;
 	}
 	if (c->rule.kind == KIND_SOCKET_CONNECT && c->rule.action == VERDICT_BLOCK) {
 		const char *not = why_not_held(l, c, config);
@@ -363,6 +374,8 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 				sure_prepare(c);
 			if (c->rule.kind == KIND_SOCKET_CONNECT)
 				why = bind_hold(l, c);
+			else if (held && strongest_first[i] == MECH_FANOTIFY)
+				why = programs;
 			else if (c->held)
 				why = "hold is not available on this host yet: denied at once";
 			else if (count_pseudo(c))

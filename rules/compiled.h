@@ -88,6 +88,7 @@ struct compiled {
 	bool asked; /* by ruleset_hold(): the kernel is told what it says */
 	bool watched; /* by ruleset_hold(): the kernel tells of what it could be about */
 	bool asks_mode; /* it, or an exception to it, compares how a file is opened */
+	bool programs_bounded; /* of programs: whatever it matches is one that is held */
 	bool names_home; /* of MECH_LSM: it holds for names whose home is known alone */
 	unsigned options; /* bit per enum verdict, 0: all */
 	/* Patterns of which one matches whenever the rule does; n_paths 0: there are none. */
@@ -192,12 +193,20 @@ int bind_paths(struct loader *l, struct compiled *c);
 int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_config *config);
 int bind_pathset(struct compiled *const *rules, size_t n, struct pathset **ret, char err[512]);
 
+/* bind_exec.c: 1: whatever it matches is a program that is held when it is started; 0: not, or not
+ * all; *why as bound_why. programs: of all rules; *ret untouched when there are none. -ENOMEM. */
+int bind_exec(struct loader *l, struct compiled *c, const struct rules_config *config,
+	      const char **why);
+int bind_programs(struct compiled *const *rules, size_t n, const struct rules_config *config,
+		  struct pathset **ret);
+
 /* match.c: what one event gives to compare with. */
 struct match_context {
 	const struct event *ev;
 	const struct wall_clock *clock;
 	unsigned name_index;
 	bool paths_only; /* what is no path counts as fulfilled: which rules name this path? */
+	bool programs_only; /* the same of the program that is started and who starts it: arguments */
 	bool excepting;  /* none_of an exception is asked: what lets through must be certain */
 	unsigned n_process_names; /* 0: not asked yet */
 	const char *process_names[2];
@@ -251,6 +260,7 @@ struct ruleset {
 	bool asked_by_path;
 	struct index *timeouts; /* of opened files, by path; NULL: no rule has a time or answer of its own */
 	struct pathset *paths;
+	struct pathset *programs; /* NULL: none has to be held */
 };
 
 #endif

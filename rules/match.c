@@ -238,6 +238,8 @@ static bool compare(struct match_context *ctx, const struct node *n, bool wanted
 
 	if (ctx->paths_only && n->field != FIELD_PATH)
 		return wanted;
+	if (ctx->programs_only && n->field != FIELD_EXE && n->field != FIELD_PROCESS_NAME)
+		return wanted;
 	/* What a program is called, whoever starts it may choose, by a mount of its own. Here what is
 	 * not wanted lets through. */
 	if (ctx->excepting && n->field == FIELD_EXE && !wanted && !ctx->ev->subj.exe_verified)

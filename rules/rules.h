@@ -45,6 +45,7 @@ struct rules_config {
 	const char *why_none[KIND_COUNT]; /* no mechanism works: why; NULL: there is none yet */
 	bool no_gateway; /* no egress gateway is set: rules that ask for one are off */
 	unsigned unobserved_kinds; /* bit per kind that no running source reports */
+	char *const *mark_roots; /* as in struct config: where programs may be held; NULL: anywhere */
 	const struct config *site; /* overrides and exceptions of this host; NULL: none. It may go
 				    * once the set is loaded */
 	struct rules_cache *cache; /* NULL: none; not used by ruleset_load_buffer() */
@@ -78,6 +79,10 @@ uint64_t ruleset_generation(const struct ruleset *rs); /* differs for each loade
 /* The paths that file_opened rules of action warn or block name; never NULL. Borrowed. */
 struct pathset *ruleset_pathset(const struct ruleset *rs);
 
+/* The programs that are to be held when they are started, so that rules that block by what is run can
+ * do so; NULL: none. Borrowed. */
+struct pathset *ruleset_programs(const struct ruleset *rs);
+
 /*
  * Pure: event + rule set + clock in, decision out. Allocates nothing, makes no system call.
  * file_opened is judged once per name and the strongest verdict wins: an added name can add a
@@ -94,7 +99,7 @@ bool rules_mode_matters(const struct ruleset *rs, const struct event *ev,
 			const struct wall_clock *clock);
 
 /*
- * How long an answer about this opened file may take and what it is then: of the rules that block
+ * How long an answer about this opened file, or about this program that is started, may take and what it is then: of the rules that block
  * what one of its names is, whatever else they compare, the earliest deadline and the strictest
  * answer. Both are given as configured, for rules that do not say and for files that none blocks.
  * Pure, as rules_decide(); no category or exception is asked.

@@ -304,7 +304,12 @@ static int finish(struct building *b, struct ruleset **ret)
 		return no_memory(b);
 	if (any_timeout(rs))
 		rs->timeouts = rs->by_path;
+	err = bind_programs(rs->rules, rs->n, b->config, &rs->programs);
+	if (err)
+		return no_memory(b);
 	err = bind_pathset(rs->rules, rs->n, &rs->paths, b->err->text);
+	if (err)
+		pathset_unref(rs->programs);
 	if (err)
 		return err;
 	/* no two sets are loaded within one nanosecond */
@@ -361,6 +366,7 @@ void ruleset_unref(struct ruleset *rs)
 	if (!rs || atomic_fetch_sub_explicit(&rs->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	pathset_unref(rs->paths);
+	pathset_unref(rs->programs);
 	pool_free(rs->pool);
 }
 
@@ -387,6 +393,11 @@ const struct rule *ruleset_rule(const struct ruleset *rs, size_t i)
 uint64_t ruleset_generation(const struct ruleset *rs)
 {
 	return rs->generation;
+}
+
+struct pathset *ruleset_programs(const struct ruleset *rs)
+{
+	return rs->programs;
 }
 
 struct pathset *ruleset_pathset(const struct ruleset *rs)

@@ -22,7 +22,8 @@ static void take_rules(void *arg, const uint32_t *rules, size_t n)
 		uint64_t ns = c->rule.deadline_ns ? c->rule.deadline_ns : t->default_ns;
 		enum verdict v = c->rule.on_timeout_said ? c->rule.on_timeout : t->by_default;
 
-		if (c->rule.action != VERDICT_BLOCK || c->rule.mechanism == MECH_DETECT ||
+		if (c->rule.action != VERDICT_BLOCK ||
+		    (c->rule.mechanism == MECH_DETECT && !t->ctx.programs_only) ||
 		    !match_event(&t->ctx, c->match))
 			continue;
 		if (!t->any || ns < t->deadline_ns)
@@ -33,22 +34,37 @@ static void take_rules(void *arg, const uint32_t *rules, size_t n)
 	}
 }
 
+static void take_opened(struct timing *t, const struct file_object *f)
+{
+	for (unsigned i = 0; i < f->n_names && i < FILE_NAMES_MAX; i++) {
+		t->ctx.name_index = i;
+		index_lookup(t->rs->timeouts, NULL, f->names[i].path, NULL, 0, take_rules, t);
+	}
+}
+
+/* What a program will be told to do is not known yet: of all rules that could mind. */
+static void take_programs(struct timing *t)
+{
+	for (size_t i = 0; i < t->rs->n; i++)
+		if (t->rs->rules[i]->rule.kind == KIND_EXEC_OBSERVED)
+			take_rules(t, &(uint32_t){ (uint32_t)i }, 1);
+}
+
 void rules_timeout(const struct ruleset *rs, const struct event *ev, uint64_t *deadline_ns,
 		   enum verdict *on_timeout)
 {
 	struct timing t = {
 		.rs = rs,
-		.ctx = { .ev = ev, .paths_only = true },
+		.ctx = { .ev = ev, .paths_only = ev->kind == KIND_FILE_OPENED,
+			 .programs_only = ev->kind == KIND_EXEC_OBSERVED },
 		.default_ns = *deadline_ns,
 		.by_default = *on_timeout,
 	};
 
-	if (ev->kind != KIND_FILE_OPENED || !rs->timeouts)
-		return;
-	for (unsigned i = 0; i < ev->file.n_names && i < FILE_NAMES_MAX; i++) {
-		t.ctx.name_index = i;
-		index_lookup(rs->timeouts, NULL, ev->file.names[i].path, NULL, 0, take_rules, &t);
-	}
+	if (ev->kind == KIND_EXEC_OBSERVED)
+		take_programs(&t);
+	else if (ev->kind == KIND_FILE_OPENED && rs->timeouts)
+		take_opened(&t, &ev->file);
 	if (!t.any)
 		return;
 	*deadline_ns = t.deadline_ns < DEADLINE_MAX_NS ? t.deadline_ns : DEADLINE_MAX_NS;

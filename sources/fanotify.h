@@ -96,6 +96,7 @@ unsigned fanotify_rest(struct source *s, struct bus *b, bool rest);
 void fanotify_finish(struct source *s, struct bus *b);
 void fanotify_figures(const struct source *s, struct fanotify_figures *ret);
 
+bool fanotify_can_peek(const struct source *s); /* there is somebody to ask */
 /* The answer to what peek() asked; one that comes too late is for nobody. Verdict thread. */
 void fanotify_peeked(struct source *s, struct bus *b, const struct peek_answer *a);
 

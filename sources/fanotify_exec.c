@@ -9,10 +9,18 @@
  * that memory may have changed them by then: what was judged is told to whoever can compare, before
  * the answer.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "sources/fanotify_priv.h"
+
+#define TRIES_MAX 32
+
+bool fanotify_can_peek(const struct source *base)
+{
+	return ((const struct fanotify_source *)base)->c.peek != NULL;
+}
 
 void fanotify_exec_ask(struct fanotify_source *s, const struct permission *p, struct parked *ctx)
 {
@@ -112,6 +120,13 @@ enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, s
 	}
 	if (!p->deadline_ns || became_member)
 		on_timeout = timeout_of(s, ev, &deadline_ns);
+	/* Each answer wakes all who are held for a moment, and then it does not look as if they were; so
+	 * does a process of which two threads do the same. */
+	if (a && (a->error == -ESRCH || a->error == -EBUSY) && ctx->tries < TRIES_MAX) {
+		ctx->tries++;
+		fanotify_exec_ask(s, p, ctx);
+		return VERDICT_ALLOW;
+	}
 	/* What nobody can read counts as what nobody has answered in time. */
 	if (a && a->error) {
 		s->fig.unread++;

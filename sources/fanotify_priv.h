@@ -20,6 +20,7 @@ struct parked {
 	uint64_t exe_hash; /* of what it was called then */
 	uint64_t read_seq; /* of the read that gave it */
 	bool asked;        /* of an exec: for its arguments */
+	uint8_t tries;     /* so often in vain */
 	enum { MODE_NOT_ASKED, MODE_WANTED, MODE_ASKED, MODE_TOLD } mode_is; /* of an open */
 	enum open_mode mode;
 	bool also_read;

@@ -110,7 +110,7 @@ static void every_key_is_read(void **state)
 static void each_complaint_names_file_line_and_way_out(void **state)
 {
 #define KEYS "mode, source, agents, deadline, on_timeout, fanotify, ebpf, control, evidence, capture, egress, " \
-	     "on_unenforceable, rules, readers, exceptions"
+	     "exec, on_unenforceable, rules, readers, exceptions"
 #define MATCH "match: { uid: { eq: 1 } }, "
 #define REASON "reason: r, "
 #define AUTHOR "author: a, "
@@ -160,6 +160,15 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		{ "ebpf: { exec_ring: 63K }",
 		  "f:1: ebpf.exec_ring must be a size like 512K or 16M, from 64K to 1G" },
 		{ "ebpf: { rings: 1M }", "f:1: unknown key \"rings\" in ebpf; allowed: ring, exec_ring" },
+		{ "exec: { held: true }", "f:1: unknown key \"held\" in exec; allowed: programs, hold" },
+		{ "exec: { hold: maybe }", "f:1: exec.hold must be true or false" },
+		{ "exec: { programs: {} }", "f:1: exec.programs must be a list of paths of programs" },
+		{ "exec:\n  programs:\n  - /bin/x\n  - bin/sh",
+		  "f:4: exec.programs: \"bin/sh\" is no program that could be looked for: begin with /; "
+		  "write a path or a pattern, as /opt/tool/bin/run or /opt/*/bin/python3" },
+		{ "exec: { programs: [/opt/**/sh] }",
+		  "f:1: exec.programs: \"/opt/**/sh\" is no program that could be looked for: ** would be "
+		  "too many files; write a path or a pattern, as /opt/tool/bin/run or /opt/*/bin/python3" },
 		{ "control: { group: 'a b' }", "f:1: control.group must be the name of a group" },
 		{ "control: { group: '' }", "f:1: control.group must be the name of a group" },
 		{ "evidence: { retain_for: 90 }",

@@ -124,6 +124,7 @@ struct daemon {
 	struct process_feed *feed;
 	char feed_why[256];
 	struct objects *objects;
+	struct programs *programs; /* whose start is held; NULL: no fanotify */
 	struct defaults *defaults; /* what the guardian knows of them */
 	struct permission_table *permissions;
 	struct watch_queue *queue;
@@ -358,6 +359,10 @@ json_t *daemon_egress_json(struct daemon *d, bool privileged);
 void daemon_egress_warnings(struct daemon *d, json_t *list);
 const char *daemon_cmd_egress(void *arg, const struct control_peer *peer, const json_t *req,
 			      struct control_reply *reply);
+
+/* daemon_exec.c: programs that are held when a member starts them, as `site` wants it. */
+void daemon_exec_rules(const struct daemon *d, const struct config *site, struct rules_config *c);
+json_t *daemon_exec_json(struct daemon *d); /* when there are marks */
 
 /*
  * daemon_lsm.c: opens that the kernel refuses by itself. open: while privileged, before threads, when

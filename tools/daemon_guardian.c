@@ -138,8 +138,13 @@ static void follow_guardian(struct daemon *d)
 	if (alive == d->was_guarded)
 		return;
 	d->was_guarded = alive;
-	if (!d->marks || !d->config->system_directories || pthread_mutex_trylock(&d->admin_lock))
+	if (!d->marks || pthread_mutex_trylock(&d->admin_lock))
 		return;
+	/* The rules in force change with that lock held. */
+	if (!d->config->system_directories && !ruleset_programs(d->rules)) {
+		pthread_mutex_unlock(&d->admin_lock);
+		return;
+	}
 	daemon_marks_are_late(d);
 	atomic_store(&d->marks_late, true);
 	pthread_mutex_unlock(&d->admin_lock);

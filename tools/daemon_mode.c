@@ -53,7 +53,8 @@ static int apply(struct daemon *d, int wait_ms)
 	if (want == MODE_OBSERVE)
 		set_mode_now(d, want);
 	if (d->marks)
-		err = marks_set(d->marks, want, ruleset_pathset(d->rules), wait_ms);
+		err = marks_set(d->marks, want, ruleset_pathset(d->rules),
+				ruleset_programs(d->rules), wait_ms);
 	if (!err || err == -ETIMEDOUT)
 		set_mode_now(d, want);
 	if (!err)

@@ -85,6 +85,7 @@ static int load_rules(struct daemon *d, enum daemon_pack_choice which, const str
 		c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY |
 						 daemon_lsm_mechanism(d, KIND_FILE_OPENED);
 	c.mechanisms[KIND_EXEC_OBSERVED] |= daemon_lsm_mechanism(d, KIND_EXEC_OBSERVED);
+	daemon_exec_rules(d, site, &c);
 	daemon_egress_rules(d, site, &c);
 	r = ruleset_load(&c, &rs, err);
 	if (!r)
@@ -314,7 +315,7 @@ static void marks_as_before(struct daemon *d)
 
 	if (serving)
 		r = marks_set(d->marks, atomic_load(&d->mode_now), ruleset_pathset(serving),
-			      MARKS_WAIT_MS);
+			      ruleset_programs(serving), MARKS_WAIT_MS);
 	if (r == -ETIMEDOUT)
 		daemon_marks_are_late(d);
 	/* Too many marks are no harm. */
@@ -362,7 +363,7 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 	/* What the new rules guard is marked before they serve. */
 	if (d->marks)
 		r = marks_set(d->marks, atomic_load(&d->mode_now), ruleset_pathset(s.rules),
-			      MARKS_WAIT_MS);
+			      ruleset_programs(s.rules), MARKS_WAIT_MS);
 	if (r < 0 && r != -ETIMEDOUT) {
 		snprintf(err->text, sizeof(err->text), "marks: %s", strerror(-r));
 	} else {

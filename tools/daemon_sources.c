@@ -106,12 +106,15 @@ static int open_fanotify(struct daemon *d)
 	if (!err)
 		objects_set_defaults(d->objects, d->defaults);
 	if (!err)
+		err = programs_new(&d->programs);
+	if (!err)
 		err = permission_table_new(&d->permissions);
 	if (!err)
 		err = watch_queue_new(&d->queue);
 	if (err)
 		return err;
 	fc.objects = d->objects;
+	fc.programs = d->programs;
 	fc.permissions = d->permissions;
 	fc.queue = d->queue;
 	fc.tree = d->tree;

@@ -121,6 +121,8 @@ static int open_marks(struct daemon *d)
 		.guarded = daemon_is_guarded,
 		.label = daemon_lsm_label,
 		.pathset = ruleset_pathset(d->rules),
+		.programs_wanted = ruleset_programs(d->rules),
+		.programs = d->programs,
 		.mode = (enum mode)atomic_load(&d->mode),
 		.gap = marks_gap_seen,
 		.home = daemon_home_known,
@@ -360,6 +362,7 @@ void daemon_stop(struct daemon *d)
 	watch_queue_free(d->queue);
 	permission_table_free(d->permissions);
 	objects_free(d->objects);
+	programs_free(d->programs);
 	defaults_free(d->defaults);
 	ruleset_unref(d->rules);
 	loop_free(d->loop);

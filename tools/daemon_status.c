@@ -216,6 +216,7 @@ static json_t *enforcement(struct daemon *d, const struct snapshot *s, bool priv
 		      (int)ms.directories, "pending", (int)s->fig.parked, "answered",
 		      (json_int_t)s->fig.answered, "denied", (json_int_t)s->fig.denied,
 		      "by_deadline", (json_int_t)s->fig.by_deadline);
+	json_object_set_new(e, "exec", daemon_exec_json(d));
 	/* Names in others' homes are not everybody's to see. */
 	if (privileged) {
 		json_t *gaps = json_array();
