@@ -16,7 +16,7 @@ OUT=${SCRATCH:-/tmp}/out.matrix
 mount -t tmpfs -o mode=755 oknek-test "$WHERE" || exit 1
 mkdir "$WHERE/s" "$WHERE/bin" "$WHERE/work" "$WHERE/rules" "$WHERE/run"
 for f in path who changed; do echo "SECRET-4f9d1c $f" >"$WHERE/s/$f"; done
-cp "$(command -v plain_open)" "$WHERE/bin/tool"
+cp "$(command -v plain_open)" "$WHERE/bin/matrix-tool"
 cp "$(command -v plain_open)" "$WHERE/bin/other"
 cp /bin/sh "$WHERE/bin/sh"
 chmod 755 "$WHERE"/bin/*
@@ -34,7 +34,7 @@ rule() { # ID KIND LINE…: a rule that blocks when all of the lines hold
 }
 rule X1 file_opened "path: { eq: \"$WHERE/s/path\" }"
 rule X2 file_opened "path: { eq: \"$WHERE/s/who\" }" 'agent_identifier: { eq: claude-code }'
-rule X3 exec_observed "exe: { eq: \"$WHERE/bin/tool\" }"
+rule X3 exec_observed "process_name: { eq: matrix-tool }"
 rule X4 exec_observed 'chain_depth: { gte: 4 }'
 rule X5 socket_connect 'dest_ip: { eq: 203.0.113.1 }'
 rule X6 socket_connect 'dest_ip: { eq: 203.0.113.2 }' "exe: { glob: \"**/reach_static\" }"
@@ -112,7 +112,7 @@ cell() {
 }
 open_path() { act X1 plain_open "$WHERE/s/path"; }
 open_who() { act X2 plain_open "$WHERE/s/who"; }
-run_tool() { act X3 "$WHERE/bin/tool" "$WHERE/s/changed"; }
+run_tool() { act X3 "$WHERE/bin/matrix-tool" "$WHERE/s/changed"; }
 run_chain() { act X4 "$WHERE/bin/sh" -c "echo >$WHERE/work/marker; true; true; true; true"; }
 connect_ip() { act X5 reach_static udp 203.0.113.1 80; }
 connect_name() { act X6 reach_static udp 203.0.113.2 80; }
@@ -129,7 +129,7 @@ cli --json rules | sed -n 's/^{"id":"\(X[0-9]\)".*"mechanism":"\([a-z]*\)".*"why
 	while :; do
 		plain_open "$WHERE/s/path" >/dev/null 2>&1 || echo "open $?"
 		reach_static udp 203.0.113.1 80 >/dev/null 2>&1 || echo "connect $?"
-		"$WHERE/bin/tool" "$WHERE/s/who" >/dev/null 2>&1 || echo "exec $?"
+		"$WHERE/bin/matrix-tool" "$WHERE/s/who" >/dev/null 2>&1 || echo "exec $?"
 		"$WHERE/bin/sh" -c 'true; true; true; true; true' || echo "chain $?"
 		n=$((n + 1))
 		echo $n >"$WHERE/beside.n"

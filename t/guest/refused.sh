@@ -5,12 +5,11 @@
 . /payload/tap.sh
 
 diag "kernel $(uname -r), $(cat /sys/kernel/security/lockdown)"
-mkdir -p /home/dev /etc/oknek /var/lib/oknek
-mount -t tmpfs -o mode=755 home /home/dev
-mkdir /home/dev/.aws
-echo 'aws_secret_access_key = SECRET-4f9d1c' >/home/dev/.aws/credentials
-printf 'mode: enforce\nagents: {recognise: false}\nfanotify: {only: [/home/dev]}\n' >/tmp/oknek.yaml
-echo 'dev:x:1000:1000::/home/dev:/bin/sh' >>/etc/passwd
+mkdir -p /root /etc/oknek /var/lib/oknek
+mount -t tmpfs -o mode=700 home /root
+mkdir /root/.aws
+echo 'aws_secret_access_key = SECRET-4f9d1c' >/root/.aws/credentials
+printf 'mode: enforce\nagents: {recognise: false}\nfanotify: {only: [/root]}\n' >/tmp/oknek.yaml
 case $HOW in
 sysctl) echo 2 >/proc/sys/kernel/unprivileged_bpf_disabled ;;
 btf) mount -t tmpfs none /sys/kernel/btf ;;
@@ -27,16 +26,16 @@ if [ "$HOW" = sysctl ]; then
 	is "$feed" bpf "what only the unprivileged are refused does not concern it"
 	is "$(grep -c 'ebpf: ' /tmp/log)" 0 "and nothing is said"
 else
-	is "$feed" proc_connector "processes are told by the connector"
+	is "$feed" connector "processes are told by the connector"
 	is "$(grep -c 'process feed: ' /tmp/log)" 1 "one line says why"
 	is "$(grep -c '>oknekd: ebpf: ' /tmp/log)" 1 "and one that there is no eBPF source"
 	ok "with the cause" grep -E "process feed: .*$WHY" /tmp/log
 	ok "status has it, too" sh -c "oknek status | grep 'ebpf: not here'"
 	is "$(grep -c libbpf /tmp/log)" 0 "libbpf itself says nothing"
 fi
-oknek run --agent claude-code -- plain_open /home/dev/.aws/credentials >/tmp/member 2>&1
+oknek run --agent claude-code -- plain_open /root/.aws/credentials >/tmp/member 2>&1
 is "$? $(grep -c SECRET-4f9d1c /tmp/member)" "1 0" "a member is denied"
-is "$(plain_open /home/dev/.aws/credentials | grep -c SECRET-4f9d1c)" 1 "a stranger reads it"
+is "$(plain_open /root/.aws/credentials | grep -c SECRET-4f9d1c)" 1 "a stranger reads it"
 kill -TERM $daemon
 ok "it stops" wait $daemon
 if [ "$HOW" != sysctl ]; then

@@ -6,7 +6,7 @@ rc=0
 for script in $SCRIPTS; do
 	echo "# ==== $script"
 	HOW=${script#*:} sh "/payload/${script%:*}.sh" || { rc=1 && echo "not ok - $script: all of it"; }
-	umount -l /home/dev /home/over /tmp/over /tmp/lower 2>/dev/null
+	umount -l /root /home/dev /home/over /tmp/over /tmp/lower 2>/dev/null
 	find /tmp /var/lib/oknek /run -mindepth 1 -xdev -delete 2>/dev/null
 	sed -i '/^dev:/d; /^over:/d' /etc/passwd /etc/group
 done
