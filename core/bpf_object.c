@@ -43,16 +43,18 @@ static void keep_verifier(const char *text)
 __attribute__((format(printf, 2, 0)))
 static int listen_to(enum libbpf_print_level level, const char *format, va_list args)
 {
-	char text[4096], *log, *s;
+	_cleanup_free_ char *text = NULL;
+	char *log, *s;
 
 	if (level != LIBBPF_WARN)
 		return 0;
-	vsnprintf(text, sizeof(text), format, args);
+	if (vasprintf(&text, format, args) < 0) {
+		text = NULL;
+		return 0;
+	}
 	log = strstr(text, "BEGIN PROG LOAD LOG --\n");
 	if (log) {
-		/* Of a long one we see the beginning alone: that tells nothing. */
-		if (strstr(log, "END PROG LOAD LOG"))
-			keep_verifier(strchr(log, '\n') + 1);
+		keep_verifier(strchr(log, '\n') + 1);
 		return 0;
 	}
 	s = !strncmp(text, "libbpf: ", 8) ? text + 8 : text;

@@ -45,12 +45,16 @@ struct name_inet {
 /* Of what passes somebody else tells, if he is asked. */
 static __always_inline int carry_out(struct asked *a, __u32 tells, const char *path, __u32 path_len)
 {
-	int deny = a->verdict == EGRESS_DENY && a->state & EGRESS_ENFORCE;
+	int deny = a->verdict == EGRESS_DENY && a->state & EGRESS_ENFORCE, refused = -EPERM;
 
 	if (!deny && !(settings.lsm & tells))
 		return 0;
 	a->by_lsm = 1;
-	return settle(a, path, path_len) == DENIED ? -EPERM : 0;
+	/* Not computed, or the verifier (6.12) does not see what it can be. */
+	asm volatile("" : "+r"(refused));
+	if (settle(a, path, path_len) != DENIED)
+		return 0;
+	return refused;
 }
 
 static __always_inline int judge_name(struct sock *sk, const void *name, int len, int sends)
@@ -88,11 +92,15 @@ SEC("lsm/socket_connect")
 int egress_lsm_connect(unsigned long long *ctx)
 {
 	struct socket *sock = (struct socket *)ctx[0];
-	int before = (int)ctx[3]; /* what programs before this one said */
+	/* What programs before this one said. Of what is returned the verifier (6.12) has to see that it is
+	 * an errno: here it is always the same. */
+	int before = (int)ctx[3];
 	struct sock *sk = sock->sk;
 
-	if (before || !sk || sk->__sk_common.skc_family == AF_UNIX)
-		return before;
+	if (before)
+		return -EPERM;
+	if (!sk || sk->__sk_common.skc_family == AF_UNIX)
+		return 0;
 	return judge_name(sk, (void *)ctx[1], (int)ctx[2], 0);
 }
 
@@ -104,8 +112,10 @@ int egress_lsm_sendmsg(unsigned long long *ctx)
 	int before = (int)ctx[3];
 	struct sock *sk = sock->sk;
 
-	if (before || !msg->msg_name || !sk || sk->__sk_common.skc_family == AF_UNIX)
-		return before;
+	if (before)
+		return -EPERM;
+	if (!msg->msg_name || !sk || sk->__sk_common.skc_family == AF_UNIX)
+		return 0;
 	/* Else it is of no meaning there. */
 	if (sk->sk_type == SOCK_STREAM && !(msg->msg_flags & MSG_FASTOPEN))
 		return 0;
@@ -123,8 +133,10 @@ int egress_lsm_create(unsigned long long *ctx)
 	struct asked a;
 	int inet = family == AF_INET || family == AF_INET6;
 
-	if (before || kern || family == AF_UNIX || family == AF_NETLINK || family == AF_ALG)
-		return before;
+	if (before)
+		return -EPERM;
+	if (kern || family == AF_UNIX || family == AF_NETLINK || family == AF_ALG)
+		return 0;
 	if (inet && ((type == SOCK_STREAM && (!protocol || is_stream(protocol))) ||
 		     (type == SOCK_DGRAM && (!protocol || is_datagram(protocol)))))
 		return 0;
@@ -151,8 +163,10 @@ int egress_lsm_unix(unsigned long long *ctx)
 	struct spelling s;
 	struct asked a;
 
-	if (before || !sk || sk->__sk_common.skc_family != AF_UNIX)
-		return before;
+	if (before)
+		return -EPERM;
+	if (!sk || sk->__sk_common.skc_family != AF_UNIX)
+		return 0;
 	m = find_member();
 	if (!m)
 		return 0;

@@ -255,7 +255,9 @@ SEC("lsm/file_open")
 int lsm_file_open(unsigned long long *ctx)
 {
 	struct file *file = (struct file *)ctx[0];
-	int before = (int)ctx[1]; /* what programs before this one said */
+	/* What programs before this one said. Of what is returned the verifier (6.12) has to see that it is
+	 * an errno: here it is always the same. */
+	int before = (int)ctx[1];
 	struct refused f = { 0 };
 	struct lsm_record *r;
 	struct lsm_label *label;
@@ -265,10 +267,10 @@ int lsm_file_open(unsigned long long *ctx)
 	word = settings.word;
 	if (!word) {
 		ran.open = 1;
-		return before;
+		return 0;
 	}
 	if (before)
-		return before;
+		return -EPERM;
 	label = bpf_inode_storage_get(&labels, file->f_inode, 0, 0);
 	if (!label)
 		return 0;
@@ -428,8 +430,10 @@ int lsm_exec_open(unsigned long long *ctx)
 	int before = (int)ctx[1];
 	__u32 word = settings.word;
 
-	if (before || !word || !(file->f_flags & FMODE_EXEC) || is_loader(file))
-		return before;
+	if (before)
+		return -EPERM;
+	if (!word || !(file->f_flags & FMODE_EXEC) || is_loader(file))
+		return 0;
 	return check_program(file, word);
 }
 
@@ -442,7 +446,7 @@ int lsm_exec(unsigned long long *ctx)
 
 	if (!word) {
 		ran.exec = 1;
-		return before;
+		return 0;
 	}
-	return before ? before : check_program(bprm->file, word);
+	return before ? -EPERM : check_program(bprm->file, word);
 }
