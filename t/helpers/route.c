@@ -133,6 +133,7 @@ static void await_word(void)
 {
 	char c;
 
+	alarm(120);
 	puts("made");
 	fflush(stdout);
 	while (read(STDIN_FILENO, &c, 1) > 0)
