@@ -136,6 +136,9 @@ enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, s
 		ev->exec.argv = a->argv_len_bytes ? a->argv : NULL;
 		ev->exec.argv_len_bytes = a->argv_len_bytes;
 		ev->exec.argv_cut = a->argv_cut;
+		/* What is cut has no end, or it would pass for whole. */
+		if (a->argv_cut && a->argv_len_bytes && !a->argv[a->argv_len_bytes - 1])
+			ev->exec.argv_len_bytes--;
 		return settle(s, ev, b, ctx, true, on_timeout);
 	}
 	if (became_member)

@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Arguments of a held program that cannot be read, or are none: an answer comes, and others go on.
+# serial
+. "$(dirname "$0")/lib.sh"
+need_root
+in_private_mounts "$@"
+need_command jq
+[ -x /usr/bin/python3 ] || skip_all "needs /usr/bin/python3"
+need_bin oknek oknekd
+
+make_fs tmpfs "$SCRATCH/mnt"
+test_user
+B=$MNT/bin
+mkdir -p "$B"
+cp "$(readlink -f /bin/sh)" "$B/dash"
+cp "$(readlink -f /usr/bin/python3)" "$B/python3"
+did=$TEST_HOME/did
+ran() { local n=0; [ ! -e "$did" ] || n=$(wc -l <"$did"); rm -f "$did"; echo "$n"; }
+
+# Arguments as raw pointers, which no library makes.
+cat >"$MNT/raw.py" <<'PY'
+import ctypes, os, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+shell, how, did = sys.argv[1:4]
+def execve(argv):
+    libc.syscall(59, shell.encode(), argv, None)
+    sys.exit(ctypes.get_errno())
+def array(*v):
+    return (ctypes.c_char_p * (len(v) + 1))(*v, None)
+if how == "null":
+    execve(None)
+if how == "empty":
+    execve(array())
+if how == "bad":
+    execve(ctypes.c_void_p(16))
+if how == "huge":
+    execve(array(b"sh", b"-c", b"echo x >>" + did.encode(), *[b"y" * 100000] * 19))
+if how == "long":
+    execve(array(b"sh", b"-c", b"echo x >>" + did.encode() + b"\n#" + b"y" * 100000))
+if how == "never":
+    UFFDIO_API, UFFDIO_REGISTER = 0xc018aa3f, 0xc020aa00
+    fd = libc.syscall(323, 0o2000000)
+    if fd < 0:
+        sys.exit(99)
+    api = (ctypes.c_uint64 * 3)(0xaa, 0, 0)
+    if libc.ioctl(fd, ctypes.c_ulong(UFFDIO_API), api):
+        sys.exit(99)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+    at = libc.mmap(None, 4096, 3, 0x22, -1, 0)
+    reg = (ctypes.c_uint64 * 4)(at, 4096, 1, 0)
+    if libc.ioctl(fd, ctypes.c_ulong(UFFDIO_REGISTER), reg):
+        sys.exit(99)
+    execve(ctypes.c_void_p(at))
+PY
+raw() { "$B/python3" "$MNT/raw.py" "$B/dash" "$1" "$did"; }
+
+as_user "$B/python3" "$MNT/raw.py" "$B/dash" huge "$did" </dev/null
+is "$(ran)" 1 "without the daemon: two megabytes of arguments"
+as_user "$B/python3" "$MNT/raw.py" "$B/dash" long "$did" </dev/null
+is "$(ran)" 1 "without the daemon: a script of 100,000 bytes"
+
+write_config "exec: {programs: [\"$B/dash\"]}"
+start_daemon || exit 1
+agent true
+member() { agent "$B/python3" "$MNT/raw.py" "$B/dash" "$1" "$did" </dev/null >/dev/null 2>&1; }
+member huge
+is "$(ran)" 1 "two megabytes of arguments, of which the script is short: it runs"
+exits 1 "a script that is longer than what is read is blocked" member long
+is "$(ran)" 0 "nothing of it ran"
+exits 0 "no arguments at all: it runs, and does nothing" member null
+exits 0 "an empty list of them" member empty
+exits 1 "a list that is not in memory: it is refused" member bad
+
+if raw never </dev/null >/dev/null 2>&1 & p=$!; sleep 0.3; kill -0 $p 2>/dev/null; then
+	kill -KILL $p
+	wait $p 2>/dev/null
+	# root: others may not make memory that the kernel waits for
+	s=$(date +%s%N)
+	oknek run -- "$B/python3" "$MNT/raw.py" "$B/dash" never "$did" </dev/null >/dev/null 2>&1 &
+	p=$!
+	agent "$B/dash" -c "echo x >>$did"
+	is "$(ran)" 1 "memory that never answers: another tree's shell runs meanwhile"
+	as_user "$B/dash" -c "echo x >>$did"
+	is "$(ran)" 1 "and a stranger's"
+	wait $p
+	is $? 1 "it is refused itself"
+	ok "within some seconds" test $((($(date +%s%N) - s) / 1000000)) -lt 8000
+	told() { [ "$(events --limit 0 | grep -c '"decided_by":"deadline"')" -ge 1 ]; }
+	ok "which is recorded" wait_for 5 told
+else
+	skip "memory that never answers" "no userfaultfd here"
+fi
+ok "the daemon stops" stop_daemon
+done_testing
