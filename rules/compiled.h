@@ -206,6 +206,7 @@ struct match_context {
 	const struct wall_clock *clock;
 	unsigned name_index;
 	bool paths_only; /* what is no path counts as fulfilled: which rules name this path? */
+	bool any_home;   /* and `~` for whatever home could make it match */
 	bool programs_only; /* the same of the program that is started and who starts it: arguments */
 	bool excepting;  /* none_of an exception is asked: what lets through must be certain */
 	unsigned n_process_names; /* 0: not asked yet */

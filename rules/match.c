@@ -50,6 +50,37 @@ static bool text_compare(enum op op, const struct value *v, const char *s)
 	}
 }
 
+static bool at_this_home(const struct node *n, const struct value *v, const char *s,
+			 const char *home)
+{
+	size_t len = strlen(home);
+
+	if (n->op == OP_GLOB)
+		return glob_match(v->glob, s, home);
+	/* /home/al is not the home of what is in /home/alice */
+	return !strncmp(s, home, len) && (s[len] == '/' || !s[len]) &&
+	       text_compare(n->op, v, s + len);
+}
+
+/* Any directory above may be somebody's home. */
+static bool at_some_home(const struct node *n, const struct value *v, const char *s)
+{
+	char home[4096];
+	size_t len = strlen(s);
+
+	if (len >= sizeof(home))
+		return true;
+	for (size_t i = 1; i <= len; i++) {
+		if (s[i] && s[i] != '/')
+			continue;
+		memcpy(home, s, i);
+		home[i] = '\0';
+		if (at_this_home(n, v, s, home))
+			return true;
+	}
+	return false;
+}
+
 /* One value of a comparison against one string. */
 static bool string_value(const struct match_context *ctx, const struct node *n,
 			 const struct value *v, const char *s, bool wanted)
@@ -69,23 +100,14 @@ static bool string_value(const struct match_context *ctx, const struct node *n,
 	if (n->op != OP_GLOB && !v->at_home)
 		return text_compare(n->op, v, s);
 
+	if (ctx->any_home && wanted != (n->op == OP_NE) && at_some_home(n, v, s))
+		return true;
 	homes = homes_for(ctx, n->field);
 	if (n->op == OP_GLOB && homes.n == 0)
 		return glob_match(v->glob, s, NULL); /* braces may hold absolute paths too */
-	for (unsigned i = 0; i < homes.n; i++) {
-		size_t len;
-
-		if (n->op == OP_GLOB) {
-			if (glob_match(v->glob, s, homes.path[i]))
-				return true;
-			continue;
-		}
-		len = strlen(homes.path[i]);
-		/* /home/al is not the home of what is in /home/alice */
-		if (!strncmp(s, homes.path[i], len) && (s[len] == '/' || !s[len]) &&
-		    text_compare(n->op, v, s + len))
+	for (unsigned i = 0; i < homes.n; i++)
+		if (at_this_home(n, v, s, homes.path[i]))
 			return true;
-	}
 	return false;
 }
 

@@ -73,6 +73,7 @@ void rules_timeout(const struct ruleset *rs, const struct event *ev, uint64_t *d
 
 struct wanting {
 	const struct ruleset *rs;
+	struct match_context ctx;
 	bool any;
 };
 
@@ -81,13 +82,20 @@ static void take_wanting(void *arg, const uint32_t *rules, size_t n)
 	struct wanting *w = arg;
 
 	/* Those that allow are there for the names of categories. */
-	for (size_t i = 0; i < n && !w->any; i++)
-		w->any = w->rs->rules[rules[i]]->rule.action != VERDICT_ALLOW;
+	for (size_t i = 0; i < n && !w->any; i++) {
+		const struct compiled *c = w->rs->rules[rules[i]];
+
+		w->any = c->rule.action != VERDICT_ALLOW && match_event(&w->ctx, c->match);
+	}
 }
 
 bool ruleset_wants_path(const struct ruleset *rs, const char *path)
 {
-	struct wanting w = { .rs = rs };
+	const struct event ev = { .kind = KIND_FILE_OPENED,
+				  .subj = { .comm = "", .exe = "", .cgroup = "", .lineage = "" },
+				  .file = { .names[0].path = path, .n_names = 1 } };
+	struct wanting w = { .rs = rs,
+			     .ctx = { .ev = &ev, .paths_only = true, .any_home = true } };
 
 	if (!rs->asked_by_path)
 		return true;
