@@ -42,7 +42,10 @@ rule X7 file_changed "path: { eq: \"$WHERE/s/changed\" }"
 
 # ---- the daemon ------------------------------------------------------------------------------------
 
-printf 'mode: enforce\nagents: {recognise: false}\nfanotify: {only: ["%s"]}\n' "$WHERE" >"$WHERE/oknek.yaml"
+{
+	printf 'mode: enforce\nagents: {recognise: false}\nfanotify: {only: ["%s"]}\n' "$WHERE"
+	printf 'exec: {programs: ["%s/bin/sh"]}\n' "$WHERE"
+} >"$WHERE/oknek.yaml"
 cli() { oknek --run-dir "$WHERE/run" "$@"; }
 member() { cli run --agent claude-code -- "$@"; }
 start() { # SOURCES: as --source has them, or default
@@ -91,7 +94,8 @@ act() {
 	X4) [ -e "$WHERE/work/marker" ] || came=denied ;;
 	*) [ $rc -eq 0 ] || came=denied ;;
 	esac
-	wait_for 2 more "$id" "$had"
+	# Where nothing will be told, not for long.
+	if [ "$id" = X7 ]; then wait_for 2 more X7 "$had"; else wait_for 10 more "$id" "$had"; fi
 	sleep 0.3
 	told=$(($(count "$id") - had))
 	by=$(grep "\"rule\":{\"id\":\"$id\"" "$WHERE/events" | tail -n "$told" | tail -n 1 |
