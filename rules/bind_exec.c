@@ -75,14 +75,15 @@ static bool exe_bounds(const struct node *n, struct need *need)
 
 	for (size_t i = 0; i < n->n; i++) {
 		const struct value *v = &n->values[i];
+		const char *text = v->glob ? glob_source(v->glob) : v->text;
 
-		if (v->at_home || v->text[0] != '/')
+		if (v->at_home || text[0] != '/')
 			return false;
 		if (n->op == OP_GLOB) {
 			if (glob_is_floating(v->glob) || glob_uses_home(v->glob) ||
-			    strstr(v->text, "**") || !put(need, v->text))
+			    strstr(text, "**") || !put(need, text))
 				return false;
-		} else if (n->op != OP_EQ || !quote(v->text, quoted, sizeof(quoted)) ||
+		} else if (n->op != OP_EQ || !quote(text, quoted, sizeof(quoted)) ||
 			   !put(need, quoted)) {
 			return false;
 		}
