@@ -260,8 +260,8 @@ int main(void)
 	count = measure_ring(seconds, "ring, 16 MiB: a consumer that only counts", b.path);
 	b.counts = false;
 	all = measure_ring(seconds, "ring to decision, shipped rules", b.path);
-	say("  ratio (budget 300,000/s, or as one counts)", "%.2f %s", count > 0 ? all / count : 0,
-	    reached(all, WANTED < 0.9 * count ? WANTED : 0.9 * count));
+	say("  events/s (budget 300,000), ratio to counting", "%.0f %s, %.2f", all,
+	    reached(all, WANTED), count > 0 ? all / count : 0);
 	mkdir("/tmp/oknek-bench.env", 0700);
 	close(open(secret, O_WRONLY | O_CREAT, 0600));
 	measure_ring(seconds, "  each event is a rule's", secret);
