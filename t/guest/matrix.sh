@@ -64,7 +64,7 @@ start() { # SOURCES: as --source has them, or default
 	grep -v ready "$WHERE/log" | sed 's/^/# /'
 	cli --json events --follow >"$WHERE/events" 2>&1 &
 	follow=$!
-	wait_for 10 test -e "$WHERE/events"
+	sleep 1.5 # until it follows: what is recorded before is not told to it
 }
 stop() {
 	kill -TERM $daemon
