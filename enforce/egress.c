@@ -436,6 +436,15 @@ static int load_best(struct egress *e, int members_fd, char why[192])
 	return r;
 }
 
+static const struct variant *without_written(const struct variant *v)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(variants); i++)
+		if (!variants[i].written[0] && variants[i].unix_sockets == v->unix_sockets &&
+		    variants[i].packets == v->packets)
+			return &variants[i];
+	return v;
+}
+
 static int attach(struct egress *e, int cgroup_fd)
 {
 	struct bpf_program *p;
@@ -445,11 +454,15 @@ static int attach(struct egress *e, int cgroup_fd)
 	/* Links in the skeleton are in the order of its programs. */
 	bpf_object__for_each_program(p, e->skel->obj) {
 		if (bpf_program__autoload(p)) {
-			*links = bpf_program__type(p) == BPF_PROG_TYPE_TRACING ?
-					 bpf_program__attach(p) :
-					 bpf_program__attach_cgroup(p, cgroup_fd);
-			if (!*links)
+			bool traces = bpf_program__type(p) == BPF_PROG_TYPE_TRACING;
+
+			*links = traces ? bpf_program__attach(p) :
+					  bpf_program__attach_cgroup(p, cgroup_fd);
+			if (!*links && !traces)
 				return -errno;
+			/* Loaded, and refused a place: arm64 before 6.4, or somebody patches it. */
+			if (!*links)
+				e->has = without_written(e->has);
 		}
 		links++;
 	}
@@ -584,7 +597,8 @@ int egress_open(int members_fd, struct egress **ret, char why[192])
 	e->cgroups = r == 0;
 	if (!e->cgroups)
 		snprintf(e->where, sizeof(e->where), "no cgroup");
-	e->skel->bss->settings.lsm = (e->cgroups ? 0 : EGRESS_LSM_TELLS_INET) |
+	e->skel->bss->settings.lsm = EGRESS_LSM_TELLS_REST |
+				     (e->cgroups ? 0 : EGRESS_LSM_TELLS_INET) |
 				     (e->cgroups && e->has->unix_sockets ? 0 : EGRESS_LSM_TELLS_UNIX);
 	e->needs_cap = bpf_object_needs_cap(bpf_map__fd(e->skel->maps.names), &nobody, &one);
 	*ret = TAKE_PTR(e);

@@ -150,7 +150,7 @@ int egress_lsm_create(unsigned long long *ctx)
 	a.family = family;
 	a.type = type;
 	a.protocol = protocol;
-	return carry_out(&a, inet ? EGRESS_LSM_TELLS_INET : ~0u, 0, 0);
+	return carry_out(&a, inet ? EGRESS_LSM_TELLS_INET : EGRESS_LSM_TELLS_REST, 0, 0);
 }
 
 SEC("?lsm/socket_connect") /* where the kernel has loops for programs: 5.17 */

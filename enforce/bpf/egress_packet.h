@@ -31,6 +31,10 @@ struct sock {
 	__u32 sk_max_ack_backlog;
 	__u16 sk_type, sk_protocol;
 	__u32 sk_kern_sock : 1;
+	__u32 sk_allocation;
+};
+struct tcp_sock {
+	_Bool is_mptcp;
 };
 #pragma clang attribute pop
 
@@ -40,7 +44,6 @@ struct socket_mark {
 	__u8 seen;    /* a member's connect was let through, or the other end connected to us */
 	__u8 closed;  /* a member wrote what was denied */
 	__u8 unused;
-	const struct sock *volatile kernel; /* itself */
 };
 
 struct {
@@ -49,6 +52,30 @@ struct {
 	__type(key, int);
 	__type(value, struct socket_mark);
 } sockets SEC(".maps");
+
+/*
+ * Marks of sockets that have no room for more: what hangs from a socket is charged to it, and its owner
+ * can use that up (filters, groups). By cookie; looked at only when there has been one.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct socket_mark);
+} full_sockets SEC(".maps");
+
+__u32 were_full;
+
+static __always_inline struct socket_mark *mark_of_full(__u64 cookie, int create)
+{
+	struct socket_mark none = { 0 };
+
+	if (create) {
+		were_full = 1;
+		bpf_map_update_elem(&full_sockets, &cookie, &none, BPF_NOEXIST);
+	}
+	return were_full ? bpf_map_lookup_elem(&full_sockets, &cookie) : 0;
+}
 
 static __always_inline void mark_seen(struct bpf_sock *sk)
 {
@@ -67,7 +94,27 @@ static __always_inline int is_by_caller(const struct sock *k, __u32 protocol)
 {
 	if (is_stream(protocol) || protocol == PROTO_SCTP || protocol == PROTO_DCCP)
 		return BPF_CORE_READ(k, sk_lock.owned) != 0;
-	return !BPF_CORE_READ_BITFIELD_PROBED(k, sk_kern_sock);
+	return 1;
+}
+
+#define GFP_IO_FS 0xc0 /* ___GFP_IO | ___GFP_FS, include/linux/gfp_types.h */
+
+/*
+ * Network filesystems and disks send within the call of whoever reads or writes a file: what goes to
+ * their server is not his. Their sockets are the kernel's, or may not wait for the disk that they are.
+ * Flows of MPTCP are the kernel's too, and carry what somebody else wrote.
+ */
+static __always_inline int is_kernels(const struct sock *k)
+{
+	struct tcp_sock *tcp = (struct tcp_sock *)k;
+
+	if ((BPF_CORE_READ(k, sk_allocation) & GFP_IO_FS) != GFP_IO_FS)
+		return 1;
+	if (!BPF_CORE_READ_BITFIELD_PROBED(k, sk_kern_sock))
+		return 0;
+	if (BPF_CORE_READ(k, sk_protocol) != PROTO_TCP || !bpf_core_field_exists(tcp->is_mptcp))
+		return 1;
+	return !BPF_CORE_READ_BITFIELD_PROBED(tcp, is_mptcp);
 }
 
 /* Whoever was accepted has the length of the queue of who listened; who connects has none. */
@@ -177,8 +224,8 @@ int egress_packet(struct __sk_buff *skb)
 {
 	struct socket_mark *mark;
 	struct packet p = { 0 };
-	struct bpf_sock *sk;
-	const struct sock *k;
+	struct bpf_sock *sk, *volatile held;
+	const struct sock *k = 0;
 	struct asked a;
 
 	if (!(settings.state & EGRESS_READY) || !skb->sk)
@@ -187,6 +234,8 @@ int egress_packet(struct __sk_buff *skb)
 	if (!sk)
 		return PASSES;
 	mark = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (!mark && were_full)
+		mark = mark_of_full(bpf_get_socket_cookie(skb), 0);
 	if (mark && mark->seen)
 		return PASSES;
 	if (!find_sender(&a)) {
@@ -194,13 +243,17 @@ int egress_packet(struct __sk_buff *skb)
 			return PASSES;
 		a.member = 0;
 	}
+	/* A socket that the verifier knows has fewer fields; read as bytes it is a number like any other. */
+	held = sk;
+	bpf_probe_read_kernel(&k, sizeof(k), (const void *)&held);
+	if (is_kernels(k))
+		return PASSES;
 	if (!mark)
 		mark = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!mark)
+		mark = mark_of_full(bpf_get_socket_cookie(skb), 1);
+	if (!mark)
 		return PASSES;
-	/* A socket that the verifier knows has fewer fields; in a map it is a number like any other. */
-	*(struct bpf_sock *volatile *)&mark->kernel = sk;
-	k = mark->kernel;
 	fill_peer(&a, k);
 	if (a.member && !is_by_caller(k, a.protocol)) {
 		if (!mark->closed)
@@ -244,7 +297,8 @@ static __always_inline int written(struct sock *sk)
 	if (!(settings.state & EGRESS_READY) || !find_sender(&a))
 		return 0;
 	fill_peer(&a, sk);
-	if (a.protocol != PROTO_TCP || !a.port || (a.family != AF_INET && a.family != AF_INET6))
+	if (a.protocol != PROTO_TCP || !a.port || (a.family != AF_INET && a.family != AF_INET6) ||
+	    is_kernels(sk))
 		return 0;
 	mark = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!mark || mark->seen)

@@ -44,6 +44,7 @@ struct egress_value {
 
 #define EGRESS_LSM_TELLS_INET 1u
 #define EGRESS_LSM_TELLS_UNIX 2u
+#define EGRESS_LSM_TELLS_REST 4u /* always: nobody else is asked */
 
 struct egress_settings {
 	__u32 state;
