@@ -105,6 +105,12 @@ void ebpf_exec_enforce(struct source *s, bool enforce)
 	(void)enforce;
 }
 
+void ebpf_finish(struct source *s, struct bus *b)
+{
+	(void)s;
+	(void)b;
+}
+
 void ebpf_figures(const struct source *s, struct ebpf_figures *ret)
 {
 	(void)s;
@@ -130,6 +136,7 @@ void ebpf_cpu_figures(const struct source *s, unsigned cpu, uint64_t *sent, uint
 #include <sys/epoll.h>
 #include <linux/capability.h>
 
+#define LAST_BATCHES 4096 /* at the end: more than the ring of programs holds */
 #define BATCH_MAX 16 /* who waits for an answer waits for these, some 3 µs each */
 
 /* ---- who ----------------------------------------------------------------------------------- */
@@ -376,6 +383,15 @@ void ebpf_expire(struct source *base, struct bus *b, uint64_t now_ns)
 
 	if (s->due_ns <= now_ns)
 		consume(s, b, now_ns);
+}
+
+void ebpf_finish(struct source *base, struct bus *b)
+{
+	struct ebpf_source *s = (struct ebpf_source *)base;
+
+	/* Who goes on meanwhile is told of no more. */
+	for (int i = 0; i < LAST_BATCHES && consume(s, b, clock_boottime_ns()); i++)
+		;
 }
 
 /* ---- what the kernel's side tells in memory -------------------------------------------------- */

@@ -62,6 +62,9 @@ uint64_t ebpf_next_ns(const struct source *s);
 /* As dispatch, when that time has come. */
 void ebpf_expire(struct source *s, struct bus *b, uint64_t now_ns);
 
+/* At the end, when neither dispatch nor the bulk thread run any more: what was told until now. */
+void ebpf_finish(struct source *s, struct bus *b);
+
 /* How the process opens what it opens right now: UNKNOWN when it opens nothing, or several files in
  * different ways. *under_way (may be NULL): it opens something. No system call. */
 enum open_mode ebpf_opening(const struct source *s, pid_t tgid, bool *under_way);

@@ -18,6 +18,7 @@
 #define BATCH_MAX 1024 /* under one set of rules */
 #define REST_MS 1      /* between two looks while there is anything */
 #define LOOKS_MAX 3    /* that find nothing, before it sleeps */
+#define SLEEP_MS 1000  /* who would wake it may have found no room for that */
 
 /* ---- what no rule asks for ------------------------------------------------------------------- */
 
@@ -147,7 +148,7 @@ void ebpf_bulk_run(struct source *base, struct bus *b)
 			epoll_wait(k->epoll_fd, woken, 2, REST_MS);
 			continue;
 		}
-		epoll_wait(k->epoll_fd, woken, 2, -1);
+		epoll_wait(k->epoll_fd, woken, 2, SLEEP_MS);
 		ebpf_bulk_asleep(s, false);
 		looks = 0;
 	}

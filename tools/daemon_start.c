@@ -15,6 +15,7 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "sources/ebpf.h"
 #include "tools/daemon.h"
 
 #define NOTICE_PIPE_BYTES (1 << 20)
@@ -334,8 +335,16 @@ void daemon_stop(struct daemon *d)
 	for (int i = 0; d->verdict_running && i < LAST_BATCHES; i++)
 		daemon_egress_dispatch(d); /* what was denied while we were ending */
 	daemon_lsm_stop(d);
-	if (d->fanotify) {
+	/* Nobody would record whom the kernel kills from here on. */
+	if (d->ebpf) {
+		ebpf_exec_enforce(d->ebpf, false);
+		ebpf_exec_forget_all(d->ebpf);
+	}
+	if (d->fanotify)
 		fanotify_finish(d->fanotify, &d->bus);
+	if (d->ebpf && d->verdict_running)
+		ebpf_finish(d->ebpf, &d->bus);
+	if (d->fanotify) {
 		daemon_guardian_stop(d);
 		d->fanotify->ops->close(d->fanotify);
 	}
