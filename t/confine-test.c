@@ -361,8 +361,8 @@ int main(void)
 {
 	/* What a sanitizer's runtime leaves unconfined is not there to be tested. */
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(users_and_limits), /* the first, and alone there */
 		cmocka_unit_test(the_helper_of_held_processes),
-		cmocka_unit_test(users_and_limits),
 		cmocka_unit_test(the_verdict_thread), cmocka_unit_test(the_other_threads),
 		cmocka_unit_test(the_guardian),	      cmocka_unit_test(the_helpers),
 		cmocka_unit_test(the_helper_of_paths),
