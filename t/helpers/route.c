@@ -18,6 +18,7 @@ static int reach_main(int argc, char **argv);
 #include "t/helpers/reach.c"
 #undef main
 
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <linux/vm_sockets.h>
 #include <net/ethernet.h>
@@ -140,13 +141,30 @@ static void await_word(void)
 		;
 }
 
+/* Uses up what options and filters of this socket may take, so that nothing else hangs from it. */
+static void use_up_room(int fd)
+{
+	static struct sock_filter pass[4096];
+	struct sock_fprog f = { 0, pass };
+
+	for (size_t i = 0; i < sizeof(pass) / sizeof(pass[0]); i++)
+		pass[i] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, ~0U);
+	for (unsigned n = 4096; n; n--) {
+		f.len = (unsigned short)n;
+		if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &f, sizeof(f)) == 0)
+			return;
+	}
+}
+
 /* The connection stood before anybody watched. */
 static int by_made(const struct place *p, const char *way)
 {
-	int fd = connected(p, way);
+	int fd = connected(p, !strcmp(way, "no-room") ? "tcp" : way);
 	static char big[1 << 20];
 
 	await_word();
+	if (!strcmp(way, "no-room"))
+		use_up_room(fd);
 	if (!strcmp(way, "full")) {
 		/* More than the window takes: some of it leaves in an interrupt. */
 		memset(big, 'x', sizeof(big));
