@@ -80,6 +80,18 @@ bool program_is_called(const struct program *p, const char *path)
 	return false;
 }
 
+bool program_is_loader(const char *path)
+{
+	static const char *const begin[] = { "ld-linux", "ld-musl-", "ld.so", "ld64.so" };
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
+	for (size_t i = 0; i < sizeof(begin) / sizeof(begin[0]); i++)
+		if (!strncmp(name, begin[i], strlen(begin[i])))
+			return true;
+	/* ld-2.31.so; musl's, which is the C library as well. */
+	return (!strncmp(name, "ld-", 3) && strstr(name, ".so")) || !strcmp(name, "libc.so");
+}
+
 void programs_quiescent(struct programs *p)
 {
 	atomic_fetch_add(&p->epoch, 1);

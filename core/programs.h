@@ -32,6 +32,9 @@ void programs_quiescent(struct programs *p);
 /* Is it one of its names? */
 bool program_is_called(const struct program *p, const char *path);
 
+/* Is that, by its last component, a dynamic loader? A pattern of such names is one, too. */
+bool program_is_loader(const char *path);
+
 /* Writer: these are all of them from here on; copied. -ENOMEM: as it was before. */
 int programs_set(struct programs *p, const struct program *v, size_t n);
 

@@ -10,6 +10,7 @@
 
 #include "core/cleanup.h"
 #include "core/config.h"
+#include "core/programs.h"
 #include "rules/compiled.h"
 
 static const char *const directories[] = { "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin",
@@ -31,6 +32,7 @@ struct need {
 	unsigned group;
 	bool shell;      /* or a shell */
 	bool by_name;    /* or called so, wherever it is */
+	bool loader;     /* it is not held, since a dynamic loader is named */
 	bool out_of_memory;
 };
 
@@ -79,6 +81,11 @@ static bool exe_bounds(const struct node *n, struct need *need)
 
 		if (v->at_home || text[0] != '/')
 			return false;
+		/* The kernel opens it for any program that is started, and says no more. */
+		if (program_is_loader(text)) {
+			need->loader = true;
+			return false;
+		}
 		if (n->op == OP_GLOB) {
 			if (glob_is_floating(v->glob) || glob_uses_home(v->glob) ||
 			    strstr(text, "**") || !put(need, text))
@@ -99,6 +106,10 @@ static bool name_bounds(const struct node *n, struct need *need)
 	for (size_t i = 0; i < n->n; i++) {
 		const char *name = n->values[i].text;
 
+		if (n->op == OP_EQ && program_is_loader(name)) {
+			need->loader = true;
+			return false;
+		}
 		if (n->op != OP_EQ || strchr(name, '/') || !quote(name, quoted, sizeof(quoted)) ||
 		    !put_named(need, quoted))
 			return false;
@@ -126,8 +137,10 @@ static bool bounds(const struct node *n, struct need *need)
 	}
 	if (n->type == NODE_ANY) {
 		for (size_t i = 0; i < n->n; i++)
-			if (!bounds(n->kids[i], &none))
+			if (!bounds(n->kids[i], &none)) {
+				need->loader |= none.loader;
 				return false;
+			}
 		for (size_t i = 0; i < n->n; i++)
 			bounds(n->kids[i], need);
 		return n->n > 0;
@@ -139,6 +152,7 @@ static bool bounds(const struct node *n, struct need *need)
 			if (bounds(n->kids[i], &none) && (turn > 0 || !none.by_name) &&
 			    (turn > 1 || !none.shell))
 				return bounds(n->kids[i], need);
+			need->loader |= none.loader;
 		}
 	return false;
 }
@@ -190,7 +204,10 @@ int bind_exec(struct loader *l, struct compiled *c, const struct rules_config *c
 	if (pathset_new(&p) < 0)
 		return -ENOMEM;
 	if (!bounds(c->match, &need)) {
-		*why = "it can match any program: held for shells, interpreters and exec.programs alone";
+		*why = need.loader ? "it names a dynamic loader, which is opened to start any "
+				     "program: not held" :
+				     "it can match any program: held for shells, interpreters "
+				     "and exec.programs alone";
 		return 0;
 	}
 	need = (struct need){ .p = p };
