@@ -155,6 +155,14 @@ static void on_found(void *arg, const struct lookup_found *f)
 	}
 	if (!f->reach_here)
 		return;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
+	n = readlink(link, real, sizeof(real) - 1);
+	real[n > 0 ? n : 0] = '\0';
+	/* The kernel opens it to start any other program: that would be taken for it. */
+	if (program_is_loader(real) || program_is_loader(f->path)) {
+		marks_gap(m, f->path, "it is a dynamic loader: its start is not held");
+		return;
+	}
 	e = find(&m->exec, f->dev, f->ino);
 	if (e && e->seen) {
 		add_name(e, f->path);
@@ -171,9 +179,6 @@ static void on_found(void *arg, const struct lookup_found *f)
 		marks_gap(m, f->path, why);
 		return;
 	}
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
-	n = readlink(link, real, sizeof(real) - 1);
-	real[n > 0 ? n : 0] = '\0';
 	e->dev = f->dev;
 	e->ino = f->ino;
 	e->seen = true;
@@ -192,6 +197,9 @@ static void on_gap(void *arg, const struct lookup_gap *g)
 
 bool exec_marks_helper_back(struct marks *m)
 {
+	/* Where nothing will ever be looked up again, nothing is by the wrong patterns. */
+	if (lookup_gone(m->c.lookup))
+		m->exec.astray = false;
 	if (m->exec.astray)
 		m->exec.astray = lookup_patterns(m->c.lookup, m->pathset) < 0;
 	return !m->exec.astray;
@@ -302,6 +310,7 @@ void exec_marks_flushed(struct marks *m)
 	while (m->exec.n)
 		drop(&m->exec, m->exec.n - 1);
 	forget_watches(&m->exec);
+	m->exec.look_ns = UINT64_MAX;
 	publish(m);
 }
 
@@ -328,6 +337,9 @@ void exec_marks_apply(struct marks *m)
 	if (err < 0 && err != -ENOENT) {
 		marks_failed(m, "programs", err);
 		x->look_ns = clock_boottime_ns() + AGAIN_NS;
+		/* Of none is it known that nobody wants it. */
+		for (unsigned i = 0; i < x->n; i++)
+			x->v[i].seen = true;
 	}
 	publish(m);
 }
@@ -340,6 +352,7 @@ void exec_marks_settle(struct marks *m)
 	}
 	take_away(m, true);
 	forget_watches(&m->exec);
+	m->exec.look_ns = UINT64_MAX;
 }
 
 int exec_marks_wait_ms(const struct marks *m)
@@ -369,9 +382,10 @@ void exec_marks_tick(struct marks *m, bool mounts)
 
 	while (read(x->inotify_fd, buf, sizeof(buf)) > 0)
 		told = true;
-	if (!x->n_watches)
+	/* A look that failed is repeated, whether it found a directory or not. */
+	if (!x->n_watches && x->look_ns == UINT64_MAX)
 		return;
-	if (told)
+	if (told && x->n_watches)
 		look_later(x, GATHER_NS, BETWEEN_NS);
 	if (mounts)
 		look_later(x, GATHER_NS, MOUNTS_NS);

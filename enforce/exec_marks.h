@@ -51,7 +51,7 @@ void exec_marks_flushed(struct marks *m);
  * mounts: the table of mounts has changed. */
 int exec_marks_wait_ms(const struct marks *m);
 void exec_marks_tick(struct marks *m, bool mounts);
-/* False: the helper still has our patterns, and cannot be asked for anything else. */
+/* False: the helper still has our patterns, and cannot be asked for anything else now. */
 bool exec_marks_helper_back(struct marks *m);
 
 #endif

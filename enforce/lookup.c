@@ -203,6 +203,11 @@ void lookup_cancel(struct lookup *l)
 	atomic_store(&l->cancelled, true);
 }
 
+bool lookup_gone(const struct lookup *l)
+{
+	return l->broken;
+}
+
 void lookup_pids(const struct lookup *l, pid_t pids[2])
 {
 	pids[0] = l->zygote;

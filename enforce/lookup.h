@@ -39,6 +39,9 @@ void lookup_pids(const struct lookup *l, pid_t pids[2]);
  * thread. */
 void lookup_cancel(struct lookup *l);
 
+/* Whoever starts its helpers has ended: all requests fail from here on. Who asks may ask this. */
+bool lookup_gone(const struct lookup *l);
+
 /* Home directory of uid by getpwuid_r. -ENOENT, -ETIMEDOUT (helper killed), -errno. */
 int lookup_home(struct lookup *l, uid_t uid, int deadline_ms, char *buf, size_t size_bytes);
 /* Numeric gid of a group name; -ENOENT. */

@@ -257,6 +257,9 @@ static int sleep_ms(const struct marks *m, bool more)
 {
 	int programs = exec_marks_wait_ms(m), rest;
 
+	/* Nothing else can be done before. */
+	if (m->exec.astray)
+		return RETRY_MS;
 	if (more)
 		return 0;
 	rest = m->dirty ? REMEMBER_MS : m->mounts_changed ? MOUNTS_MS :
