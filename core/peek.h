@@ -15,7 +15,7 @@
 
 #define PEEK_ARGV_MAX 32768 /* bytes of arguments, each with its NUL */
 
-enum peek_what { PEEK_ARGV = 1, PEEK_MODE };
+enum peek_what { PEEK_ARGV = 1, PEEK_MODE, PEEK_TRY /* see peek_try() */ };
 
 /* By the slot and the token of a permission whoever asked knows what was meant. */
 struct peek_question {

@@ -17,11 +17,13 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/loop.h"
 #include "enforce/confine.h"
 #include "enforce/peek_priv.h"
 
 #define QUIT_WAIT_MS 500
 #define AGAIN_NS 100000000 /* before it is started once more */
+#define TRY_MS 5000
 
 struct peek {
 	int sock;
@@ -122,7 +124,6 @@ int peek_open(struct peek **ret)
 		prctl(PR_SET_NAME, "oknek-peek");
 		own_signals();
 		own_descriptors(theirs);
-		confine_expendable();
 		keep(parent);
 	}
 	p->sock = TAKE_FD(ours);
@@ -191,7 +192,8 @@ int peek_take(struct peek *p, struct peek_answer *ret)
 		p->begun = true;
 		return again ? -ECONNRESET : 0;
 	}
-	if ((h->what != PEEK_ARGV && h->what != PEEK_MODE) || h->error > 0 ||
+	if ((h->what != PEEK_ARGV && h->what != PEEK_MODE && h->what != PEEK_TRY) ||
+	    h->error > 0 ||
 	    h->mode > OPEN_MODE_EXEC ||
 	    (h->argv_len_bytes && p->in.m.argv[h->argv_len_bytes - 1] != '\0'))
 		return -EPROTO;
@@ -207,4 +209,79 @@ int peek_take(struct peek *p, struct peek_answer *ret)
 		.argv_cut = h->argv_cut,
 	};
 	return 1;
+}
+
+/* ---- whether it can read anybody --------------------------------------------------------- */
+
+static volatile pid_t number; /* of the one who is read, in him */
+
+/* Waits to be read, and to be killed. -errno. */
+static pid_t start_one(void)
+{
+	_cleanup_close_ int ours = -1, theirs = -1;
+	pid_t parent = getpid(), pid;
+	int fds[2];
+	char c;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	ours = fds[0];
+	theirs = fds[1];
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+			_exit(1);
+		number = getpid();
+		if (write(theirs, "", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	cleanup_close(&theirs);
+	/* One that has ended is told so by whoever reads it. */
+	return TEMP_FAILURE_RETRY(read(ours, &c, 1)) < 0 ? -errno : pid;
+}
+
+static int try_once(struct peek *p, pid_t pid, uint64_t until_ns)
+{
+	const struct peek_question q = { .what = PEEK_TRY, .tgid = pid, .slot = UINT32_MAX,
+					 .token = (uintptr_t)&number };
+	struct pollfd wait = { .fd = p->epoll_fd, .events = POLLIN };
+	struct peek_answer a;
+	int r = peek_ask(p, &q);
+
+	while (!r) {
+		uint64_t now_ns = clock_boottime_ns();
+
+		if (now_ns >= until_ns)
+			return -ETIMEDOUT;
+		poll(&wait, 1, (int)((until_ns - now_ns) / NSEC_PER_MSEC) + 1);
+		r = peek_take(p, &a);
+	}
+	return r < 0 ? r : a.error;
+}
+
+/* Nothing that says that it could not be done. */
+static bool was_bad_luck(int r)
+{
+	return r == -ETIMEDOUT || r == -EAGAIN || r == -EBUSY || r == -EIO || r == -ESRCH ||
+	       r == -ECONNRESET || r == -EPROTO;
+}
+
+int peek_try(struct peek *p)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	uint64_t until_ns = clock_boottime_ns() + TRY_MS * NSEC_PER_MSEC;
+	pid_t pid = start_one();
+	int r;
+
+	if (pid < 0)
+		return pid;
+	while (was_bad_luck(r = try_once(p, pid, until_ns)) && clock_boottime_ns() < until_ns)
+		nanosleep(&pause, NULL);
+	kill(pid, SIGKILL);
+	TEMP_FAILURE_RETRY(waitpid(pid, NULL, 0));
+	return was_bad_luck(r) ? 0 : r;
 }

@@ -36,6 +36,14 @@ void peek_close(struct peek *p); /* NULL is fine */
 int peek_fd(const struct peek *p);
 pid_t peek_pid(const struct peek *p);
 
+/*
+ * Can it read others here? It cannot, whatever it may do, where yama's ptrace_scope is 3, and
+ * where the kernel has no such call. Tried with a child of the caller's, before anything is
+ * asked; waits, 5 seconds at the most. 0: it can, or was too slow to say so: a host that is kept
+ * busy while we start is not to hold less.
+ */
+int peek_try(struct peek *p); /* -errno: that is what it gets */
+
 /* A write() without waiting. -EAGAIN: there is no room for more; -EPIPE: the helper is gone. */
 int peek_ask(struct peek *p, const struct peek_question *q);
 

@@ -57,6 +57,8 @@ struct peek_threads {
 	struct peek_thread v[PEEK_THREADS_MAX];
 };
 
+/* The question of peek_try(): can the registers of a process be seen? -errno. */
+int peek_threads_try(pid_t tgid);
 /* All threads of a process, each looked at once. -ESRCH: it is gone; -E2BIG: too many; -EBUSY: they
  * change too fast, or it dumps core; -errno. */
 int peek_threads_list(pid_t tgid, struct peek_threads *ret);

@@ -285,6 +285,23 @@ static int read_exec(pid_t tgid, struct peek_message *ret)
 	return found ? 0 : -ESRCH;
 }
 
+/* ---- whether anybody can be read --------------------------------------------------------- */
+
+/* The token is where that process has its own number. */
+static int read_number(const struct peek_question *q)
+{
+	pid_t number = 0;
+	struct iovec local = { &number, sizeof(number) };
+	struct iovec remote = { (void *)(uintptr_t)q->token, sizeof(number) };
+	int r = peek_threads_try(q->tgid);
+
+	if (r < 0)
+		return r;
+	if (process_vm_readv(q->tgid, &local, 1, &remote, 1, 0) < 0)
+		return -errno;
+	return number == q->tgid ? 0 : -EFAULT;
+}
+
 void peek_read(const struct peek_question *q, struct peek_message *ret)
 {
 	struct way way = { OPEN_MODE_UNKNOWN, false };
@@ -294,6 +311,8 @@ void peek_read(const struct peek_question *q, struct peek_message *ret)
 					.token = q->token };
 	if (q->what == PEEK_ARGV)
 		r = read_exec(q->tgid, ret);
+	else if (q->what == PEEK_TRY)
+		r = read_number(q);
 	else
 		r = read_mode(q->tgid, &way);
 	ret->head.error = r;

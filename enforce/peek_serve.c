@@ -194,7 +194,8 @@ static void take_question(struct server *s)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n != sizeof(q) || (q.what != PEEK_ARGV && q.what != PEEK_MODE))
+	if (n != sizeof(q) ||
+	    (q.what != PEEK_ARGV && q.what != PEEK_MODE && q.what != PEEK_TRY))
 		_exit(0); /* the daemon is gone, or mad */
 	if (q.tgid <= 0)
 		refuse(s, &q, -ESRCH);
@@ -308,6 +309,7 @@ void peek_serve(pid_t parent)
 
 	if (!s)
 		_exit(1);
+	confine_expendable(); /* not so the keeper, whom nobody starts again */
 	settle(parent);
 	for (unsigned i = 0; i < PEEK_WORKERS; i++)
 		s->workers[i].sock = -1;

@@ -142,6 +142,16 @@ static int look(pid_t tgid, struct peek_thread *t, uint64_t *start_ticks)
 	return 0;
 }
 
+int peek_threads_try(pid_t tgid)
+{
+	char path[64], text[256];
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", tgid, tgid);
+	r = read_file(path, text, sizeof(text));
+	return r < 0 ? r : 0;
+}
+
 /* -E2BIG. */
 static int read_list(pid_t tgid, struct peek_threads *ret)
 {

@@ -11,7 +11,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/openat2.h>
+#include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -24,6 +26,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -558,6 +561,65 @@ static pid_t first_child(pid_t pid)
 	return atoi(list);
 }
 
+/* ---- whether anybody can be read --------------------------------------------------------- */
+
+static int oom_score_adj(pid_t pid)
+{
+	char path[64], text[16] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	assert_non_null(fgets(text, sizeof(text), f));
+	fclose(f);
+	return atoi(text);
+}
+
+static void somebody_can_be_read(void **state)
+{
+	NEED_SCENE(s);
+
+	assert_int_equal(peek_try(s->peek), 0);
+	/* Who starts the helper again is not the first to go. */
+	assert_int_equal(oom_score_adj(peek_pid(s->peek)), oom_score_adj(getpid()));
+	assert_int_equal(oom_score_adj(first_child(peek_pid(s->peek))), 500);
+}
+
+/* As where yama's ptrace_scope is 3, for all that are born here. */
+static int without(int call)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { ARRAY_SIZE(code), code };
+	struct peek *p;
+	int r;
+
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0 || peek_open(&p) < 0)
+		return 1;
+	r = peek_try(p);
+	peek_close(p);
+	return r == -EPERM ? 0 : 2;
+}
+
+static void nobody_can_be_read(void **state)
+{
+	int status;
+	pid_t pid;
+	NEED_SCENE(s);
+
+	pid = fork();
+	if (!pid)
+		_exit(without(SYS_process_vm_readv));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void helpers_that_are_killed(void **state)
 {
 	struct peek_answer a;
@@ -604,6 +666,8 @@ int main(void)
 		cmocka_unit_test(two_threads_open),
 		cmocka_unit_test(nobody),
 		cmocka_unit_test(memory_that_stalls),
+		cmocka_unit_test(somebody_can_be_read),
+		cmocka_unit_test(nobody_can_be_read),
 		cmocka_unit_test(helpers_that_are_killed),
 	};
 

@@ -137,6 +137,9 @@ static void print_enforcement(const struct cli *cli, const json_t *st)
 	cli_field(cli, "", "%lld answered, %lld denied, %lld by deadline, %lld pending",
 		  (long long)cli_int(e, "answered"), (long long)cli_int(e, "denied"),
 		  (long long)cli_int(e, "by_deadline"), (long long)cli_int(e, "pending"));
+	if (cli_int(e, "unread"))
+		cli_field(cli, "", "%lld starts of programs answered unread: their arguments "
+			  "could not be read", (long long)cli_int(e, "unread"));
 	json_array_foreach(json_object_get(e, "gaps"), i, v)
 		cli_field(cli, "", "not protected: %s: %s", cli_str(v, "path"), cli_str(v, "why"));
 }

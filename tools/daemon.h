@@ -158,7 +158,8 @@ struct daemon {
 	unsigned n_unavailable;
 
 	struct {                      /* the helper that reads held processes */
-		struct peek *helper;  /* NULL: nobody is held */
+		struct peek *helper;  /* NULL: nobody is held, or can be read */
+		char why[160];        /* and why not */
 		bool more;            /* answers are left; the verdict thread's */
 		_Atomic bool gone;
 		_Atomic unsigned restarts;

@@ -17,8 +17,9 @@ void daemon_exec_rules(const struct daemon *d, const struct config *site, struct
 	else if (d->opt.check || can_hold(d))
 		c->mechanisms[KIND_EXEC_OBSERVED] |= 1u << MECH_FANOTIFY;
 	else if (d->fanotify)
-		c->why_none[KIND_EXEC_OBSERVED] = "the arguments of a process that is held cannot be "
-						  "read";
+		c->why_none[KIND_EXEC_OBSERVED] = d->peek.why[0] ? d->peek.why :
+						  "the arguments of a process that is held "
+						  "cannot be read";
 }
 
 json_t *daemon_exec_json(struct daemon *d)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The helper that reads held processes, in the daemon. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/log.h"
@@ -14,7 +15,21 @@
 /* Before threads and groups. */
 int daemon_peek_prepare(struct daemon *d)
 {
-	return peek_open(&d->peek.helper);
+	int r = peek_open(&d->peek.helper);
+
+	if (r < 0)
+		return r;
+	r = peek_try(d->peek.helper);
+	if (!r)
+		return 0;
+	/* Each start of a shell would be answered with the default, and after a while. */
+	snprintf(d->peek.why, sizeof(d->peek.why),
+		 "the arguments of held programs cannot be read here: %s%s", strerror(-r),
+		 r == -EPERM ? " (kernel.yama.ptrace_scope=3?)" : "");
+	log_warning("%s: no program is held when it is started, and how a held file is opened is "
+		    "not known", d->peek.why);
+	daemon_peek_close(d);
+	return 0;
 }
 
 int daemon_peek(void *arg, const struct peek_question *q)
@@ -93,6 +108,8 @@ void daemon_peek_tick(struct daemon *d)
 
 void daemon_peek_warnings(const struct daemon *d, json_t *list)
 {
+	if (d->peek.why[0])
+		json_array_append_new(list, json_string(d->peek.why));
 	if (atomic_load(&d->peek.gone))
 		json_array_append_new(list, json_string("the helper that reads held processes has ended: "
 							"rules see neither arguments nor open modes of "

@@ -91,7 +91,7 @@ static int open_fanotify(struct daemon *d)
 		.home_of = daemon_home_of,
 		.reader_candidate = daemon_reader_candidate,
 		.timeout = timeout_by_rules,
-		.peek = daemon_peek,
+		.peek = d->peek.helper ? daemon_peek : NULL,
 		.mode_matters = daemon_mode_matters,
 		.mode_hidden = daemon_mode_hidden,
 		.opening = daemon_opening,

@@ -211,11 +211,12 @@ static json_t *enforcement(struct daemon *d, const struct snapshot *s, bool priv
 	if (!d->marks)
 		return json_pack("{s:s}", "mechanism", "detect");
 	marks_stats(d->marks, &ms);
-	e = json_pack("{s:s, s:o, s:i, s:i, s:i, s:I, s:I, s:I}", "mechanism", "fanotify",
+	e = json_pack("{s:s, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "mechanism", "fanotify",
 		      "filesystems", words(ms.filesystems), "objects", (int)ms.files, "directories",
 		      (int)ms.directories, "pending", (int)s->fig.parked, "answered",
 		      (json_int_t)s->fig.answered, "denied", (json_int_t)s->fig.denied,
-		      "by_deadline", (json_int_t)s->fig.by_deadline);
+		      "by_deadline", (json_int_t)s->fig.by_deadline, "unread",
+		      (json_int_t)s->fig.unread);
 	json_object_set_new(e, "exec", daemon_exec_json(d));
 	/* Names in others' homes are not everybody's to see. */
 	if (privileged) {
