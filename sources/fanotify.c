@@ -442,11 +442,8 @@ static bool may_go_on(struct fanotify_source *s, const struct permission *p, str
 
 	if (ctx->undecided)
 		return fanotify_who(s, p->tgid, &spare, &m) != WHO_UNKNOWN;
-	if (p->exec) {
-		if (!ctx->asked)
-			fanotify_exec_ask(s, p, ctx);
-		return false;
-	}
+	if (p->exec)
+		return !ctx->asked && !fanotify_exec_ask(s, p, ctx);
 	if (ctx->mode_is == MODE_WANTED || ctx->mode_is == MODE_ASKED)
 		return fanotify_mode_again(s, p, ctx);
 	if (!names_settled(s, ctx, objects_find(s->c.objects, ctx->dev, ctx->ino)))

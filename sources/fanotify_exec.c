@@ -22,7 +22,7 @@ bool fanotify_can_peek(const struct source *base)
 	return ((const struct fanotify_source *)base)->c.peek != NULL;
 }
 
-void fanotify_exec_ask(struct fanotify_source *s, const struct permission *p, struct parked *ctx)
+bool fanotify_exec_ask(struct fanotify_source *s, const struct permission *p, struct parked *ctx)
 {
 	struct peek_question q = {
 		.what = PEEK_ARGV,
@@ -31,12 +31,14 @@ void fanotify_exec_ask(struct fanotify_source *s, const struct permission *p, st
 		.slot = permission_index(s->c.permissions, p),
 		.token = p->token,
 	};
+	int r = s->c.peek ? s->c.peek(s->c.arg, &q) : -EPIPE;
 
-	/* Without room, or without anybody who reads just now: asked again after each answer, and
-	 * whenever something is looked at, until the deadline. */
-	ctx->asked = s->c.peek && s->c.peek(s->c.arg, &q) == 0;
-	if (!ctx->asked)
+	ctx->asked = r == 0;
+	/* Without room: asked again after each answer, and whenever something is looked at,
+	 * until the deadline. */
+	if (r == -EAGAIN)
 		s->peek_wanted = true;
+	return r == 0 || r == -EAGAIN;
 }
 
 /*
@@ -124,8 +126,8 @@ enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, s
 	 * does a process of which two threads do the same. */
 	if (a && (a->error == -ESRCH || a->error == -EBUSY) && ctx->tries < TRIES_MAX) {
 		ctx->tries++;
-		fanotify_exec_ask(s, p, ctx);
-		return VERDICT_ALLOW;
+		if (fanotify_exec_ask(s, p, ctx))
+			return VERDICT_ALLOW;
 	}
 	/* What nobody can read counts as what nobody has answered in time. */
 	if (a && a->error) {
@@ -146,7 +148,10 @@ enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, s
 	if (!p->deadline_ns)
 		fanotify_park(s, ev, b, tree_id, deadline_ns, on_timeout);
 	/* Not where there was no room, or the guardian was first. */
-	if (p->deadline_ns && permission_state(permission_look(p)) == PERM_PARKED && !ctx->asked)
-		fanotify_exec_ask(s, p, ctx);
+	if (p->deadline_ns && permission_state(permission_look(p)) == PERM_PARKED &&
+	    !ctx->asked && !fanotify_exec_ask(s, p, ctx)) {
+		s->fig.unread++;
+		return settle(s, ev, b, ctx, false, on_timeout);
+	}
 	return VERDICT_ALLOW;
 }

@@ -141,8 +141,8 @@ void fanotify_names(struct fanotify_source *s, struct event *ev, struct parked *
 enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, struct bus *b,
 				  struct parked *ctx, uint32_t tree_id, bool became_member,
 				  bool expired);
-/* Asks for them; one that is parked. */
-void fanotify_exec_ask(struct fanotify_source *s, const struct permission *p, struct parked *ctx);
+/* Asks for them; one that is parked. False: nobody will ever tell. */
+bool fanotify_exec_ask(struct fanotify_source *s, const struct permission *p, struct parked *ctx);
 
 /* fanotify_mode.c: how the file in ev is opened, where what is decided depends on that. True: it is
  * parked, and somebody is asked. */
