@@ -229,17 +229,28 @@ struct permission *permission_note(struct permission_table *t, unsigned entry, i
 	return change(p, PERM_READING, PERM_READ) ? p : NULL;
 }
 
-/* Opens and execs are counted apart: none takes the room of the other. */
-static unsigned parked_of_tree(const struct permission_table *t, uint32_t tree_id, uint32_t exec)
+/*
+ * Opens and execs are counted apart: none takes the room of the other. But not where nobody
+ * knows who asks: that is not to have more places because it asks for both.
+ */
+static bool has_room(const struct permission_table *t, uint32_t tree_id, bool exec)
 {
-	unsigned n = 0;
+	bool undecided = tree_id > UINT32_MAX - PERMISSION_UNDECIDED_TREES;
+	unsigned max = exec && !undecided ? PERMISSION_EXECS_PER_TREE :
+					    PERMISSION_PARKED_PER_TREE;
+	unsigned of_tree = 0, execs = 0;
 
+	if (t->parked >= PERMISSION_PARKED_MAX)
+		return false;
 	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
 		const struct permission *p = &t->shared->slots[i];
 
-		n += state_of(p) == PERM_PARKED && p->tree_id == tree_id && p->exec == exec;
+		if (state_of(p) != PERM_PARKED)
+			continue;
+		execs += p->exec != 0;
+		of_tree += p->tree_id == tree_id && (undecided || (p->exec != 0) == exec);
 	}
-	return n;
+	return of_tree < max && (!exec || execs < PERMISSION_EXECS_MAX);
 }
 
 static void count_parked(struct permission_table *t, int more)
@@ -251,9 +262,7 @@ static void count_parked(struct permission_table *t, int more)
 int permission_park(struct permission_table *t, struct permission *p, uint32_t tree_id,
 		    uint64_t deadline_ns, enum verdict on_timeout)
 {
-	unsigned max = p->exec ? PERMISSION_EXECS_PER_TREE : PERMISSION_PARKED_PER_TREE;
-
-	if (t->parked >= PERMISSION_PARKED_MAX || parked_of_tree(t, tree_id, p->exec) >= max)
+	if (!has_room(t, tree_id, p->exec != 0))
 		return -EBUSY;
 	p->tree_id = tree_id;
 	p->deadline_ns = deadline_ns;

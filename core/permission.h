@@ -60,6 +60,11 @@ enum permission_wrote {
 #define PERMISSION_PARKED_MAX 1024
 #define PERMISSION_PARKED_PER_TREE 32
 #define PERMISSION_EXECS_PER_TREE 256 /* each waits for its arguments to be read: a build has many */
+#define PERMISSION_EXECS_MAX 512 /* of all trees: the other places are for opens */
+/* Where permissions of nobody knows whom are counted: trees of their own, so many that a gap
+ * of the feed holds more than one tree may have parked, and less than all. */
+#define PERMISSION_UNDECIDED_TREES 16
+#define PERMISSION_UNDECIDED(pid) (UINT32_MAX - (uint32_t)(pid) % PERMISSION_UNDECIDED_TREES)
 #define PERMISSION_TURN_MAX 1024 /* read, and waiting for their turn */
 /* All parked, all in turn, a batch reserved, a batch in hand, a batch of the guardian's. */
 #define PERMISSION_SLOTS \
@@ -162,8 +167,8 @@ unsigned permission_reserve(struct permission_table *t);
 struct permission *permission_note(struct permission_table *t, unsigned entry, int group_fd,
 				   uint64_t now_ns);
 
-/* READ → PARKED with a deadline (not 0). -EBUSY beyond the limits of a tree or of all; -EALREADY
- * when somebody has claimed it meanwhile. */
+/* READ → PARKED with a deadline (not 0). -EBUSY beyond the limits of a tree, of execs or of all;
+ * -EALREADY when somebody has claimed it meanwhile. */
 int permission_park(struct permission_table *t, struct permission *p, uint32_t tree_id,
 		    uint64_t deadline_ns, enum verdict on_timeout);
 

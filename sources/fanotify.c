@@ -19,9 +19,6 @@
 
 #define FINISH_READS 32 /* dispatches at the end */
 #define PERM_EVENTS_MAX 2048 /* read or judged in one dispatch */
-/* Where permissions of nobody knows whom are counted: trees of their own, so many that a gap of the
- * feed holds more than one tree may have parked, and less than all. */
-#define UNDECIDED_TREE(pid) (UINT32_MAX - (uint32_t)(pid) % 16)
 
 /* --- who ---------------------------------------------------------------------------------- */
 
@@ -218,7 +215,8 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 
 	if (who == WHO_UNKNOWN && !expired) {
 		ctx->undecided = true;
-		fanotify_park(s, &ev, b, UNDECIDED_TREE(p->tgid), s->c.deadline_ns, VERDICT_ALLOW);
+		fanotify_park(s, &ev, b, PERMISSION_UNDECIDED(p->tgid), s->c.deadline_ns,
+			      VERDICT_ALLOW);
 		return;
 	}
 	if (who != WHO_MEMBER) {
@@ -358,7 +356,7 @@ static int handle_permissions(struct fanotify_source *s, struct bus *b, unsigned
 			allow_at_once(s, b, i);
 		} else {
 			wait_turn(s, i, who == WHO_MEMBER ? m->tree_id :
-							    UNDECIDED_TREE(md[i].pid));
+							    PERMISSION_UNDECIDED(md[i].pid));
 			continue;
 		}
 		permission_progress(s->c.permissions);

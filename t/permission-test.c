@@ -160,6 +160,49 @@ static void limit_of_a_tree(void **state)
 	assert_int_equal(permission_parked(t), PERMISSION_PARKED_PER_TREE);
 }
 
+static int park_exec(struct permission_table *t, uint32_t tree)
+{
+	struct permission *p = take(t, 1, 2, 3);
+
+	assert_non_null(p);
+	p->exec = true;
+	return permission_park(t, p, tree, 1000, VERDICT_ALLOW);
+}
+
+static void limit_of_execs(void **state)
+{
+	struct permission_table *t = *state;
+
+	for (unsigned i = 0; i < PERMISSION_EXECS_PER_TREE; i++)
+		assert_int_equal(park_exec(t, 1), 0);
+	assert_int_equal(park_exec(t, 1), -EBUSY);
+	for (unsigned i = PERMISSION_EXECS_PER_TREE; i < PERMISSION_EXECS_MAX; i++)
+		assert_int_equal(park_exec(t, 2 + i / PERMISSION_EXECS_PER_TREE), 0);
+	assert_int_equal(park_exec(t, 9), -EBUSY);
+	/* Whoever opens has a place, in the same trees and in others. */
+	for (uint32_t i = PERMISSION_EXECS_MAX; i < PERMISSION_PARKED_MAX; i++)
+		parked(t, i / PERMISSION_PARKED_PER_TREE, 1000);
+	assert_int_equal(permission_parked(t), PERMISSION_PARKED_MAX);
+}
+
+/* However many processes nobody knows, there are places for who is known. */
+static void limit_of_the_undecided(void **state)
+{
+	struct permission_table *t = *state;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < PERMISSION_PARKED_PER_TREE / 2; i++) {
+		assert_int_equal(park_exec(t, PERMISSION_UNDECIDED(7)), 0);
+		parked(t, PERMISSION_UNDECIDED(7), 1000);
+	}
+	assert_int_equal(park_exec(t, PERMISSION_UNDECIDED(7)), -EBUSY);
+	for (pid_t pid = 100; pid < 200; pid++)
+		while (!park_exec(t, PERMISSION_UNDECIDED(pid)))
+			n++;
+	assert_in_range(n, PERMISSION_PARKED_PER_TREE * 10, PERMISSION_PARKED_MAX / 2);
+	parked(t, 1, 1000);
+}
+
 static void limit_of_all(void **state)
 {
 	struct permission_table *t = *state;
@@ -560,6 +603,8 @@ int main(void)
 		TEST(answered_once),
 		TEST(what_is_claimed_is_not_parked),
 		TEST(limit_of_a_tree),
+		TEST(limit_of_execs),
+		TEST(limit_of_the_undecided),
 		TEST(limit_of_all),
 		TEST(deadlines),
 		TEST(answered_deadlines_are_forgotten),
