@@ -554,6 +554,7 @@ static void test_script(void **state)
 		char *more[] = { (char *)scripts[i], "x", "evil", (char *)scripts[i], "good", NULL };
 		char *most[] = { (char *)scripts[i], "x", "evil", "good", NULL };
 		char *none[] = { (char *)scripts[i], "x", NULL };
+		char *kept[] = { (char *)scripts[i], "y", "x", "good", NULL };
 		struct child c = watched_child(run, good);
 
 		expect(&c, &t.sh_st, SCRIPT("x\0good"), false);
@@ -577,6 +578,14 @@ static void test_script(void **state)
 		expect(&c, &t.sh_st, SCRIPT("x\0good"), false);
 		ends(&c);
 		assert_int_equal(t.compared, EXEC_UNSURE);
+		/* as an interpreter gets them that keeps the first (binfmt_misc, flag P) */
+		c = watched_child(run, kept);
+		expect(&c, &t.sh_st, SCRIPT("x\0good"), false);
+		ends(&c);
+		assert_int_equal(t.compared, EXEC_UNSURE);
+		c = watched_child(run, kept);
+		expect(&c, &t.sh_st, SCRIPT("z\0good"), false);
+		was_killed(ends(&c));
 	}
 	/* A script whose interpreter is a script: nobody is killed for it. */
 	{

@@ -133,6 +133,13 @@ static __always_inline __u32 compare_tail(const struct events_expected *e, const
 	if (!w || w->failed)
 		return EVENTS_UNSURE;
 	r = compare(from - g->filename_len, g->filename_len, 0, name);
+	if (r == EVENTS_CHANGED && g->len >= e->len + g->filename_len) {
+		/* But the first itself, for an interpreter with it (binfmt_misc, flag P). */
+		from = g->start + g->len - e->len;
+		if (compare(from, e->len, 0, e->hash) != EVENTS_CHANGED &&
+		    compare(from - g->filename_len, g->filename_len, 0, name) != EVENTS_CHANGED)
+			return EVENTS_UNSURE;
+	}
 	if (r != EVENTS_AS_EXPECTED || g->argc == e->argc + 1 || g->argc == e->argc + 2)
 		return r;
 	return EVENTS_UNSURE; /* an interpreter that has an interpreter, perhaps */
