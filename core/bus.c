@@ -110,7 +110,7 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 		permission_decided(ev->perm, effect, ticket);
 	fault(FAULT_JOURNALED);
 	if (ev->perm && effect != VERDICT_BLOCK && b->letting_go)
-		b->letting_go(b->letting_go_arg, ev);
+		b->letting_go(b->letting_go_arg, ev, d);
 	outcome = answer(b, ev, effect);
 	if (outcome == -EALREADY && ev->perm) {
 		withdraw(b, ev->perm);

@@ -58,7 +58,7 @@ struct bus {
 	void *fuse_arg;
 	/* Directly before an answer lets somebody go, by whatever reason. As the recorder's calls. NULL:
 	 * nobody. */
-	void (*letting_go)(void *arg, const struct event *ev);
+	void (*letting_go)(void *arg, const struct event *ev, const struct decision *d);
 	void *letting_go_arg;
 	_Atomic uint64_t events;
 	_Atomic uint64_t blocked; /* refused */

@@ -48,7 +48,8 @@ struct fanotify_config {
 	/* A member is about to be let run a program, of which dev and ino are the file (of a script: its
 	 * interpreter) and ev->exec.argv what was judged: NULL when it could not be read. Directly
 	 * before the answer. NULL: nobody wants to know. */
-	void (*exec_allowed)(void *arg, const struct event *ev, uint64_t dev, uint64_t ino);
+	void (*exec_allowed)(void *arg, const struct event *ev, const struct decision *d,
+			     uint64_t dev, uint64_t ino);
 	void *arg;
 };
 

@@ -66,11 +66,11 @@ struct letting_go {
 	const struct parked *ctx;
 };
 
-static void before_it_runs(void *arg, const struct event *ev)
+static void before_it_runs(void *arg, const struct event *ev, const struct decision *d)
 {
 	const struct letting_go *l = arg;
 
-	l->s->c.exec_allowed(l->s->c.arg, ev, l->ctx->dev, l->ctx->ino);
+	l->s->c.exec_allowed(l->s->c.arg, ev, d, l->ctx->dev, l->ctx->ino);
 }
 
 static enum verdict settle(struct fanotify_source *s, struct event *ev, struct bus *b,
@@ -145,11 +145,12 @@ enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, s
 	}
 	if (became_member)
 		permission_set_deadline(s->c.permissions, p, p->since_ns + deadline_ns, on_timeout);
-	if (!p->deadline_ns)
-		fanotify_park(s, ev, b, tree_id, deadline_ns, on_timeout);
-	/* Not where there was no room, or the guardian was first. */
-	if (p->deadline_ns && permission_state(permission_look(p)) == PERM_PARKED &&
-	    !ctx->asked && !fanotify_exec_ask(s, p, ctx)) {
+	/* Without room it is let go unread: that, too, is to be told. */
+	if (!p->deadline_ns && !fanotify_can_park(s, p, tree_id, deadline_ns, on_timeout))
+		return settle(s, ev, b, ctx, false, on_timeout);
+	/* Not where the guardian was first. */
+	if (permission_state(permission_look(p)) == PERM_PARKED && !ctx->asked &&
+	    !fanotify_exec_ask(s, p, ctx)) {
 		s->fig.unread++;
 		return settle(s, ev, b, ctx, false, on_timeout);
 	}

@@ -10,29 +10,33 @@
 
 static const char deleted_suffix[] = " (deleted)"; /* appended by d_path(), fs/d_path.c */
 
-void fanotify_park(struct fanotify_source *s, struct event *ev, struct bus *b, uint32_t tree_id,
-		   uint64_t deadline_ns, enum verdict on_timeout)
+bool fanotify_can_park(struct fanotify_source *s, struct permission *p, uint32_t tree_id,
+		       uint64_t deadline_ns, enum verdict on_timeout)
 {
-	struct permission *p = ev->perm;
 	struct tree *tree;
 
 	if (p->deadline_ns)
-		return; /* is parked already: it goes on waiting, for the same deadline */
-	if (s->resting) {
-		bus_expire(b, ev, on_timeout, BY_DEADLINE);
-		return;
-	}
+		return true; /* is parked already: it goes on waiting, for the same deadline */
+	if (s->resting)
+		return false;
 	if (permission_park(s->c.permissions, p, tree_id, p->since_ns + deadline_ns,
 			    on_timeout) < 0) {
 		s->fig.parked_refused++;
 		tree = proctree_tree(s->c.tree, tree_id);
 		if (tree)
 			tree->parked_refused++;
-		bus_expire(b, ev, on_timeout, BY_DEADLINE);
-		return;
+		return false;
 	}
 	s->fig.parked_total++;
 	fault(FAULT_PARKED);
+	return true;
+}
+
+void fanotify_park(struct fanotify_source *s, struct event *ev, struct bus *b, uint32_t tree_id,
+		   uint64_t deadline_ns, enum verdict on_timeout)
+{
+	if (!fanotify_can_park(s, ev->perm, tree_id, deadline_ns, on_timeout))
+		bus_expire(b, ev, on_timeout, BY_DEADLINE);
 }
 
 static void add_name(struct file_object *f, const char *path, const char *home)

@@ -122,8 +122,10 @@ enum who fanotify_who(struct fanotify_source *s, pid_t pid, struct member *spare
 
 void fanotify_read_link(const char *link, char *buf, size_t size);
 
-/* fanotify_park.c: made to wait, or, where there is no room, answered with what it would get at the
- * deadline. */
+/* fanotify_park.c: made to wait. False: there is no room, or it is the end: to be answered. */
+bool fanotify_can_park(struct fanotify_source *s, struct permission *p, uint32_t tree_id,
+		       uint64_t deadline_ns, enum verdict on_timeout);
+/* The same, or answered with what it would get at the deadline; for opens. */
 void fanotify_park(struct fanotify_source *s, struct event *ev, struct bus *b, uint32_t tree_id,
 		   uint64_t deadline_ns, enum verdict on_timeout);
 /* The same with what the rules say about the file; nothing for who waits already. */

@@ -50,6 +50,18 @@ for ((i = 0; i < ${#ways[@]}; i += 2)); do
 	py "$fork${ways[i + 1]}" >/dev/null 2>&1
 	is "$(ran)" 1 "without the daemon: ${ways[i]}"
 done
+# A first line and a file's name are arguments, too, of which the call has none.
+# shellcheck disable=SC2016 # for that shell
+tricky=':;:;:;:;:;:;:;:;echo x >>did;sleep "$0"'
+as_user mkdir "$TEST_HOME/tricky"
+printf '#!%s -c\n' "$B/dash" >"$TEST_HOME/tricky/$tricky"
+chmod 755 "$TEST_HOME/tricky/$tricky"
+by_name='import os,sys
+os.chdir(sys.argv[1])
+os.execv(sys.argv[2],["x",sys.argv[3]])'
+named() { did=$TEST_HOME/tricky/did ran; }
+as_user "$B/python3" -c "$by_name" "$TEST_HOME/tricky" "$tricky" 0
+is "$(named)" 1 "without the daemon: by the name of a script"
 
 write_config "exec: {programs: [\"$B/sh\", \"$B/bash\", \"$B/dash\", \"$MNT/bin/z*\"]}"
 start_daemon || exit 1
@@ -83,6 +95,25 @@ is "$(events --rule R1 | jq -r .verdict | sort | uniq -c | tr -s ' ')" " 11 bloc
 printf '#!%s\necho x >>%s\n' "$B/dash" "$did" >"$MNT/script" && chmod 755 "$MNT/script"
 agent "$MNT/script"
 is "$(ran)" 1 "a script of a marked shell runs"
+settled() {
+	oknek --json events --limit 0 | jq -r --argjson l "$1" 'select(.seq > $l) |
+		select(.rule.id == "R1") | "R1 \(.verdict) \(.outcome) \(.decided_by)"'
+}
+last() { oknek --json events --limit 1 | jq .seq; }
+seq=$(last)
+s=$(date +%s%N)
+agent "$B/python3" -c "$by_name" "$TEST_HOME/tricky" "$tricky" 30
+took=$((($(date +%s%N) - s) / 1000000))
+ok "a script that is called as what it does is killed" test "$took" -lt 5000
+one_more() { [ "$(settled "$seq" | grep -c .)" -ge 1 ]; }
+wait_for 5 one_more
+is "$(settled "$seq")" "R1 detected killed rule" "which is recorded, once"
+like "$(events --rule R1 --limit 1 | jq -r .capture.bash_command)" '^:;:;:;' "with what it was"
+named >/dev/null
+seq=$(last)
+agent "$B/python3" -c "$by_name" "$TEST_HOME/tricky" "$tricky" 0
+wait_for 5 one_more
+like "$(settled "$seq")" '^R1 detected [a-z]+ rule$' "and so is one that ends at once"
 
 # --- many at once ------------------------------------------------------------------------------
 at_once() {

@@ -93,4 +93,44 @@ else
 	skip "memory that never answers" "no userfaultfd here"
 fi
 ok "the daemon stops" stop_daemon
+
+# --- more than can wait --------------------------------------------------------------------
+# Nobody reads arguments: as many as may wait do so, and whoever comes then is let go unread.
+cat >"$MNT/many.py" <<'PY'
+import os, signal, sys, time
+shell, went, stopped = sys.argv[1:4]
+def start(script):
+    pid = os.fork()
+    if pid == 0:
+        os.execv(shell, ["sh", "-c", script])
+    return pid
+open(went, "w").close()
+while not os.path.exists(stopped):
+    time.sleep(0.05)
+wait = [start(":") for i in range(256)]
+time.sleep(1)
+late = [start(":; :; :; :; :; :; :; :; :; exec sleep 20") for i in range(8)]
+died = [os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]) for p in late]
+print(died.count(-signal.SIGKILL), [os.waitpid(p, 0)[1] for p in wait].count(0))
+PY
+# peekers PID: those of its descendants that read arguments.
+peekers() {
+	local p
+	for p in $(pgrep -P "$1"); do
+		[[ $(cat "/proc/$p/comm" 2>/dev/null) != oknek-peek* ]] || echo "$p"
+		peekers "$p"
+	done
+}
+write_config "exec: {programs: [\"$B/dash\"]}" "on_timeout: allow" "deadline: 8s"
+start_daemon || exit 1
+agent "$B/python3" "$MNT/many.py" "$B/dash" "$TEST_HOME/went" "$MNT/stopped" >"$SCRATCH/many" &
+p=$!
+wait_for 5 test -e "$TEST_HOME/went"
+mapfile -t stopped < <(peekers "$DAEMON_PID")
+kill -STOP "${stopped[@]}"
+touch "$MNT/stopped"
+wait $p
+kill -CONT "${stopped[@]}"
+is "$(cat "$SCRATCH/many")" "8 256" "who finds no room is let go, looked at, and killed"
+ok "the daemon stops" stop_daemon
 done_testing

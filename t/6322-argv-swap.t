@@ -53,6 +53,15 @@ cat >"$OWN_RULES/warned.yaml" <<-'END'
 	action: {default: warn}
 	evidence: {capture: [bash_command]}
 END
+cat >"$OWN_RULES/twice.yaml" <<-'END'
+	id: X712
+	name: judged twice
+	version: 1
+	kind: exec_observed
+	match: {all_of: [{argv: {match: "twice"}}]}
+	action: {default: warn}
+	evidence: {capture: [argv]}
+END
 
 swaps "${OUTSIDE[@]}" "$(bin argv_swap)" "$MNT/bin/sh" "$TOUCHED" 25
 ok "without a daemon the script is another than it was" test "$(number evil "$COUNTS")" -gt 0
@@ -92,6 +101,16 @@ ok "one that is warned of" "${IN_TREE[@]}" "$MNT/bin/sh" -c ": noted"
 is "$(settled)" "1 X711 warn detect allowed ebpf,fanotify" "is one record, which names both sources"
 exits 126 "one that is refused" "${IN_TREE[@]}" "$MNT/bin/sh" -c " touch $TOUCHED"
 is "$(settled)" "1 X710 block fanotify denied fanotify" "is one, of the only one that saw it"
+
+# What a script's first line and name put before what was judged is judged when it runs.
+printf '#!%s -c\n' "$MNT/bin/sh" >"$WORK/: noted" && chmod 755 "$WORK/: noted"
+printf '#!%s\n:\n' "$MNT/bin/sh" >"$WORK/plain" && chmod 755 "$WORK/plain"
+cd "$WORK" || exit 1
+ok "a script whose name is what it runs" "${IN_TREE[@]}" /usr/bin/env PATH= ": noted" x
+cd - >/dev/null || exit 1
+is "$(settled)" "1 X711 warn detect observed ebpf" "is warned of"
+ok "a script with arguments that are warned of" "${IN_TREE[@]}" "$WORK/plain" twice
+is "$(settled)" "1 X712 warn detect allowed ebpf,fanotify" "is told once"
 
 # What no rule blocks: the change itself is told.
 sed -i 's/touch/notouch/' "$OWN_RULES/swap.yaml"

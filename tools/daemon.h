@@ -251,7 +251,8 @@ void daemon_ebpf_figures(const struct daemon *d, json_t *entry); /* of status */
 int daemon_fuse_open(struct daemon *d);
 bool daemon_fuse_before(void *arg, struct event *ev);
 void daemon_fuse_named(void *arg, struct event *ev, enum verdict effect);
-void daemon_exec_allowed(void *arg, const struct event *ev, uint64_t dev, uint64_t ino);
+void daemon_exec_allowed(void *arg, const struct event *ev, const struct decision *decision,
+			 uint64_t dev, uint64_t ino);
 void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome outcome);
 
 /* daemon_peek.c: the helper that reads held processes. prepare: before threads and groups. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/rule.h"
 #include "sources/ebpf.h"
 #include "tools/daemon_fuse.h"
 
@@ -185,6 +186,30 @@ enum exec_same daemon_exec_same(const struct daemon *d, const struct exec_told *
 	return EXEC_DIFFERS;
 }
 
+/* By its name: rules may be others when that is asked for. */
+static uint64_t hash_fired(const struct daemon_fuse *f, const struct fired *fired)
+{
+	const struct rule *r = fired->rule;
+
+	return hash(f, r->id, strlen(r->id)) + 3 * hash(f, r->part, strlen(r->part)) +
+	       fired->verdict;
+}
+
+bool daemon_exec_news(const struct daemon *d, const struct exec_told *told,
+		      const struct decision *decision)
+{
+	for (unsigned i = 0; i < decision->n_fired; i++) {
+		uint64_t fired = hash_fired(d->fuse, &decision->fired[i]);
+		unsigned k;
+
+		for (k = 0; k < told->n_fired && told->fired[k] != fired; k++)
+			;
+		if (k == told->n_fired)
+			return true;
+	}
+	return false;
+}
+
 static bool is_of(const struct exec_told *t, pid_t tgid, uint64_t start_time_ns)
 {
 	return t->tgid == tgid && (!start_time_ns || start_time_same(t->start_time_ns, start_time_ns));
@@ -224,7 +249,8 @@ static bool is_over(const struct daemon *d, const struct exec_told *t)
 }
 
 /* Directly before the answer. */
-void daemon_exec_allowed(void *arg, const struct event *ev, uint64_t dev, uint64_t ino)
+void daemon_exec_allowed(void *arg, const struct event *ev, const struct decision *decision,
+			 uint64_t dev, uint64_t ino)
 {
 	struct daemon *d = arg;
 	const struct exec_object *x = &ev->exec;
@@ -246,7 +272,10 @@ void daemon_exec_allowed(void *arg, const struct event *ev, uint64_t dev, uint64
 		atomic_fetch_add_explicit(&d->fuse->forgotten, 1, memory_order_relaxed);
 	*at = (struct exec_told){ .tgid = ev->subj.tgid, .start_time_ns = ev->subj.start_time_ns,
 				  .dev = dev, .ino = ino, .time_ns = clock_boottime_ns(),
-				  .cut = x->argv_cut, .unknown = unknown };
+				  .cut = x->argv_cut, .unknown = unknown,
+				  .n_fired = decision->n_fired };
+	for (unsigned i = 0; i < decision->n_fired; i++)
+		at->fired[i] = hash_fired(d->fuse, &decision->fired[i]);
 	if (!d->ebpf && !strcmp(process_feed_name(d->feed), "scan"))
 		daemon_recheck_blind(d); /* nobody will tell that it runs */
 	if (unknown)
@@ -260,25 +289,33 @@ void daemon_exec_allowed(void *arg, const struct event *ev, uint64_t dev, uint64
 }
 
 /*
- * An exec that was held was decided then. What the kernel has compared needs no second look; what it
- * could not is compared here, and if it is something else, decided again.
+ * An exec that was held was decided then. What the kernel could not compare is compared here, and
+ * if it is something else, decided again. So is what an interpreter was given as it should: the
+ * first line and the name of its script are arguments that nobody has judged.
  */
 static bool exec_before(struct daemon *d, struct event *ev)
 {
 	const struct exec_object *x = &ev->exec;
+	struct decision decision = { .verdict = VERDICT_ALLOW };
+	const char *category = NULL;
 	struct exec_told told;
 	bool held;
 
 	if (!d->ebpf || ev->source != d->ebpf)
 		return true;
 	held = daemon_exec_take(d, ev->subj.tgid, ev->subj.start_time_ns, x->ino, ev->time_ns, &told);
-	if (x->compared == EXEC_AS_DECIDED)
-		return false;
 	if (ev->settled.killed || !held)
-		return true;
+		return true; /* or too many were: rather told twice than never */
 	if (daemon_exec_same(d, &told, x->argv, x->argv_len_bytes, x->argv_cut) == EXEC_SAME)
 		return false;
-	return !daemon_recheck(d, &told, ev);
+	if (x->compared != EXEC_AS_DECIDED || !x->argv)
+		return !daemon_recheck(d, &told, ev);
+	d->bus.decide(d->bus.decide_arg, ev, &decision, &category);
+	if (!daemon_exec_news(d, &told, &decision))
+		return false;
+	/* Whoever is to be killed is so by that thread, which tells it then. */
+	return decision.verdict != VERDICT_BLOCK || daemon_mode_now(d) != MODE_ENFORCE ||
+	       !daemon_recheck(d, &told, ev);
 }
 
 /* The eBPF source tells of each program that runs; of one that was refused it never hears. */

@@ -16,6 +16,8 @@ struct exec_told {
 	size_t len_bytes, tail_bytes;
 	bool cut;     /* there were more */
 	bool unknown; /* nobody could read them */
+	unsigned n_fired;
+	uint64_t fired[FIRED_MAX]; /* keyed hashes of the rules that did */
 };
 
 enum exec_same {
@@ -27,6 +29,9 @@ enum exec_same {
 /* Are these the arguments that were decided? Any thread. */
 enum exec_same daemon_exec_same(const struct daemon *d, const struct exec_told *told,
 				const char *argv, size_t len_bytes, bool cut);
+/* Does a rule fire that did not when they were decided? Any thread. */
+bool daemon_exec_news(const struct daemon *d, const struct exec_told *told,
+		      const struct decision *decision);
 /* What was decided about the last exec of this process before time_ns, which is taken out; all that is
  * older goes with it. ino 0: of any program. False: nothing. */
 bool daemon_exec_take(struct daemon *d, pid_t tgid, uint64_t start_time_ns, uint64_t ino,

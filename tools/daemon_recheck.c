@@ -99,6 +99,7 @@ struct judging {
 	const struct item *it;
 	bool record, killed;
 	bool blocks;  /* a rule does, and rules are enforced */
+	bool news;    /* a rule fires that did not while it was held */
 	bool member;
 	char lineage[LINEAGE_MAX];
 };
@@ -153,6 +154,7 @@ static void judge(void *arg)
 	if (!j->record) {
 		d->bus.decide(d->bus.decide_arg, &ev, &decision, &category);
 		j->blocks = decision.verdict == VERDICT_BLOCK && daemon_mode_now(d) == MODE_ENFORCE;
+		j->news = daemon_exec_news(d, &it->told, &decision);
 		return;
 	}
 	if (j->killed) {
@@ -255,7 +257,7 @@ static void look_at(struct daemon *d, struct item *it)
 	if (j.blocks)
 		j.killed = process >= 0 &&
 			   syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0) == 0;
-	if (j.blocks || same != EXEC_LIKE) {
+	if (j.blocks || j.news || same != EXEC_LIKE) {
 		j.record = true;
 		loop_call(d->loop, judge, &j);
 	}
