@@ -64,17 +64,15 @@ struct {
 	__type(value, struct socket_mark);
 } full_sockets SEC(".maps");
 
-__u32 were_full;
-
 static __always_inline struct socket_mark *mark_of_full(__u64 cookie, int create)
 {
 	struct socket_mark none = { 0 };
 
 	if (create) {
-		were_full = 1;
+		settings.were_full = 1;
 		bpf_map_update_elem(&full_sockets, &cookie, &none, BPF_NOEXIST);
 	}
-	return were_full ? bpf_map_lookup_elem(&full_sockets, &cookie) : 0;
+	return settings.were_full ? bpf_map_lookup_elem(&full_sockets, &cookie) : 0;
 }
 
 static __always_inline void mark_seen(struct bpf_sock *sk)
@@ -234,7 +232,7 @@ int egress_packet(struct __sk_buff *skb)
 	if (!sk)
 		return PASSES;
 	mark = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (!mark && were_full)
+	if (!mark && settings.were_full)
 		mark = mark_of_full(bpf_get_socket_cookie(skb), 0);
 	if (mark && mark->seen)
 		return PASSES;
