@@ -32,13 +32,14 @@ for w in tcp udp sendto sendmmsg fastopen mptcp uring uring-async uring-sqpoll r
 	reach_is 0 "$w: a stranger may" reach "$w" 203.0.113.1 80
 	reach_is 1 "$w: EPERM for a member" agent reach "$w" 203.0.113.1 80
 done
+# By its path: busybox has a route of its own.
 # stood WAY: a connection that was there before its process is watched; 4: nobody got what it sent.
-route serve 203.0.113.1 443 >/tmp/serve 2>&1 </dev/null &
+/payload/bin/route serve 203.0.113.1 443 >/tmp/serve 2>&1 </dev/null &
 wait_for 20 grep -q ready /tmp/serve
 mkfifo /tmp/word
 stood() {
 	rm -f /tmp/stood
-	route made "$1" 203.0.113.1 443 </tmp/word >/tmp/stood 2>&1 &
+	/payload/bin/route made "$1" 203.0.113.1 443 </tmp/word >/tmp/stood 2>&1 &
 	pid=$!
 	exec 3>/tmp/word
 	wait_for 20 grep -q made /tmp/stood
