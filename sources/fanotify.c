@@ -240,7 +240,7 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 	if (!expired) {
 		obj = objects_find(s->c.objects, ctx->dev, ctx->ino);
 		if (became_member) {
-			on_timeout = fanotify_timeout(s, &ev, ctx, obj, &deadline_ns);
+			on_timeout = fanotify_timeout_by_names(s, &ev, ctx, obj, &deadline_ns);
 			permission_set_deadline(s->c.permissions, p, p->since_ns + deadline_ns,
 						on_timeout);
 		}

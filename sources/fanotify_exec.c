@@ -91,18 +91,6 @@ static enum verdict settle(struct fanotify_source *s, struct event *ev, struct b
 	return v;
 }
 
-/* What the rules say about an answer that takes long; the arguments are not known yet. */
-static enum verdict timeout_of(struct fanotify_source *s, const struct event *ev,
-			       uint64_t *deadline_ns)
-{
-	enum verdict ret = s->c.on_timeout;
-
-	*deadline_ns = s->c.deadline_ns;
-	if (s->c.timeout)
-		s->c.timeout(s->c.arg, ev, deadline_ns, &ret);
-	return ret;
-}
-
 enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, struct bus *b,
 				  struct parked *ctx, uint32_t tree_id, bool became_member,
 				  bool expired)
@@ -120,8 +108,9 @@ enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, s
 		s->fig.by_deadline++;
 		return settle(s, ev, b, ctx, false, on_timeout);
 	}
+	/* The arguments are not known yet. */
 	if (!p->deadline_ns || became_member)
-		on_timeout = timeout_of(s, ev, &deadline_ns);
+		on_timeout = fanotify_timeout(s, ev, &deadline_ns);
 	/* Each answer wakes all who are held for a moment, and then it does not look as if they were; so
 	 * does a process of which two threads do the same. */
 	if (a && (a->error == -ESRCH || a->error == -EBUSY) && ctx->tries < TRIES_MAX) {

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 
-#include "core/fault.h"
 #include "sources/fanotify_priv.h"
 
 static void ask(struct fanotify_source *s, const struct permission *p, struct parked *ctx)
@@ -48,22 +47,13 @@ bool fanotify_mode_again(struct fanotify_source *s, const struct permission *p, 
 	return ctx->mode_is == MODE_TOLD;
 }
 
-/* Where there is no room the strictest is decided at once. */
-static bool park(struct fanotify_source *s, struct event *ev, uint32_t tree_id)
+/* Its names are in ev. Where there is no room the strictest is decided at once. */
+static bool park(struct fanotify_source *s, const struct event *ev, uint32_t tree_id)
 {
-	enum verdict on_timeout = s->c.on_timeout;
-	uint64_t deadline_ns = s->c.deadline_ns;
-	struct permission *p = ev->perm;
+	uint64_t deadline_ns;
+	enum verdict on_timeout = fanotify_timeout(s, ev, &deadline_ns);
 
-	if (p->deadline_ns)
-		return true;
-	if (s->c.timeout)
-		s->c.timeout(s->c.arg, ev, &deadline_ns, &on_timeout);
-	if (permission_park(s->c.permissions, p, tree_id, p->since_ns + deadline_ns, on_timeout) < 0)
-		return false;
-	s->fig.parked_total++;
-	fault(FAULT_PARKED);
-	return true;
+	return fanotify_can_park(s, ev->perm, tree_id, deadline_ns, on_timeout);
 }
 
 bool fanotify_mode(struct fanotify_source *s, struct event *ev, struct parked *ctx, uint32_t tree_id)
@@ -77,7 +67,7 @@ bool fanotify_mode(struct fanotify_source *s, struct event *ev, struct parked *c
 		ev->file.mode = s->c.opening(s->c.arg, &ev->subj, &ev->file.also_read);
 	if (!s->c.peek || !s->c.mode_matters || !s->c.mode_matters(s->c.arg, ev))
 		return false;
-	if ((s->c.mode_hidden && s->c.mode_hidden(s->c.arg, ev->subj.tgid)) || s->resting ||
+	if ((s->c.mode_hidden && s->c.mode_hidden(s->c.arg, ev->subj.tgid)) ||
 	    !park(s, ev, tree_id))
 		return false;
 	ask(s, ev->perm, ctx);

@@ -74,16 +74,26 @@ void fanotify_names(struct fanotify_source *s, struct event *ev, struct parked *
 		add_name(&ev->file, s->change_path, NULL);
 }
 
-enum verdict fanotify_timeout(struct fanotify_source *s, struct event *ev, struct parked *ctx,
-			      const struct object *obj, uint64_t *deadline_ns)
+enum verdict fanotify_timeout(struct fanotify_source *s, const struct event *ev,
+			      uint64_t *deadline_ns)
 {
 	enum verdict ret = s->c.on_timeout;
 
 	*deadline_ns = s->c.deadline_ns;
-	if (!s->c.timeout)
-		return ret;
-	fanotify_names(s, ev, ctx, obj);
-	s->c.timeout(s->c.arg, ev, deadline_ns, &ret);
+	if (s->c.timeout)
+		s->c.timeout(s->c.arg, ev, deadline_ns, &ret);
+	return ret;
+}
+
+enum verdict fanotify_timeout_by_names(struct fanotify_source *s, struct event *ev,
+				       struct parked *ctx, const struct object *obj,
+				       uint64_t *deadline_ns)
+{
+	enum verdict ret;
+
+	if (s->c.timeout)
+		fanotify_names(s, ev, ctx, obj);
+	ret = fanotify_timeout(s, ev, deadline_ns);
 	ev->file.n_names = 0;
 	return ret;
 }
@@ -96,6 +106,6 @@ void fanotify_park_member(struct fanotify_source *s, struct event *ev, struct bu
 
 	if (ev->perm->deadline_ns)
 		return; /* is parked already, as in fanotify_park() */
-	on_timeout = fanotify_timeout(s, ev, ctx, obj, &deadline_ns);
+	on_timeout = fanotify_timeout_by_names(s, ev, ctx, obj, &deadline_ns);
 	fanotify_park(s, ev, b, m->tree_id, deadline_ns, on_timeout);
 }

@@ -131,9 +131,13 @@ void fanotify_park(struct fanotify_source *s, struct event *ev, struct bus *b, u
 /* The same with what the rules say about the file; nothing for who waits already. */
 void fanotify_park_member(struct fanotify_source *s, struct event *ev, struct bus *b,
 			  struct parked *ctx, const struct object *obj, const struct member *m);
-/* What the rules say about an answer that takes long, by the names that are known now. */
-enum verdict fanotify_timeout(struct fanotify_source *s, struct event *ev, struct parked *ctx,
-			      const struct object *obj, uint64_t *deadline_ns);
+/* What the rules say about an answer that takes long: by what is in ev. */
+enum verdict fanotify_timeout(struct fanotify_source *s, const struct event *ev,
+			      uint64_t *deadline_ns);
+/* The same for an open, by the names that are known now; they are not left in ev. */
+enum verdict fanotify_timeout_by_names(struct fanotify_source *s, struct event *ev,
+				       struct parked *ctx, const struct object *obj,
+				       uint64_t *deadline_ns);
 /* The names to judge by: what the descriptor says now, then what the object is protected as. */
 void fanotify_names(struct fanotify_source *s, struct event *ev, struct parked *ctx,
 		    const struct object *obj);
