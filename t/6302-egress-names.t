@@ -171,8 +171,8 @@ reach 1 "a member is denied" tcp 203.0.113.3 8443
 "$R" tcp 203.0.113.3 8443
 is $? 0 "a stranger is not"
 ok "it ends" stop_daemon
-if nobpf=$(bin stv_nobpf); then
-	OKNEKD_UNDER=("$nobpf")
+if without=$(bin stv_without); then
+	OKNEKD_UNDER=("$without" bpf)
 	write_config 'egress: {allow: [10.0.0.1]}' 'on_unenforceable: refuse'
 	launch_daemon --rules "$SCRATCH/rules"
 	wait_daemon

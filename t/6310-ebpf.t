@@ -141,9 +141,8 @@ is "$(oknek --json events --limit 1 | jq -r .capture.open_mode)" write "as what 
 # ---- it does not work --------------------------------------------------------------------------------
 
 ok "the daemon stops" stop_daemon
-without=$(bin stv_nobpf) || without=
-if [ -n "$without" ]; then
-	OKNEKD_UNDER=("$without")
+if without=$(bin stv_without); then
+	OKNEKD_UNDER=("$without" bpf)
 	: >"$LOG"
 	launch_daemon --rules "$OWN_RULES" --source=ebpf
 	wait_daemon

@@ -7,13 +7,13 @@
 . t/attack/scene.sh
 need_root
 in_private_mounts "$@"
-need_bin oknek oknekd plain_open stv_nobpf
+need_bin oknek oknekd plain_open stv_without
 [ -e build/sources/bpf/process.skel.h ] || skip_all "built without BPF"
 [ -r /sys/kernel/btf/vmlinux ] || skip_all "this kernel has no BTF"
 command -v setpriv >/dev/null || skip_all "needs setpriv"
 
 scene tmpfs || { fail "the scene"; done_testing; }
-nobpf=$(bin stv_nobpf)
+nobpf=("$(bin stv_without)" bpf)
 # says DESC TEXT: started so, the daemon says it once, and a member is denied all the same.
 says() {
 	: >"$LOG"
@@ -24,7 +24,7 @@ says() {
 	ok "$1: it stops" stop_daemon
 }
 
-OKNEKD_UNDER=("$nobpf")
+OKNEKD_UNDER=("${nobpf[@]}")
 says "a seccomp filter" "Operation not permitted (a seccomp filter is on us)"
 # The host's own are laid over, in the mounts of this test.
 if mount -t tmpfs none /sys/kernel/security 2>/dev/null; then

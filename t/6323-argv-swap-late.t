@@ -8,7 +8,7 @@
 . t/attack/scene.sh
 need_root
 in_private_mounts "$@"
-need_bin oknek oknekd argv_swap stv_nobpf
+need_bin oknek oknekd argv_swap stv_without
 need_command jq
 
 settled() {
@@ -37,7 +37,7 @@ cat >"$OWN_RULES/swap.yaml" <<-'END'
 	action: {default: block}
 	evidence: {capture: [bash_command]}
 END
-OKNEKD_UNDER=("$(bin stv_nobpf)")
+OKNEKD_UNDER=("$(bin stv_without)" bpf)
 start_daemon --rules "$OWN_RULES" || { fail "the daemon"; done_testing; }
 is "$(oknek --json status | jq -r .feed.name)" connector "without BPF"
 exits 126 "the shell is held" "${IN_TREE[@]}" "$MNT/bin/sh" -c " touch $TOUCHED" || done_testing

@@ -8,7 +8,7 @@ need_root
 in_private_mounts "$@"
 need_command jq
 need_command python3
-need_bin oknek oknekd stv_nopeek
+need_bin oknek oknekd stv_without
 
 make_fs tmpfs "$SCRATCH/mnt"
 test_user
@@ -93,7 +93,7 @@ ok "the daemon stops" stop_daemon
 
 # --- nobody reads another's memory -----------------------------------------------------
 # shellcheck disable=SC2034 # start_daemon uses it
-OKNEKD_UNDER=("$(bin stv_nopeek)")
+OKNEKD_UNDER=("$(bin stv_without)" process_vm_readv)
 : >"$LOG"
 start_daemon --rules "$SCRATCH/rules" || exit 1
 like "$(grep 'cannot be read here' "$LOG" | head -n 1)" 'ptrace_scope=3' "a line says so"

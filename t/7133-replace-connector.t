@@ -9,11 +9,11 @@
 . t/attack/scene.sh
 need_root
 in_private_mounts "$@"
-need_bin oknek oknekd plain_open stv_nobpf atk_json
+need_bin oknek oknekd plain_open stv_without atk_json
 
 exec 2>"$SCRATCH/shell" # where the shell says what was killed
 scene tmpfs || { fail "the scene"; done_testing; }
-OKNEKD_UNDER=("$(bin stv_nobpf)")
+OKNEKD_UNDER=("$(bin stv_without)" bpf)
 ok "it starts without BPF" start_daemon --rules "$OWN_RULES"
 status_is feed.name connector || skip_all "no proc connector here"
 guardians() { local p; for p in $(daemon_pids); do [ "$(cat "/proc/$p/comm")" != oknek-guardian ] || echo "$p"; done; }

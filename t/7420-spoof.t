@@ -7,7 +7,7 @@
 . t/attack/scene.sh
 need_root
 in_private_mounts "$@"
-need_bin oknek oknekd plain_open atk_json stv_nobpf stv_netlink stv_reuse
+need_bin oknek oknekd plain_open atk_json stv_without stv_netlink stv_reuse
 
 # The daemon's port on the proc connector; nothing when it has none.
 port() {
@@ -34,7 +34,7 @@ scene tmpfs || { fail "the scene"; done_testing; }
 bin plain_open >/dev/null && bin stv_reuse >/dev/null
 for feed in bpf connector; do
 	OKNEKD_UNDER=()
-	[ $feed = bpf ] || OKNEKD_UNDER=("$(bin stv_nobpf)")
+	[ $feed = bpf ] || OKNEKD_UNDER=("$(bin stv_without)" bpf)
 	ok "$feed: the daemon starts" start_daemon --rules "$OWN_RULES"
 	if [ "$(status_get feed.name)" != $feed ]; then
 		skip "$feed" "this host feeds by $(status_get feed.name)"

@@ -18,7 +18,7 @@ need_guest kernel initramfs
 # shellcheck disable=SC2034 # tests_in_guest uses it
 bins=(oknek oknekd plain_open openat2 symlink symlink_parent thread_open static_open double_fork clone_parent
 	vfork_exec opath_reopen proc_root proc_cwd handle_open write_open uring_open uring_async
-	uring_sqpoll stv_nobpf reach reach_static)
+	uring_sqpoll stv_without reach reach_static)
 read -ra kernels <<<"${OKNEK_GUEST_KERNELS:-6.1}"
 for kernel in "${kernels[@]}"; do
 	tests_in_guest "$kernel" t/6310-ebpf.t --kernel "$kernel" --timeout 500 \
