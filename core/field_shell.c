@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The script in the arguments of a shell: `bash -lc SCRIPT name args`. */
+/*
+ * The script in the arguments of a shell: `bash -lc SCRIPT name args`; also where a program that has
+ * shells in it, or the dynamic loader, is told to be one: `busybox sh -c SCRIPT`, `ld.so /bin/sh -c …`.
+ */
 #include <stdbool.h>
 #include <string.h>
 
 #include "core/cleanup.h"
 #include "core/field.h"
+#include "core/programs.h"
 
 struct args {
 	const char *at, *end;
@@ -27,18 +31,25 @@ static bool is(const char *s, size_t len, const char *word)
 	return strlen(word) == len && !memcmp(s, word, len);
 }
 
+static const char *last_of(const char *name, size_t *len)
+{
+	const char *slash = *len ? memrchr(name, '/', *len) : NULL;
+
+	if (!slash)
+		return name;
+	*len -= (size_t)(slash + 1 - name);
+	return slash + 1;
+}
+
 static bool is_shell(const char *name, size_t len)
 {
 	static const char *const shells[] = {
 		"sh", "bash", "dash", "zsh", "ksh", "ksh93", "mksh", "ash", "fish", "rbash", "csh",
-		"tcsh",
+		"tcsh", "hush", "yash", "posh", "lksh", "oksh", "loksh", "zsh5", "ksh2020",
+		"bash-static", "zsh-static", "mksh-static",
 	};
-	const char *slash = len ? memrchr(name, '/', len) : NULL;
 
-	if (slash) {
-		len -= (size_t)(slash + 1 - name);
-		name = slash + 1;
-	}
+	name = last_of(name, &len);
 	if (len && *name == '-') { /* a login shell */
 		name++;
 		len--;
@@ -81,15 +92,77 @@ static const char *script_of(struct args *a, size_t *ret_len)
 	return arg;
 }
 
+/* Programs with many in them, called by their own name: the next argument says which it is. */
+static bool has_many(const char *name, size_t len)
+{
+	static const char *const begin[] = { "busybox", "toybox" };
+
+	name = last_of(name, &len);
+	for (size_t i = 0; i < ARRAY_SIZE(begin); i++)
+		if (len >= strlen(begin[i]) && !memcmp(name, begin[i], strlen(begin[i])))
+			return true;
+	return false;
+}
+
+static bool is_loader(const char *name, size_t len)
+{
+	char copy[64];
+
+	name = last_of(name, &len);
+	if (len >= sizeof(copy))
+		return false;
+	memcpy(copy, name, len);
+	copy[len] = '\0';
+	return program_is_loader(copy);
+}
+
+/* What a dynamic loader is told to run; in *as what that is to be called, else NULL. */
+static const char *loaded(struct args *a, size_t *len, const char **as, size_t *as_len)
+{
+	static const char *const taking[] = {
+		"--library-path", "--glibc-hwcaps-prepend", "--glibc-hwcaps-mask", "--inhibit-rpath",
+		"--audit", "--preload", "--argv0",
+	};
+	const char *arg;
+
+	*as = NULL;
+	while ((arg = next(a, len)) && *len > 2 && arg[0] == '-' && arg[1] == '-') {
+		for (size_t i = 0; i < ARRAY_SIZE(taking); i++) {
+			size_t n = 0;
+			const char *value;
+
+			if (!is(arg, *len, taking[i]))
+				continue;
+			value = next(a, &n);
+			if (i == ARRAY_SIZE(taking) - 1) {
+				*as = value;
+				*as_len = n;
+			}
+			break;
+		}
+	}
+	/* musl's ends its options with "--". */
+	return arg && is(arg, *len, "--") ? next(a, len) : arg;
+}
+
 const char *field_shell_find(const struct exec_object *x, size_t *len_bytes)
 {
 	struct args a = { x->argv, x->argv ? x->argv + x->argv_len_bytes : NULL };
-	size_t len = 0, n = 0;
-	const char *name = next(&a, &len), *script = NULL;
+	size_t len = 0, n = 0, as_len = 0;
+	const char *name = next(&a, &len), *as = NULL, *script = NULL;
 	bool shell = name && (is_shell(name, len) ||
 			      (x->path && is_shell(x->path, strlen(x->path))));
 
-	if (name && !shell && len >= 7 && is(name + len - 7, 7, "busybox")) {
+	if (name && !shell &&
+	    (is_loader(name, len) || (x->path && is_loader(x->path, strlen(x->path))))) {
+		name = loaded(&a, &len, &as, &as_len);
+		shell = name && (is_shell(name, len) || (as && is_shell(as, as_len)));
+		if (as) {
+			name = as;
+			len = as_len;
+		}
+	}
+	while (name && !shell && has_many(name, len)) {
 		name = next(&a, &len);
 		shell = name && is_shell(name, len);
 	}

@@ -29,6 +29,15 @@ static void scripts_of_shells(void **state)
 		{ ARGS("bash\0-c\0--\0ls\0"), "ls" },
 		{ ARGS("zsh\0+e\0-c\0ls\0"), "ls" },
 		{ ARGS("busybox\0sh\0-c\0ls\0"), "ls" },
+		{ ARGS("/bin/busybox.static\0busybox\0/x/hush\0-c\0ls\0"), "ls" },
+		{ ARGS("toybox\0sh\0-c\0ls\0"), "ls" },
+		{ ARGS("yash\0-c\0ls\0"), "ls" },
+		{ ARGS("/lib64/ld-linux-x86-64.so.2\0/bin/sh\0-c\0ls\0"), "ls" },
+		{ ARGS("ld.so\0--library-path\0-c\0--inhibit-cache\0bash\0-lc\0ls\0"), "ls" },
+		{ ARGS("ld.so\0--argv0\0sh\0/tmp/copy\0-c\0ls\0"), "ls" },
+		{ ARGS("ld.so\0--argv0\0nothing\0/bin/sh\0-c\0ls\0"), "ls" },
+		{ ARGS("ld.so\0--argv0\0busybox\0/tmp/copy\0sh\0-c\0ls\0"), "ls" },
+		{ ARGS("ld-musl-x86_64.so.1\0--preload\0x\0--\0/bin/busybox\0sh\0-c\0ls\0"), "ls" },
 		{ ARGS("bash\0script\0-c\0ls\0"), "" },
 		{ ARGS("bash\0--\0-c\0ls\0"), "" },
 		{ ARGS("bash\0-c\0"), "" },
@@ -37,6 +46,13 @@ static void scripts_of_shells(void **state)
 		{ ARGS("python3\0-c\0ls\0"), "" },
 		{ ARGS("busybox\0ls\0-c\0"), "" },
 		{ ARGS("busybox\0"), "" },
+		{ ARGS("busybox\0busybox\0"), "" },
+		{ ARGS("mybusybox\0sh\0-c\0ls\0"), "" },
+		{ ARGS("ld.so\0python3\0-c\0ls\0"), "" },
+		{ ARGS("ld.so\0--argv0\0sh"), "" },
+		{ ARGS("ld.so\0--argv0"), "" },
+		{ ARGS("ld.so\0--"), "" },
+		{ ARGS("ld.so"), "" },
 		{ ARGS(""), "" },
 	};
 
@@ -55,6 +71,9 @@ static void the_path_tells_a_shell_too(void **state)
 {
 	const struct exec_object renamed = { .path = "/usr/bin/bash", .argv = "editor\0-c\0ls",
 					     .argv_len_bytes = 12 };
+	/* The loader runs whatever it is called, and the program it runs under any name. */
+	const struct exec_object loaded = { .path = "/usr/lib/ld-linux-x86-64.so.2",
+					    .argv = "editor\0/bin/sh\0-c\0ls", .argv_len_bytes = 20 };
 	const struct exec_object none = { .path = "/usr/bin/bash" };
 	char buf[3];
 
@@ -63,6 +82,8 @@ static void the_path_tells_a_shell_too(void **state)
 	assert_string_equal(buf, "ls");
 	assert_int_equal(field_shell_script(&renamed, buf, 2), 1); /* cut */
 	assert_string_equal(buf, "l");
+	assert_int_equal(field_shell_script(&loaded, buf, sizeof(buf)), 2);
+	assert_string_equal(buf, "ls");
 	assert_int_equal(field_shell_script(&none, buf, sizeof(buf)), 0);
 }
 

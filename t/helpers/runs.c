@@ -2,8 +2,11 @@
 /*
  * runs HOW PROGRAM [ARG…]: PROGRAM is run, in one of several ways, from a static binary. Exits with what
  * it exits with; 1 for EPERM, 2 for another error (which is printed).
- *	path fd script link thread vfork double-fork clone-parent
- * script and link make a file in the working directory.
+ *	path fd script link thread vfork clone-vfork spawn double-fork clone-parent
+ *	memfd copy                   a copy of it in memory, in the working directory
+ *	memfd-as copy-as             the same, by a name that is not its own
+ *	loader                       as an argument of the dynamic loader that LOADER names
+ * script, link and the copies make a file in the working directory.
  */
 /* LDLIBS: -static */
 #include <errno.h>
@@ -11,10 +14,12 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -80,6 +85,57 @@ static int run_link(char **argv)
 	return run(argv);
 }
 
+static int copy_to(const char *from, int to)
+{
+	int fd = open(from, O_RDONLY | O_CLOEXEC);
+	char buf[65536];
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		if (write(to, buf, (size_t)n) != n)
+			return -1;
+	close(fd);
+	return (int)n;
+}
+
+static int run_memfd(char **argv, const char *as)
+{
+	int fd = memfd_create("runs", MFD_CLOEXEC);
+
+	if (fd < 0 || copy_to(argv[0], fd) < 0)
+		return failed();
+	argv[0] = (char *)as;
+	syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
+	return failed();
+}
+
+static int run_copy(char **argv, const char *as)
+{
+	int fd;
+
+	unlink("runs-copy");
+	fd = open("runs-copy", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	if (fd < 0 || copy_to(argv[0], fd) < 0 || close(fd) < 0)
+		return failed();
+	argv[0] = (char *)as;
+	execve("./runs-copy", argv, environ);
+	return failed();
+}
+
+/* The loader reads the program as a library, and nobody executes it. */
+static int run_loader(int argc, char **argv)
+{
+	char *loader = getenv("LOADER"), **v = calloc((size_t)argc + 2, sizeof(*v));
+
+	if (!loader || !v)
+		return 64;
+	v[0] = loader;
+	memcpy(v + 1, argv, (size_t)argc * sizeof(*v));
+	return run(v);
+}
+
 static void *in_thread(void *arg)
 {
 	exit(run(arg));
@@ -102,6 +158,33 @@ static int run_vfork(char **argv)
 	if (pid == 0) {
 		execve(argv[0], argv, environ);
 		_exit(errno == EPERM ? 1 : 2);
+	}
+	return status_of(pid);
+}
+
+static int in_clone(void *arg)
+{
+	char **argv = arg;
+
+	execve(argv[0], argv, environ);
+	_exit(errno == EPERM ? 1 : 2);
+}
+
+static int run_clone_vfork(char **argv)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+
+	return status_of(clone(in_clone, stack + sizeof(stack), CLONE_VFORK | CLONE_VM | SIGCHLD, argv));
+}
+
+static int run_spawn(char **argv)
+{
+	pid_t pid;
+	int err = posix_spawn(&pid, argv[0], NULL, NULL, argv, environ);
+
+	if (err) {
+		errno = err;
+		return failed();
 	}
 	return status_of(pid);
 }
@@ -138,6 +221,7 @@ int main(int argc, char **argv)
 	const char *how = argc > 2 ? argv[1] : "";
 
 	argv += 2;
+	argc -= 2;
 	if (!strcmp(how, "path"))
 		return run(argv);
 	if (!strcmp(how, "fd"))
@@ -150,6 +234,20 @@ int main(int argc, char **argv)
 		return run_thread(argv);
 	if (!strcmp(how, "vfork"))
 		return run_vfork(argv);
+	if (!strcmp(how, "clone-vfork"))
+		return run_clone_vfork(argv);
+	if (!strcmp(how, "spawn"))
+		return run_spawn(argv);
+	if (!strcmp(how, "memfd"))
+		return run_memfd(argv, argv[0]);
+	if (!strcmp(how, "memfd-as"))
+		return run_memfd(argv, "innocent");
+	if (!strcmp(how, "copy"))
+		return run_copy(argv, argv[0]);
+	if (!strcmp(how, "copy-as"))
+		return run_copy(argv, "innocent");
+	if (!strcmp(how, "loader"))
+		return run_loader(argc, argv);
 	if (!strcmp(how, "double-fork"))
 		return run_apart(argv, false);
 	if (!strcmp(how, "clone-parent"))
