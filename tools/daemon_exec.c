@@ -20,6 +20,9 @@ void daemon_exec_rules(const struct daemon *d, const struct config *site, struct
 		c->why_none[KIND_EXEC_OBSERVED] = d->peek.why[0] ? d->peek.why :
 						  "the arguments of a process that is held "
 						  "cannot be read";
+	else
+		c->why_none[KIND_EXEC_OBSERVED] = "no program is held when it is started: the source "
+						  "fanotify does not run";
 }
 
 json_t *daemon_exec_json(struct daemon *d)

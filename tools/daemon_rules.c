@@ -220,9 +220,11 @@ static void notice_restart(const struct daemon *d, const struct config *new, jso
 
 /* ---- what cannot be held ---------------------------------------------------------------------- */
 
-/* Rules that block and are only detected here; what is off by configuration is none. How many. */
+/* Rules that block and are only detected here; what is off by configuration is none. How many; of a
+ * single one it is said why. */
 static unsigned unenforceable(const struct ruleset *rs, char *list, size_t size)
 {
+	const struct rule *last = NULL;
 	unsigned n = 0;
 	size_t used = (size_t)snprintf(list, size, "on_unenforceable: refuse: these rules block, and "
 				       "would only be detected here:");
@@ -236,8 +238,13 @@ static unsigned unenforceable(const struct ruleset *rs, char *list, size_t size)
 		if (used < size)
 			used += (size_t)snprintf(list + used, size - used, "%s %s%s%s", n ? "," : "",
 						 r->id, r->part[0] ? "/" : "", r->part);
+		last = r;
 		n++;
 	}
+	if (n == 1)
+		snprintf(list, size, "on_unenforceable: refuse: rule %s%s%s (%s) blocks, and would only be "
+			 "detected here: %s", last->id, last->part[0] ? "/" : "", last->part,
+			 last->name, last->bound_why);
 	return n;
 }
 
@@ -257,11 +264,12 @@ void daemon_warn_detected(const struct daemon *d)
 bool daemon_unenforceable(const struct daemon *d)
 {
 	char list[512];
+	unsigned n;
 
-	if (!d->config->refuse_unenforceable || !unenforceable(d->rules, list, sizeof(list)))
+	if (!d->config->refuse_unenforceable || !(n = unenforceable(d->rules, list, sizeof(list))))
 		return false;
 	log_error("%s", list);
-	for (size_t i = 0; i < ruleset_count(d->rules); i++) {
+	for (size_t i = 0; n > 1 && i < ruleset_count(d->rules); i++) {
 		const struct rule *r = ruleset_rule(d->rules, i);
 
 		if (r->action == VERDICT_BLOCK && r->mechanism == MECH_DETECT &&
