@@ -456,7 +456,9 @@ void ebpf_figures(const struct source *base, struct ebpf_figures *ret)
 	const struct events_counters *c = ebpf_counters(s);
 	struct ebpf_figures f = { .ring_bytes = ebpf_ring_bytes(s, true),
 				  .exec_ring_bytes = ebpf_ring_bytes(s, false),
-				  .left_out = atomic_load(&s->bulk.left_out) };
+				  .left_out = atomic_load(&s->bulk.left_out),
+				  .pushed_out = __atomic_load_n(&s->expect.pushed_out,
+								__ATOMIC_RELAXED) };
 
 	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
 		uint64_t sent, lost;

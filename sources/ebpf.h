@@ -102,6 +102,7 @@ struct ebpf_figures {
 	uint64_t sent, lost;             /* of both rings, all processors */
 	uint64_t execs_sent, execs_lost; /* of these, programs */
 	uint64_t malformed, left_out;    /* of what was read; no rule could match these */
+	uint64_t pushed_out; /* execs that were expected, for which there was no room until they ran */
 	uint32_t ring_bytes, exec_ring_bytes;
 };
 void ebpf_figures(const struct source *s, struct ebpf_figures *ret);

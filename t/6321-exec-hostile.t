@@ -38,6 +38,10 @@ if how == "huge":
     execve(array(b"sh", b"-c", b"echo x >>" + did.encode(), *[b"y" * 100000] * 19))
 if how == "long":
     execve(array(b"sh", b"-c", b"echo x >>" + did.encode() + b"\n#" + b"y" * 100000))
+if how == "nothing":
+    for i in range(12):
+        libc.syscall(59, (os.path.dirname(shell) + "/none").encode(), array(b"sh", b"-c", b":"), None)
+    sys.exit(0)
 if how == "never":
     UFFDIO_API, UFFDIO_REGISTER = 0xc018aa3f, 0xc020aa00
     fd = libc.syscall(323, 0o2000000)
@@ -61,7 +65,8 @@ is "$(ran)" 1 "without the daemon: two megabytes of arguments"
 as_user "$B/python3" "$MNT/raw.py" "$B/dash" long "$did" </dev/null
 is "$(ran)" 1 "without the daemon: a script of 100,000 bytes"
 
-write_config "exec: {programs: [\"$B/dash\"]}"
+echo 'no program' >"$B/none" && chmod 755 "$B/none"
+write_config "exec: {programs: [\"$B/dash\", \"$B/none\"]}"
 start_daemon || exit 1
 agent true
 member() { agent "$B/python3" "$MNT/raw.py" "$B/dash" "$1" "$did" </dev/null >/dev/null 2>&1; }
@@ -72,6 +77,23 @@ is "$(ran)" 0 "nothing of it ran"
 exits 0 "no arguments at all: it runs, and does nothing" member null
 exits 0 "an empty list of them" member empty
 exits 1 "a list that is not in memory: it is refused" member bad
+
+if [ "$(oknek --json status | jq '[.sources[].name] | index("ebpf") != null')" = true ]; then
+	member nothing
+	pushed() { oknek --json status | jq '.sources[] | select(.name == "ebpf") | .pushed_out'; }
+	is "$(pushed)" 8 "of twelve starts that fail, one after the other, four have room"
+	like "$(oknek status)" '8 execs found no room until they ran' "which status tells"
+	told_pushed() {
+		[ "$(events --rule O1 | jq -s 'map(select(.rule.name == "execs not compared by the kernel") |
+			.capture.count) | add // 0')" -ge 1 ]
+	}
+	ok "and a record" wait_for 10 told_pushed
+	ok "and the log" grep -q 'execs that were let go found no room' "$LOG"
+	agent "$B/dash" -c "echo x >>$did"
+	is "$(ran)" 1 "others run"
+else
+	skip "starts that fail" "no eBPF here"
+fi
 
 if raw never </dev/null >/dev/null 2>&1 & p=$!; sleep 0.3; kill -0 $p 2>/dev/null; then
 	kill -KILL $p

@@ -29,10 +29,15 @@ static void print_sources(const struct cli *cli, const json_t *st)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(json_object_get(st, "sources"), i, v)
+	json_array_foreach(json_object_get(st, "sources"), i, v) {
 		cli_field(cli, i ? "" : "sources", "%s: %lld read, %lld lost, %lld malformed",
 			  cli_str(v, "name"), (long long)cli_int(v, "read"),
 			  (long long)cli_int(v, "lost"), (long long)cli_int(v, "malformed"));
+		if (cli_int(v, "pushed_out"))
+			cli_field(cli, "", "%s: %lld execs found no room until they ran, and are "
+				  "compared later", cli_str(v, "name"),
+				  (long long)cli_int(v, "pushed_out"));
+	}
 	json_array_foreach(json_object_get(st, "unavailable"), i, v)
 		cli_field(cli, "", "%s: not here: %s", cli_str(v, "name"), cli_str(v, "why"));
 }

@@ -141,6 +141,7 @@ struct daemon {
 	} own_gaps;
 	struct { /* losses of the eBPF source; main thread */
 		uint64_t lost, at_ns;
+		uint64_t pushed_out, pushed_at_ns;
 		bool malformed;
 	} ebpf_told;
 	struct daemon_bulk {

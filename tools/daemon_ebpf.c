@@ -98,6 +98,7 @@ void daemon_ebpf_figures(const struct daemon *d, json_t *entry)
 	ebpf_figures(d->ebpf, &f);
 	json_object_set_new(entry, "sent", json_integer((json_int_t)f.sent));
 	json_object_set_new(entry, "no_rule", json_integer((json_int_t)f.left_out));
+	json_object_set_new(entry, "pushed_out", json_integer((json_int_t)f.pushed_out));
 	json_object_set_new(entry, "execs", ring(f.exec_ring_bytes, f.execs_sent, f.execs_lost));
 	if (ebpf_sees_calls(d->ebpf))
 		json_object_set_new(entry, "bulk",
@@ -107,10 +108,48 @@ void daemon_ebpf_figures(const struct daemon *d, json_t *entry)
 
 /* ---- losses, on the main thread ---------------------------------------------------------------- */
 
+static bool is_due(uint64_t at_ns, uint64_t now_ns)
+{
+	return !at_ns || now_ns - at_ns >= TELL_LOST_NS;
+}
+
+/* What the kernel was to compare, and has forgotten, is compared by us when the program runs. */
+static void tell_pushed_out(struct daemon *d, const struct ebpf_figures *f, uint64_t now_ns)
+{
+	uint64_t n = f->pushed_out - d->ebpf_told.pushed_out;
+
+	if (!n || !is_due(d->ebpf_told.pushed_at_ns, now_ns))
+		return;
+	log_warning("ebpf: %llu execs that were let go found no room until they ran: what they run with "
+		    "is compared after they began", (unsigned long long)n);
+	daemon_own_record(d, "O1", "execs not compared by the kernel",
+			  json_pack("{s:s, s:I, s:I, s:s}", "source", "ebpf", "count", (json_int_t)n,
+				    "total", (json_int_t)f->pushed_out, "why",
+				    "more execs were let go than there is room for, and had not run; their "
+				    "arguments are compared after they began"));
+	d->ebpf_told.pushed_out = f->pushed_out;
+	d->ebpf_told.pushed_at_ns = now_ns;
+}
+
+static void tell_lost(struct daemon *d, const struct ebpf_figures *f, uint64_t now_ns)
+{
+	uint64_t lost = f->lost - d->ebpf_told.lost;
+
+	if (!lost || !is_due(d->ebpf_told.at_ns, now_ns))
+		return;
+	log_warning("ebpf: %llu events found no room in the ring", (unsigned long long)lost);
+	daemon_own_record(d, "O1", "event ring overflow",
+			  json_pack("{s:s, s:I, s:I, s:I, s:o, s:s}", "source", "ebpf", "count",
+				    (json_int_t)lost, "total", (json_int_t)f->lost, "execs_total",
+				    (json_int_t)f->execs_lost, "by_cpu_total", lost_by_cpu(d), "why",
+				    "watched processes did more than could be looked at"));
+	d->ebpf_told.lost = f->lost;
+	d->ebpf_told.at_ns = now_ns;
+}
+
 void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns)
 {
 	struct ebpf_figures f;
-	uint64_t lost;
 
 	daemon_recheck_tick(d, now_ns);
 	if (!d->ebpf)
@@ -124,15 +163,6 @@ void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns)
 					    "a record in the event ring makes no sense; others after this "
 					    "one are only counted"));
 	}
-	lost = f.lost - d->ebpf_told.lost;
-	if (!lost || (d->ebpf_told.at_ns && now_ns - d->ebpf_told.at_ns < TELL_LOST_NS))
-		return;
-	log_warning("ebpf: %llu events found no room in the ring", (unsigned long long)lost);
-	daemon_own_record(d, "O1", "event ring overflow",
-			  json_pack("{s:s, s:I, s:I, s:I, s:o, s:s}", "source", "ebpf", "count",
-				    (json_int_t)lost, "total", (json_int_t)f.lost, "execs_total",
-				    (json_int_t)f.execs_lost, "by_cpu_total", lost_by_cpu(d), "why",
-				    "watched processes did more than could be looked at"));
-	d->ebpf_told.lost = f.lost;
-	d->ebpf_told.at_ns = now_ns;
+	tell_pushed_out(d, &f, now_ns);
+	tell_lost(d, &f, now_ns);
 }
