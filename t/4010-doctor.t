@@ -6,7 +6,7 @@
 # sanitize: address
 . "$(dirname "$0")/lib.sh"
 need_root
-need_command python3
+need_command python3 jq
 in_private_mounts "$@"
 need_bin oknek oknekd fan_listener
 make_fs tmpfs "$SCRATCH/fs" || skip_all "no tmpfs"
@@ -59,7 +59,7 @@ is "$(ask 'sorted({x["state"] for x in j["findings"]} - {"ok", "note", "problem"
 	"its state is one of three"
 is "$(ask '[x["check"] for x in j["findings"] if not x["seen"] or not x["means"]]')" "" \
 	"none leaves out what it saw or means"
-for c in kernel container fanotify fanotify-names btf bpf lockdown lsm cgroup config fanotify-max \
+for c in peek exec kernel container fanotify fanotify-names btf bpf lockdown lsm cgroup config fanotify-max \
 	watchdog rt-throttle leases tiocsti yama core fips nofile memlock listener audit selinux \
 	apparmor clock log run-dir state-dir homes file-ids remote automounts daemon; do
 	is "$(ask "len(all('$c')) >= 1")" True "looked at: $c"
@@ -178,7 +178,38 @@ is "$(ask '[x for x in all("listener") if "pid '"$DAEMON_PID"'," in x["seen"]]')
 	"the daemon itself is not taken for another listener"
 is "$(ask 'len(j["rules"])')" "$(oknek --json rules list | wc -l)" "rules are those that serve"
 is "$(ask '[r for r in j["rules"] if r["part"] == "aws"][0]["mechanism"]')" fanotify "and how"
+is "$(ask 'f("peek")["state"]')" ok "the helper that reads held processes runs"
+reader=$(pgrep -x -P "$(pgrep -x -P "$DAEMON_PID" oknek-peek)" oknek-peek)
+like "$(ask 'f("peek")["seen"]')" "pid $reader, dac_read_search sys_ptrace; " "and may read"
+is "$(ask 'f("exec")["state"]')" note "R1: no shell is below fanotify.only"
+like "$(ask 'f("exec")["seen"]')" '^0 of 1 rules .*else: .*fanotify.only' "which is said"
 for p in $(daemon_pids); do kill -0 "$p" || fail "the daemon's processes live on"; done
+
+# ---- programs that are held -----------------------------------------------------------------------
+
+mkdir "$MNT/bin" && cp "$(readlink -f /bin/sh)" "$MNT/bin/sh"
+cp "$CONFIG" "$SCRATCH/before"
+echo "exec: {programs: [\"$MNT/bin/sh\"]}" >>"$CONFIG"
+ok "a shell that can be held" oknek update --reload-local
+doctor
+is "$(ask 'f("exec")["state"]')" ok "R1 is held, once somebody is watched"
+like "$(ask 'f("exec")["seen"]')" '^1 of 1 rules .* when a member starts one$' "which is said"
+agent sleep 30 &
+sleeper=$!
+marked() { [ "$(oknek --json status | jq .enforcement.exec.programs)" = 1 ]; }
+wait_for 10 marked
+doctor
+like "$(ask 'f("exec")["seen"]')" '^1 of 1 rules .* are held, 1 program is marked$' "somebody is watched: it is"
+kill $sleeper
+wait $sleeper 2>/dev/null
+kill -KILL "$(pgrep -x -P "$DAEMON_PID" oknek-peek)"
+gone() { oknek --json status | jq -e '.enforcement.peek.reads | not'; }
+wait_for 10 gone
+doctor
+is "$(ask 'f("peek")["state"]')" problem "the helper has ended: a problem"
+like "$(ask 'f("peek")["seen"]')" 'has ended' "which is said"
+cp "$SCRATCH/before" "$CONFIG"
+oknek update --reload-local >/dev/null
 
 # ---- as anybody, and inside a tree ---------------------------------------------------------------
 

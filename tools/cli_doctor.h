@@ -91,6 +91,8 @@ void doctor_check_rules(struct doctor *d);
 /* ---- checks -------------------------------------------------------------------------------- */
 
 void doctor_check_daemon(struct doctor *d);  /* cli_doctor_held.c: fills status, processes, held */
+void doctor_check_exec(struct doctor *d);    /* cli_doctor_exec.c: after the rules */
+bool doctor_can_peek(void);                  /* may a helper with privilege read another's memory? */
 void doctor_check_kernel(struct doctor *d);  /* cli_doctor_kernel.c: what the kernel offers */
 void doctor_check_sysctl(struct doctor *d);  /* cli_doctor_sysctl.c: how it is set */
 void doctor_check_limits(struct doctor *d);

@@ -153,6 +153,13 @@ static bool rules_of_files(struct doctor *d, const struct config *config, struct
 	}
 	if (d->permission_events)
 		c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY;
+	c.mark_roots = config ? config->mark_roots : NULL;
+	if (config && !config->exec_hold)
+		c.why_none[KIND_EXEC_OBSERVED] = "no program is held when it is started: exec.hold is false";
+	else if (!doctor_can_peek())
+		c.why_none[KIND_EXEC_OBSERVED] = "the arguments of a process that is held cannot be read";
+	else if (d->permission_events)
+		c.mechanisms[KIND_EXEC_OBSERVED] = 1u << MECH_FANOTIFY;
 	c.mechanisms[KIND_SOCKET_CONNECT] = 1u << MECH_CGROUP;
 	c.site = config;
 	r = ruleset_load(&c, &rs, err);

@@ -315,6 +315,7 @@ static void examine(struct doctor *d)
 	doctor_check_kernel(d);
 	doctor_check_config(d);
 	doctor_check_rules(d);
+	doctor_check_exec(d);
 	doctor_check_sysctl(d);
 	doctor_check_limits(d);
 	doctor_check_others(d);

@@ -266,6 +266,7 @@ uint64_t daemon_peek_next_ns(const struct daemon *d); /* when dispatch is to be 
 void daemon_peek_dispatch(void *arg); /* verdict thread */
 void daemon_peek_tick(struct daemon *d); /* main thread */
 void daemon_peek_warnings(const struct daemon *d, json_t *list);
+json_t *daemon_peek_json(const struct daemon *d);
 void daemon_peek_close(struct daemon *d);
 
 /* daemon_recheck.c: what runs is compared with what was decided after it began, where the kernel has

@@ -116,6 +116,15 @@ void daemon_peek_warnings(const struct daemon *d, json_t *list)
 							"who is held until oknekd is started again"));
 }
 
+json_t *daemon_peek_json(const struct daemon *d)
+{
+	bool gone = atomic_load(&d->peek.gone);
+
+	return json_pack("{s:b, s:i, s:s}", "reads", !d->peek.why[0] && !gone, "restarts",
+			 (int)atomic_load(&d->peek.restarts), "why",
+			 gone ? "the helper that reads held processes has ended" : d->peek.why);
+}
+
 void daemon_peek_close(struct daemon *d)
 {
 	peek_close(d->peek.helper);

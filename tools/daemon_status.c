@@ -218,6 +218,7 @@ static json_t *enforcement(struct daemon *d, const struct snapshot *s, bool priv
 		      "by_deadline", (json_int_t)s->fig.by_deadline, "unread",
 		      (json_int_t)s->fig.unread);
 	json_object_set_new(e, "exec", daemon_exec_json(d));
+	json_object_set_new(e, "peek", daemon_peek_json(d));
 	/* Names in others' homes are not everybody's to see. */
 	if (privileged) {
 		json_t *gaps = json_array();
