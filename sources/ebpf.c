@@ -105,6 +105,18 @@ void ebpf_exec_enforce(struct source *s, bool enforce)
 	(void)enforce;
 }
 
+const char *ebpf_exe_then(struct source *s, struct bus *b, pid_t tgid, pid_t ppid,
+			  uint64_t start_time_ns, uint64_t time_ns)
+{
+	(void)s;
+	(void)b;
+	(void)tgid;
+	(void)ppid;
+	(void)start_time_ns;
+	(void)time_ns;
+	return "";
+}
+
 void ebpf_finish(struct source *s, struct bus *b)
 {
 	(void)s;
@@ -383,6 +395,28 @@ void ebpf_expire(struct source *base, struct bus *b, uint64_t now_ns)
 
 	if (s->due_ns <= now_ns)
 		consume(s, b, now_ns);
+}
+
+const char *ebpf_exe_then(struct source *base, struct bus *b, pid_t tgid, pid_t ppid,
+			  uint64_t start_time_ns, uint64_t time_ns)
+{
+	struct ebpf_source *s = (struct ebpf_source *)base;
+	struct events_head h = { .tgid = (uint32_t)tgid, .ppid = (uint32_t)ppid,
+				 .start_time_ns = start_time_ns, .time_ns = time_ns };
+	const struct ebpf_exe *row = exe_row(s, tgid);
+	const char *then = "";
+	bool last;
+
+	s->bus = b;
+	for (int i = 0; i < LAST_BATCHES; i++) {
+		s->budget = BATCH_MAX;
+		ring_buffer__consume(s->execs);
+		if (s->budget == BATCH_MAX)
+			break;
+	}
+	if (is_row_of(row, &h))
+		then = ran_then(row, time_ns, &last);
+	return *then ? then : inherited(s, &h);
 }
 
 void ebpf_finish(struct source *base, struct bus *b)

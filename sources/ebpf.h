@@ -62,6 +62,14 @@ uint64_t ebpf_next_ns(const struct source *s);
 /* As dispatch, when that time has come. */
 void ebpf_expire(struct source *s, struct bus *b, uint64_t now_ns);
 
+/*
+ * What the process ran at that time (CLOCK_BOOTTIME, as its start), also one that has ended since: what
+ * another ring tells of it was done after its exec was told here, which is read first. "" when nobody
+ * knows any more. On the verdict thread, not from within b; valid until the next call.
+ */
+const char *ebpf_exe_then(struct source *s, struct bus *b, pid_t tgid, pid_t ppid,
+			  uint64_t start_time_ns, uint64_t time_ns);
+
 /* At the end, when neither dispatch nor the bulk thread run any more: what was told until now. */
 void ebpf_finish(struct source *s, struct bus *b);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "sources/ebpf.h"
 #include "tools/daemon_egress.h"
 
 #define PROTO(number, name) { number, name }
@@ -54,14 +55,22 @@ static const struct member *find_member(struct daemon *d, const struct egress_re
 	return m;
 }
 
-static void read_exe(struct daemon_egress *e, pid_t pid)
+/* What it ran: of one that has ended meanwhile the source that was told of each exec knows it. */
+static const char *find_exe(struct daemon *d, const struct egress_record *r, const struct member *m)
 {
+	struct daemon_egress *e = d->egress;
 	char link[32];
-	ssize_t n;
+	ssize_t n = 0;
 
-	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
-	n = readlink(link, e->exe, sizeof(e->exe) - 1);
+	if (m && !m->exited) {
+		snprintf(link, sizeof(link), "/proc/%d/exe", (pid_t)r->tgid);
+		n = readlink(link, e->exe, sizeof(e->exe) - 1);
+	}
 	e->exe[n > 0 ? n : 0] = '\0';
+	if (n > 0 || !d->ebpf)
+		return e->exe;
+	return ebpf_exe_then(d->ebpf, &d->bus, (pid_t)r->tgid, m ? m->ppid : 0, r->start_time_ns,
+			     r->time_ns);
 }
 
 static void fill_subject(struct daemon *d, const struct egress_record *r, struct tree *tree,
@@ -70,9 +79,6 @@ static void fill_subject(struct daemon *d, const struct egress_record *r, struct
 	struct daemon_egress *e = d->egress;
 	const struct member *m = find_member(d, r);
 
-	e->exe[0] = '\0';
-	if (m && !m->exited)
-		read_exe(e, (pid_t)r->tgid);
 	e->lineage[0] = '\0';
 	if (m)
 		proctree_lineage(d->tree, (pid_t)r->tgid, e->lineage, sizeof(e->lineage));
@@ -84,7 +90,7 @@ static void fill_subject(struct daemon *d, const struct egress_record *r, struct
 		.uid = r->uid,
 		.auid = tree ? tree->auid : (uid_t)-1,
 		.comm = r->comm,
-		.exe = e->exe,
+		.exe = find_exe(d, r, m),
 		.cgroup = "",
 		.lineage = e->lineage,
 		.main_exe = m && m->main_exe,
