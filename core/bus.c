@@ -90,6 +90,8 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	uint64_t ticket = 0;
 	int outcome;
 
+	if (b->named)
+		b->named(b->fuse_arg, ev, effect);
 	/* What no rule decided was still answered by somebody. */
 	if (ev->perm && by != BY_RULE && note.mechanism == MECH_DETECT)
 		note.mechanism = b->enforcer->ops->mechanism;
@@ -101,8 +103,6 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 		note.mechanism = ev->settled.by;
 	if (ev->settled.refused || ev->settled.spared)
 		note.mode = ev->settled.refused ? MODE_ENFORCE : MODE_OBSERVE;
-	if (b->named)
-		b->named(b->fuse_arg, ev, effect);
 	fault(FAULT_DECIDE);
 	if (d->n_fired || by != BY_RULE || ev->settled.refused)
 		ticket = b->recorder->decided(b->recorder, &note);

@@ -52,7 +52,8 @@ struct bus {
 	 * and is not decided again; may complete what is known of it. after: what became of one that
 	 * was decided. As the recorder's calls. NULL: nobody. */
 	bool (*before)(void *arg, struct event *ev);
-	/* When it is known what comes of it, before it is recorded: may name who else tells of it. */
+	/* When it is known what comes of it, before it is recorded: may name who else tells of it, and say
+	 * in ev->settled that who asked will not do it. */
 	void (*named)(void *arg, struct event *ev, enum verdict effect);
 	void (*after)(void *arg, const struct verdict_note *note, enum outcome outcome);
 	void *fuse_arg;

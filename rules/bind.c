@@ -353,7 +353,7 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 		const char *not = why_not_held(l, c, config);
 
 		if (not) {
-			have = 0;
+			have &= config->no_gateway && hold_asks_gateway(c) ? 0 : 1u << MECH_PRELOAD;
 			why = not;
 			if (!config->no_gateway || !hold_asks_gateway(c))
 				hold_watch(c, l->budget);
@@ -372,7 +372,9 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 			why = "";
 			if (strongest_first[i] == MECH_LSM)
 				sure_prepare(c);
-			if (c->rule.kind == KIND_SOCKET_CONNECT)
+			if (strongest_first[i] == MECH_PRELOAD)
+				why = "by programs that ask before they do it: advisory, not a boundary";
+			else if (c->rule.kind == KIND_SOCKET_CONNECT)
 				why = bind_hold(l, c);
 			else if (held && strongest_first[i] == MECH_FANOTIFY)
 				why = programs;

@@ -13,7 +13,7 @@ files() { # every file of the tree that somebody wrote, by git where there is on
 	fi
 }
 files | sort >"$SCRATCH/files"
-sources() { grep -E '^(core|sources|enforce|rules|store|tools|t)/.*\.(c|h|def)$' "$SCRATCH/files"; }
+sources() { grep -E '^(core|sources|enforce|rules|store|tools|preload|t)/.*\.(c|h|def)$' "$SCRATCH/files"; }
 
 # core knows nobody above; siblings never include each other; only tools knows all; t is included
 # by nobody else.

@@ -14,7 +14,7 @@ have() { (cd "$dest" && find . -type f -o -type l) | sed 's|^\.||' | sort; }
 
 ok "install" run_make install
 for f in /usr/sbin/oknekd /usr/bin/oknek /usr/share/man/man8/oknekd.8 /usr/share/man/man8/oknek.8 \
-	/usr/share/man/man5/oknek.yaml.5 /usr/share/man/man5/oknek-rules.5 \
+	/usr/lib/oknek_preload.so /usr/share/man/man5/oknek.yaml.5 /usr/share/man/man5/oknek-rules.5 \
 	/usr/lib/systemd/system/oknekd.service /usr/lib/systemd/system/oknekd-sleep.service \
 	/usr/lib/sysusers.d/oknek.conf \
 	/etc/oknek/oknek.yaml; do

@@ -226,6 +226,17 @@ void doctor_check_config(struct doctor *d)
 /* Which rules promise a denial that nothing here can give, and why. */
 void doctor_check_rules(struct doctor *d)
 {
+	unsigned asked = 0;
+
+	for (size_t i = 0; i < d->n_rules; i++)
+		asked += d->rules[i].action == VERDICT_BLOCK && d->rules[i].mechanism == MECH_PRELOAD;
+	if (asked)
+		doctor_add(d, "preload", DOCTOR_NOTE, ABOUT_NOTHING,
+			   "advisory: static programs, direct system calls, io_uring and whoever unsets "
+			   "LD_PRELOAD are not asked",
+			   "run the daemon with fanotify and ebpf where the kernel permits them",
+			   "%u %s that block %s held by the preload shim alone", asked,
+			   asked == 1 ? "rule" : "rules", asked == 1 ? "is" : "are");
 	for (size_t i = 0; i < d->n_rules; i++) {
 		const struct doctor_rule *r = &d->rules[i];
 

@@ -18,9 +18,13 @@
 
 #include "core/cleanup.h"
 #include "tools/cli.h"
+#include "tools/cli_preload.h"
 
 #define RUN_TIMEOUT_MS 10000
 #define AGENT_NAME_MAX 31 /* bytes, as the daemon keeps it */
+
+/* What the child that waits is told. */
+enum { GO = 'g', GO_WITH_SHIM = 's' };
 
 enum { RUN_NOT_WATCHED = 125, RUN_NOT_EXECUTABLE = 126, RUN_NOT_FOUND = 127 };
 
@@ -66,7 +70,8 @@ static bool is_in_path(const char *name)
 }
 
 static void __attribute__((noreturn)) become_command(int go_fd, char **argv,
-						     const struct inherited *in)
+						     const struct inherited *in,
+						     const struct cli_preload *shim)
 {
 	char go;
 	ssize_t n;
@@ -78,6 +83,10 @@ static void __attribute__((noreturn)) become_command(int go_fd, char **argv,
 		_exit(RUN_NOT_WATCHED);
 	sigaction(SIGCHLD, &in->chld, NULL);
 	sigprocmask(SIG_SETMASK, &in->mask, NULL);
+	if (go == GO_WITH_SHIM && cli_preload_environment(shim) < 0) {
+		cli_error("out of memory");
+		_exit(RUN_NOT_WATCHED);
+	}
 	execvp(argv[0], argv);
 	n = errno;
 	if (n == EACCES && !is_in_path(argv[0]))
@@ -108,7 +117,7 @@ static json_t *run_request(pid_t child, const char *agent)
 }
 
 /* Asks for the child to be watched. False: said why on stderr. */
-static bool get_watched(const struct cli *cli, pid_t child, const char *agent)
+static bool get_watched(const struct cli *cli, pid_t child, const char *agent, bool *by_shim)
 {
 	struct cli_reply reply;
 	json_t *v;
@@ -121,6 +130,7 @@ static bool get_watched(const struct cli *cli, pid_t child, const char *agent)
 	json_array_foreach(json_object_get(reply.result, "warnings"), i, v)
 		if (json_is_string(v))
 			cli_error("%s", json_string_value(v));
+	*by_shim = json_is_true(json_object_get(reply.result, "preload"));
 	json_decref(reply.result);
 	return true;
 }
@@ -210,16 +220,18 @@ static int wait_for(pid_t child, const sigset_t *awaited)
 	return status;
 }
 
-static int run_command(const struct cli *cli, const char *agent, char **argv)
+static int run_command(const struct cli *cli, const char *agent, char **argv, struct cli_preload *shim,
+		       bool with_shim)
 {
 	_cleanup_close_ int go_read = -1;
 	_cleanup_close_ int go_write = -1;
 	const struct sigaction dfl = { .sa_handler = SIG_DFL };
 	struct inherited in;
 	sigset_t awaited;
-	bool watched;
+	bool watched, by_shim = false;
 	pid_t child;
 	int go[2], status;
+	char word = GO;
 
 	if (pipe2(go, O_CLOEXEC) < 0) {
 		cli_error("cannot make a pipe: %s", strerror(errno));
@@ -239,11 +251,18 @@ static int run_command(const struct cli *cli, const char *agent, char **argv)
 	}
 	if (child == 0) {
 		close(TAKE_FD(go_write)); /* or our own end would keep us waiting */
-		become_command(go_read, argv, &in);
+		become_command(go_read, argv, &in, shim);
 	}
-	watched = get_watched(cli, child, agent);
+	watched = get_watched(cli, child, agent, &by_shim);
+	if (watched && (with_shim || by_shim))
+		word = GO_WITH_SHIM;
+	if (watched && word == GO_WITH_SHIM && !shim->library[0]) {
+		cli_error("the preload shim is not installed as %s; the command was not run",
+			  OKNEK_PRELOAD);
+		watched = false;
+	}
 	/* Fails when the child was killed while it waited: then its status says so. */
-	if (watched && write(go_write, "", 1) < 0)
+	if (watched && write(go_write, &word, 1) < 0)
 		cli_error("the command ended before it began");
 	close(TAKE_FD(go_write)); /* ends a child that was not told to go */
 	status = wait_for(child, &awaited);
@@ -252,8 +271,13 @@ static int run_command(const struct cli *cli, const char *agent, char **argv)
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	const char *agent = "unnamed";
-	const struct cli_option opts[] = { { "agent", &agent, NULL }, { NULL, NULL, NULL } };
+	const char *agent = "unnamed", *otherwise = NULL;
+	bool preload = false;
+	const struct cli_option opts[] = { { "agent", &agent, NULL },
+					   { "preload", NULL, &preload },
+					   { "preload-default", &otherwise, NULL },
+					   { NULL, NULL, NULL } };
+	struct cli_preload shim = { .run_dir = NULL };
 	int r = cli_options(cli, argc, argv, opts, true);
 
 	if (r < 0)
@@ -266,14 +290,22 @@ static int run(struct cli *cli, int argc, char **argv)
 			  AGENT_NAME_MAX);
 		return RUN_NOT_WATCHED;
 	}
-	return run_command(cli, agent, argv + 1);
+	if (!cli_preload_default(cli, otherwise))
+		return RUN_NOT_WATCHED;
+	shim.otherwise = otherwise;
+	shim.run_dir = cli->run_dir;
+	cli_preload_find(&shim);
+	return run_command(cli, agent, argv + 1, &shim, preload);
 }
 
 const struct cli_command cmd_run = {
 	.name = "run",
-	.args = "[--agent NAME] [--] CMD [ARG…]",
+	.args = "[--agent NAME] [--preload] [--preload-default allow|deny] [--] CMD [ARG…]",
 	.summary = "run a command, watched from birth; needs no privilege",
-	.help = "  --agent NAME   what to call it (default unnamed)\n\n"
+	.help = "  --agent NAME   what to call it (default unnamed)\n"
+		"  --preload      load the shim into it (the daemon's only source may be preload:\n"
+		"                 then it is, without being asked)\n"
+		"  --preload-default allow|deny   what the shim does without a daemon (allow)\n\n"
 		"Exits with CMD's status, or 128 + n when signal n ended it; 125: it could not be\n"
 		"watched and was not run; 126: it cannot be executed; 127: it was not found.\n",
 	.run = run,

@@ -128,6 +128,11 @@ static void print_enforcement(const struct cli *cli, const json_t *st)
 
 	if (!e)
 		return;
+	if (!strcmp(cli_str(e, "mechanism"), "preload")) {
+		cli_field(cli, "enforcement", "preload: programs that carry the shim ask; advisory, it can be "
+			  "bypassed");
+		return;
+	}
 	if (*cli_str(e, "nothing"))
 		cli_field(cli, "enforcement", "%s: enforcing nothing: %s", cli_str(e, "mechanism"),
 			  cli_str(e, "nothing"));

@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
 #include "core/cleanup.h"
 #include "tools/cli.h"
+#include "tools/cli_preload.h"
+
+struct wanted {
+	const char *agent, *unit, *root, *otherwise;
+	bool user, unless_watched;
+};
 
 static void print_answer(const struct cli *cli, const json_t *res)
 {
@@ -16,25 +24,63 @@ static void print_answer(const struct cli *cli, const json_t *res)
 			  (long long)cli_int(v, "fd"));
 }
 
-static int run(struct cli *cli, int argc, char **argv)
+/* ---- a unit ------------------------------------------------------------------------------------ */
+
+static int watch_unit(struct cli *cli, const struct wanted *w)
 {
-	const char *agent = NULL;
-	const struct cli_option opts[] = { { "agent", &agent, NULL }, { NULL, NULL, NULL } };
+	struct cli_preload shim = { .otherwise = w->otherwise, .run_dir = cli->run_dir };
 	_cleanup_json_ json_t *res = NULL;
-	_cleanup_json_ json_t *req = NULL;
-	int r = cli_options(cli, argc, argv, opts, false);
+	struct cli_unit u;
+	char agent[32];
+	bool reloaded;
+
+	if (!cli_preload_default(cli, w->otherwise) ||
+	    !cli_unit_find(cli, w->unit, w->root, w->user, true, &u))
+		return CLI_FAILED;
+	cli_unit_agent(&u, agent);
+	if (w->agent && (strlen(w->agent) > 31 || !w->agent[0] ||
+			 w->agent[strspn(w->agent, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+						   "0123456789._-")]))
+		return cli_usage(cli, "an agent's name is 1 to 31 letters, digits, dots, dashes and "
+				      "underscores");
+	cli_preload_find(&shim);
+	if (!shim.library[0]) {
+		cli_error("the preload shim is not installed as %s", OKNEK_PRELOAD);
+		return CLI_FAILED;
+	}
+	if (cli_unit_write(&u, &shim, w->agent ? w->agent : agent) < 0)
+		return CLI_FAILED;
+	reloaded = cli_unit_reload(&u);
+	res = json_pack("{s:s,s:s,s:s,s:b}", "unit", u.name, "file", u.file, "agent",
+			w->agent ? w->agent : agent, "reloaded", reloaded);
+	if (cli->json) {
+		cli_json_line(cli, res, NULL);
+	} else {
+		cli_field(cli, "written", "%s", u.file);
+		cli_field(cli, "next", "%ssystemctl %srestart %s", reloaded ? "" : u.user ?
+			  "systemctl --user daemon-reload && " : "systemctl daemon-reload && ",
+			  u.user ? "--user " : "", u.name);
+		cli_field(cli, "note", "the shim is advisory: see PRELOAD in oknek(8)");
+	}
+	return cli_flush();
+}
+
+/* ---- a process ---------------------------------------------------------------------------------- */
+
+static int watch_process(struct cli *cli, const char *text, const struct wanted *w)
+{
+	_cleanup_json_ json_t *res = NULL;
 	int64_t pid;
 	json_t *v;
 	size_t i;
+	int r;
 
-	if (r < 0)
-		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
-	if (!cli_positional(cli, r, 1, 1))
-		return CLI_FAILED;
-	if (cli_parse_number(argv[1], 1, INT32_MAX, &pid) < 0)
-		return cli_usage(cli, "\"%s\" is no process id", argv[1]);
-	req = json_pack("{s:s,s:I,s:s*}", "cmd", "watch", "pid", (json_int_t)pid, "agent", agent);
-	r = cli_ask(cli, TAKE_PTR(req), CLI_TIMEOUT_MS, NULL, NULL, &res);
+	if (cli_parse_number(text, 1, INT32_MAX, &pid) < 0)
+		return cli_usage(cli, "\"%s\" is no process id", text);
+	r = cli_ask(cli,
+		    json_pack("{s:s,s:I,s:s*,s:b}", "cmd", "watch", "pid", (json_int_t)pid, "agent",
+			      w->agent, "unless_watched", w->unless_watched),
+		    CLI_TIMEOUT_MS, NULL, NULL, &res);
 	if (r != CLI_DONE)
 		return r;
 	if (cli->json)
@@ -46,11 +92,42 @@ static int run(struct cli *cli, int argc, char **argv)
 	return cli_flush();
 }
 
+static int run(struct cli *cli, int argc, char **argv)
+{
+	struct wanted w = { 0 };
+	const struct cli_option opts[] = { { "agent", &w.agent, NULL },
+					   { "unless-watched", NULL, &w.unless_watched },
+					   { "unit", &w.unit, NULL },
+					   { "user", NULL, &w.user },
+					   { "root", &w.root, NULL },
+					   { "preload-default", &w.otherwise, NULL },
+					   { NULL, NULL, NULL } };
+	int r = cli_options(cli, argc, argv, opts, false);
+
+	if (r < 0)
+		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
+	if (!cli_positional(cli, r, w.unit ? 0 : 1, w.unit ? 0 : 1))
+		return CLI_FAILED;
+	if (w.unit)
+		return watch_unit(cli, &w);
+	if (w.user || w.root || w.otherwise)
+		return cli_usage(cli, "--user, --root and --preload-default go with --unit");
+	return watch_process(cli, argv[1], &w);
+}
+
 const struct cli_command cmd_watch = {
 	.name = "watch",
-	.args = "[--agent NAME] PID",
-	.summary = "watch a running process and all it starts",
-	.help = "  --agent NAME   what to call it\n\n"
-		"Says which protected files the tree has open already: no mark takes these back.\n",
+	.args = "[--agent NAME] [--unless-watched] PID | --unit NAME [--agent NAME] [--user]\n"
+		"       [--root DIR] [--preload-default allow|deny]",
+	.summary = "watch a running process and all it starts, or a unit from its next start on",
+	.help = "  --agent NAME      what to call it\n"
+		"  --unless-watched  that it is watched already is no failure\n"
+		"  --unit NAME       write a drop-in for this service, so that it carries the preload shim\n"
+		"                    and is watched whenever it starts\n"
+		"  --user            the unit is one of users' managers\n"
+		"  --root DIR        unit files are below DIR\n"
+		"  --preload-default allow|deny   what the shim does without a daemon (allow)\n\n"
+		"Of a process: says which protected files the tree has open already: no mark takes these\n"
+		"back.\n",
 	.run = run,
 };

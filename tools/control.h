@@ -15,7 +15,7 @@
  *
  * Who may (checked at accept and again before each run of a handler; a peer that was a member at
  * either moment is one):
- *   member of a watched tree, whatever its uid:  status why      (else: denied, and evidence O2)
+ *   member of a watched tree, whatever its uid:  status why judge      (else: denied, and evidence O2)
  *   anybody:           status why run watch(own processes) agents/events/show(own) rules
  *   uid 0 or group:    everything
  * The peer is who called connect(2): SO_PEERCRED, held by SO_PEERPIDFD where the kernel has it
@@ -36,10 +36,11 @@
  *          evidence:{ok,why,records,last_seq,last_hash,lost,pending,key}, warnings:[…],
  *          caller:{member,privileged}}
  *          A key whose meaning an unprivileged peer must not see is left out.
- * run      {pid, agent, [home], [cwd]} → result {tree, session, agent, warnings:[…]}
+ * run      {pid, agent, [home], [cwd]} → result {tree, session, agent, preload,
+ *          warnings:[…]}; preload: what it runs is watched by the shim alone.
  *          pid is a child of the peer that waits and has the peer's uid. home and cwd are left out
  *          when they are not UTF-8: ask /proc.
- * watch    {pid, [agent]} → result {tree, session, agent, members, open:[{pid,fd,path}],
+ * watch    {pid, [agent], [unless_watched]} → result {tree, session, agent, members, open:[{pid,fd,path}],
  *          warnings:[…]}
  * unwatch  {pid | tree} → result {tree, members}
  * mode     {mode:"observe|enforce"} → result {mode, was, in_force}: a pause makes them differ
@@ -50,6 +51,9 @@
  * events   {[since_seq], [since], [limit], [rule], [verdict], [pid], [agent], [follow]}
  *          → items: records, oldest first; with a limit the newest so many. since: unix time.
  * show     {seq} → result: the record
+ * judge    {what, …, [watch]} → result {verdict:"allow|warn|block", watched}: asked by the preload
+ *          shim before it does what sources/preload.h describes; who is not watched is allowed.
+ *          watch: the name of an agent, as which the caller is watched from here on
  * why      {[pid]} → items {seq,time,rule,part,name,path,process:{pid,uid,comm,exe},verdict,
  *          errno,mechanism,readers_line,advice}, oldest first; errno "EPERM" or null;
  *          readers_line is the line for oknek.yaml that would let this helper through, or null;

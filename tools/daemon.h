@@ -134,7 +134,7 @@ struct daemon {
 	int members_fd, guardian_listen_fd;
 	uint64_t guardian_again_ns;
 	bool was_guarded;
-	struct source *fanotify, *ebpf, *replay; /* NULL: does not run */
+	struct source *fanotify, *ebpf, *replay, *preload; /* NULL: does not run */
 	struct { /* of the feed, when there is no fanotify source; the verdict thread's */
 		uint64_t n;
 		bool open;
@@ -208,7 +208,7 @@ void daemon_stop(struct daemon *d);
 /* daemon_sources.c: which sources are asked for (-EINVAL: one that does not exist, said), and
  * opening them: an enum exit_status. */
 struct daemon_wanted {
-	bool fanotify, ebpf;
+	bool fanotify, ebpf, preload;
 	bool calls;   /* ebpf was asked for: also by hooks in system calls, which cost everybody */
 	char *replay; /* FILE, NULL: no */
 };
@@ -255,6 +255,17 @@ void daemon_fuse_named(void *arg, struct event *ev, enum verdict effect);
 void daemon_exec_allowed(void *arg, const struct event *ev, const struct decision *decision,
 			 uint64_t dev, uint64_t ino);
 void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome outcome);
+
+/* daemon_preload.c: programs that ask by themselves. alone: no other source watches anybody. */
+struct rules_config;
+int daemon_preload_open(struct daemon *d);
+void daemon_preload_rules(const struct daemon *d, struct rules_config *c);
+void daemon_preload_named(const struct daemon *d, struct event *ev, enum verdict effect);
+bool daemon_preload_alone(const struct daemon *d);
+void daemon_preload_warnings(const struct daemon *d, json_t *list);
+void daemon_preload_figures(const struct daemon *d, json_t *entry); /* of status */
+const char *daemon_cmd_judge(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply);
 
 /* daemon_peek.c: the helper that reads held processes. prepare: before threads and groups. */
 int daemon_peek_prepare(struct daemon *d);

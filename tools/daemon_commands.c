@@ -216,9 +216,9 @@ static const char *cmd_run(void *arg, const struct control_peer *peer, const jso
 	err = daemon_watch(d, &rq, &res);
 	if (err)
 		return watch_failed(reply, rq.pid, err);
-	reply->result = json_pack("{s:I, s:s, s:s, s:o}", "tree", (json_int_t)res.tree, "session",
-				  res.session, "agent", res.agent, "warnings",
-				  watch_warnings(d, &res));
+	reply->result = json_pack("{s:I, s:s, s:s, s:b, s:o}", "tree", (json_int_t)res.tree, "session",
+				  res.session, "agent", res.agent, "preload",
+				  daemon_preload_alone(d), "warnings", watch_warnings(d, &res));
 	return NULL;
 }
 
@@ -311,6 +311,23 @@ static json_t *open_descriptors(struct daemon *d, uint32_t tree)
 	return list;
 }
 
+/* Somebody was faster, and that is as well. */
+static const char *watched_already(struct daemon *d, pid_t pid, struct control_reply *reply)
+{
+	uint32_t id = proctree_peek(d->tree, pid);
+	_cleanup_free_ struct tree_brief *trees = NULL;
+	size_t n;
+
+	trees = daemon_trees(d, &n);
+	for (size_t i = 0; i < n; i++)
+		if (trees[i].id == id)
+			reply->result = json_pack("{s:I, s:s, s:s, s:i, s:[], s:[]}", "tree",
+						  (json_int_t)id, "session", trees[i].session, "agent",
+						  trees[i].agent, "members", (int)trees[i].members,
+						  "open", "warnings");
+	return reply->result ? NULL : watch_failed(reply, pid, -ESRCH);
+}
+
 static const char *cmd_watch(void *arg, const struct control_peer *peer, const json_t *req,
 			     struct control_reply *reply)
 {
@@ -331,6 +348,8 @@ static const char *cmd_watch(void *arg, const struct control_peer *peer, const j
 		return code;
 	rq.start_time_ns = e.start_time_ns;
 	err = daemon_watch(d, &rq, &res);
+	if (err == -EEXIST && json_is_true(json_object_get(req, "unless_watched")))
+		return watched_already(d, rq.pid, reply);
 	if (err)
 		return watch_failed(reply, rq.pid, err);
 	open = open_descriptors(d, res.tree);
@@ -503,6 +522,7 @@ static const char *cmd_block(void *arg, const struct control_peer *peer, const j
 const struct control_command daemon_commands[] = {
 	{ "status", RIGHT_MEMBER, cmd_status },
 	{ "why", RIGHT_MEMBER, daemon_cmd_why },
+	{ "judge", RIGHT_MEMBER, daemon_cmd_judge },
 	{ "run", RIGHT_ANYBODY, cmd_run },
 	{ "watch", RIGHT_ANYBODY, cmd_watch },
 	{ "agents", RIGHT_ANYBODY, daemon_cmd_agents },

@@ -14,7 +14,7 @@
 
 bool daemon_watches(const struct daemon *d)
 {
-	return d->fanotify || d->ebpf;
+	return d->fanotify || d->ebpf || d->preload;
 }
 
 int daemon_feed_open(struct daemon *d)

@@ -323,6 +323,7 @@ void daemon_fuse_named(void *arg, struct event *ev, enum verdict effect)
 {
 	struct daemon *d = arg;
 
+	daemon_preload_named(d, ev, effect);
 	if (ev->kind == KIND_EXEC_OBSERVED && ev->perm && ev->source == d->fanotify && d->ebpf &&
 	    effect != VERDICT_BLOCK)
 		ev->source_name = "ebpf,fanotify";
@@ -347,8 +348,8 @@ void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome 
 	const struct event *ev = note->ev;
 	struct daemon *d = arg;
 
-	if (ev->kind != KIND_FILE_OPENED || !d->fuse || !d->fuse->opens)
-		return;
+	if (ev->kind != KIND_FILE_OPENED || !d->fuse || !d->fuse->opens || ev->source == d->preload)
+		return; /* what the shim was told not to do nobody else will tell */
 	/* What the bulk thread leaves out will not come to be told again. */
 	if (ev->source != d->ebpf && !daemon_bulk_passes(d, ev))
 		return;

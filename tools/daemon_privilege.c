@@ -86,6 +86,8 @@ static uint64_t caps_needed(const struct daemon *d)
 		keep |= d->fanotify->ops->caps;
 	if (d->ebpf)
 		keep |= d->ebpf->ops->caps;
+	if (d->preload)
+		keep |= d->preload->ops->caps;
 	if (d->feed)
 		keep |= process_feed_caps(d->feed);
 	keep |= daemon_egress_caps(d) | daemon_lsm_caps(d) | daemon_recheck_caps(d);

@@ -46,6 +46,8 @@ static unsigned unobserved_kinds(const struct daemon *d)
 		return 0;
 	seen = (d->fanotify ? 1u << KIND_FILE_OPENED : 0u) |
 	       (daemon_egress_runs(d) ? 1u << KIND_SOCKET_CONNECT : 0u);
+	if (d->preload)
+		seen |= 1u << KIND_FILE_OPENED | 1u << KIND_EXEC_OBSERVED | 1u << KIND_SOCKET_CONNECT;
 	for (int kind = 0; kind < KIND_COUNT; kind++)
 		if (daemon_ebpf_sees(d, (enum event_kind)kind))
 			seen |= 1u << kind;
@@ -87,13 +89,14 @@ static int load_rules(struct daemon *d, enum daemon_pack_choice which, const str
 	c.mechanisms[KIND_EXEC_OBSERVED] |= daemon_lsm_mechanism(d, KIND_EXEC_OBSERVED);
 	daemon_exec_rules(d, site, &c);
 	daemon_egress_rules(d, site, &c);
+	daemon_preload_rules(d, &c);
 	r = ruleset_load(&c, &rs, err);
 	if (!r)
 		r = daemon_pack_check(pack, rs, err);
 	if (!r)
 		r = check_readers(site, rs, err);
 	/* Before anything that serves is touched. */
-	if (!r && c.mechanisms[KIND_SOCKET_CONNECT])
+	if (!r && c.mechanisms[KIND_SOCKET_CONNECT] & (1u << MECH_CGROUP | 1u << MECH_LSM))
 		r = daemon_egress_check(d, site, rs, err);
 	if (r < 0) {
 		ruleset_unref(rs);

@@ -12,7 +12,7 @@
 #include "sources/replay.h"
 #include "tools/daemon.h"
 
-static const char *const later_sources[] = { "audit", "preload" };
+static const char *const later_sources[] = { "audit" };
 
 static void refuse_source(struct daemon *d, const char *name, const char *why)
 {
@@ -35,6 +35,10 @@ static int want(struct daemon *d, struct daemon_wanted *w, char *name)
 		w->ebpf = w->calls = true;
 		return 0;
 	}
+	if (!strcmp(name, "preload")) {
+		w->preload = true;
+		return 0;
+	}
 	if (!strncmp(name, "replay:", 7) && name[7]) {
 		w->replay = name + 7;
 		return 0;
@@ -44,8 +48,8 @@ static int want(struct daemon *d, struct daemon_wanted *w, char *name)
 			refuse_source(d, name, "not part of this version");
 			return 0;
 		}
-	log_error("--source: %s is not a source; there are fanotify, ebpf and "
-		  "replay:FILE", name);
+	log_error("--source: %s is not a source; there are fanotify, ebpf, "
+		  "preload and replay:FILE", name);
 	return -EINVAL;
 }
 
@@ -141,6 +145,15 @@ static int open_ebpf(struct daemon *d, bool calls)
 	return err;
 }
 
+static int open_preload(struct daemon *d)
+{
+	int err = daemon_preload_open(d);
+
+	if (err)
+		refuse_source(d, "preload", strerror(-err));
+	return err;
+}
+
 static void replay_line_bad(void *arg, const char *text)
 {
 	(void)arg;
@@ -165,11 +178,13 @@ int daemon_open_sources(struct daemon *d, const struct daemon_wanted *w)
 
 	if (w->replay)
 		open_replay(d, w->replay);
-	if ((w->fanotify || w->ebpf) && daemon_feed_open(d) == 0) {
+	if ((w->fanotify || w->ebpf || w->preload) && daemon_feed_open(d) == 0) {
 		if (w->fanotify)
 			open_fanotify(d);
 		if (w->ebpf)
 			open_ebpf(d, w->calls || !d->fanotify);
+		if (w->preload)
+			open_preload(d);
 	}
 	if (!d->enforcer && permissive_open(&d->enforcer) < 0)
 		return EXIT_UNAVAILABLE;

@@ -354,6 +354,8 @@ void daemon_stop(struct daemon *d)
 	free(d->fuse);
 	if (d->replay)
 		d->replay->ops->close(d->replay);
+	if (d->preload)
+		d->preload->ops->close(d->preload);
 	daemon_capture_stop(d);
 	marks_free(d->marks);
 	if (d->enforcer)

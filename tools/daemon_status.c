@@ -15,7 +15,7 @@ struct snapshot {
 	uint64_t overflows;
 	struct process_feed_stats feed;
 	struct fanotify_figures fig;
-	struct source_stats fanotify, ebpf, replay;
+	struct source_stats fanotify, ebpf, replay, preload;
 };
 
 static void take(void *arg)
@@ -37,6 +37,8 @@ static void take(void *arg)
 		d->ebpf->ops->stats(d->ebpf, &s->ebpf);
 	if (d->replay)
 		d->replay->ops->stats(d->replay, &s->replay);
+	if (d->preload)
+		d->preload->ops->stats(d->preload, &s->preload);
 }
 
 static void add_to(json_t *entry, const char *key, json_int_t more)
@@ -199,6 +201,7 @@ static json_t *warnings(struct daemon *d, const struct snapshot *s,
 	daemon_pack_warnings(d, list);
 	daemon_egress_warnings(d, list);
 	daemon_ebpf_warnings(d, list);
+	daemon_preload_warnings(d, list);
 	daemon_peek_warnings(d, list);
 	return list;
 }
@@ -209,7 +212,7 @@ static json_t *enforcement(struct daemon *d, const struct snapshot *s, bool priv
 	json_t *e;
 
 	if (!d->marks)
-		return json_pack("{s:s}", "mechanism", "detect");
+		return json_pack("{s:s}", "mechanism", d->preload ? "preload" : "detect");
 	marks_stats(d->marks, &ms);
 	e = json_pack("{s:s, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "mechanism", "fanotify",
 		      "filesystems", words(ms.filesystems), "objects", (int)ms.files, "directories",
@@ -249,6 +252,9 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 	if (d->ebpf)
 		daemon_ebpf_figures(d, json_array_get(sources, json_array_size(sources) - 1));
 	add_source(sources, d->replay, &s.replay);
+	add_source(sources, d->preload, &s.preload);
+	if (d->preload)
+		daemon_preload_figures(d, json_array_get(sources, json_array_size(sources) - 1));
 	store_status(d->store, &st);
 	for (unsigned i = 0; i < d->n_unavailable; i++)
 		json_array_append_new(unavailable, json_pack("{s:s, s:s}", "name",

@@ -3,7 +3,8 @@
 # Shows a watched agent being denied a credential file, and the proof of it; `make demo` calls it.
 # Everything happens in a scratch directory and on a mount that only this script sees; no service,
 # file or setting of the machine is touched. Exits 0 only if all of it really happened.
-# Without the privileges it takes, it says which is missing and decides a recorded event instead.
+# Where the kernel may not be asked to hold a system call, it says what is missing and has the programs
+# ask by themselves (the preload shim); without the shim, it decides a recorded event instead.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
@@ -73,13 +74,14 @@ trap 'exit 130' INT TERM HUP
 chmod 755 "$scratch"
 mkdir -m 755 "$scratch/bin" "$scratch/mnt"
 cp "$build/oknek" "$build/oknekd" "$scratch/bin"
+[ ! -f "$build/oknek_preload.so" ] || cp "$build/oknek_preload.so" "$scratch/bin"
 run=$scratch/run state=$scratch/state config=$scratch/oknek.yaml
 oknek() { "$scratch/bin/oknek" --run-dir "$run" "$@"; }
 
-# start: the daemon, until it answers.
+# start ARG…: the daemon, until it answers.
 start() {
 	local tries
-	"$scratch/bin/oknekd" --foreground --run-dir "$run" --state-dir "$state" --config "$config" \
+	"$scratch/bin/oknekd" "$@" --foreground --run-dir "$run" --state-dir "$state" --config "$config" \
 		--rules "$root/rules/core" </dev/null >"$scratch/log" 2>&1 &
 	daemon=$!
 	for ((tries = 0; tries < 200; tries++)); do
@@ -114,34 +116,10 @@ prove() {
 	shown
 }
 
-live() {
-	local home=$scratch/mnt/home secret=$scratch/mnt/home/.aws/credentials
-	as_user() {
-		setpriv --reuid $uid --regid $uid --clear-groups -- \
-			env HOME="$home" USER=$user LOGNAME=$user "$@"
-	}
+home=$scratch/mnt/home secret=$scratch/mnt/home/.aws/credentials
 
-	step "A home of its own, on a mount that only this demo sees, with a fake secret in it"
-	mount -t tmpfs -o size=16m,mode=755 oknek-demo "$scratch/mnt" || failed "cannot mount a tmpfs"
-	mkdir -p "$home/.aws"
-	printf '[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n' >"$secret"
-	chown -R $uid:$uid "$home"
-	chmod 600 "$secret"
-	# A user for it, known in this mount namespace alone.
-	cp /etc/passwd "$scratch/passwd"
-	echo "$user:*:$uid:$uid::$home:/bin/sh" >>"$scratch/passwd"
-	mount --bind "$scratch/passwd" /etc/passwd || failed "cannot bind a file"
-	printf 'mode: enforce\nagents: {recognise: false}\nfanotify: {only: ["%s"]}\n' \
-		"$scratch/mnt" >"$config"
-	echo "   $secret"
-
-	step "The daemon starts: it enforces, and marks nothing outside that mount"
-	if ! start; then
-		case ${daemon_status-0} in
-		69 | 77) return 77 ;;
-		esac
-		failed "the daemon did not start"
-	fi
+# What is seen of it, by as_user() with $home and $secret; WHO denies it.
+shows() {
 	typed "oknek status"
 	oknek status >"$scratch/out" 2>&1 || failed "oknek status: $(cat "$scratch/out")"
 	shown
@@ -151,7 +129,7 @@ live() {
 	as_user cat "$secret" >"$scratch/out" 2>&1 || failed "it cannot be read: $(cat "$scratch/out")"
 	shown
 
-	step "In an agent's tree the kernel denies it"
+	step "In an agent's tree $1 denies it"
 	typed "oknek run --agent claude-code -- cat ~/.aws/credentials"
 	if as_user "$scratch/bin/oknek" --run-dir "$run" run --agent claude-code -- \
 		cat "$secret" >"$scratch/out" 2>&1; then
@@ -189,7 +167,63 @@ live() {
 	echo "   …"
 	prove
 	stop
+}
+
+live() {
+	as_user() {
+		setpriv --reuid $uid --regid $uid --clear-groups -- \
+			env HOME="$home" USER=$user LOGNAME=$user "$@"
+	}
+
+	step "A home of its own, on a mount that only this demo sees, with a fake secret in it"
+	mount -t tmpfs -o size=16m,mode=755 oknek-demo "$scratch/mnt" || failed "cannot mount a tmpfs"
+	mkdir -p "$home/.aws"
+	printf '[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n' >"$secret"
+	chown -R $uid:$uid "$home"
+	chmod 600 "$secret"
+	# A user for it, known in this mount namespace alone.
+	cp /etc/passwd "$scratch/passwd"
+	echo "$user:*:$uid:$uid::$home:/bin/sh" >>"$scratch/passwd"
+	mount --bind "$scratch/passwd" /etc/passwd || failed "cannot bind a file"
+	printf 'mode: enforce\nagents: {recognise: false}\nfanotify: {only: ["%s"]}\n' \
+		"$scratch/mnt" >"$config"
+	echo "   $secret"
+
+	step "The daemon starts: it enforces, and marks nothing outside that mount"
+	if ! start; then
+		case ${daemon_status-0} in
+		69 | 77) return 77 ;;
+		esac
+		failed "the daemon did not start"
+	fi
+	# Where eBPF alone is permitted, all is seen and nothing is held.
+	if ! oknek --json status 2>/dev/null | grep -Eq '"name": ?"fanotify", ?"read"'; then
+		stop
+		return 77
+	fi
+	shows "the kernel"
 	printf '\n%sAll of it happened, and nothing of it is left.%s\n' "$bold" "$plain"
+}
+
+# Nothing stronger is permitted: programs that carry the shim ask before they open.
+preloaded() {
+	as_user() { HOME=$home USER=$user LOGNAME=$user "$@"; }
+
+	printf '\n%s%s is missing: the kernel cannot be asked to hold a system call here.%s\n' \
+		"$bold" "$missing" "$plain"
+	echo "Programs that carry the preload shim ask instead. That is advisory: static programs, direct"
+	echo "system calls, io_uring and whoever unsets LD_PRELOAD are not asked."
+	step "A home of its own, with a fake secret in it"
+	mkdir -p "$home/.aws"
+	printf '[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n' >"$secret"
+	chmod 600 "$secret"
+	printf 'mode: enforce\nagents: {recognise: false}\n' >"$config"
+	echo "   $secret"
+
+	step "The daemon starts: it enforces what it is asked about"
+	start --source=preload || return 77
+	shows "the shim"
+	printf '\n%sAll of it happened; that the kernel denies it can be seen as root.%s\n' "$bold" "$plain"
 }
 
 # The same decision from a recording: no privilege, nothing is stopped, the record says so.
@@ -225,5 +259,11 @@ if [ -z "$missing" ]; then
 	missing="fanotify (CAP_SYS_ADMIN in the first user namespace)"
 	number=0
 	umount -l /etc/passwd "$scratch/mnt" 2>/dev/null
+fi
+if [ -f "$scratch/bin/oknek_preload.so" ]; then
+	preloaded
+	rc=$?
+	[ $rc -eq 77 ] || exit $rc
+	number=0
 fi
 replayed

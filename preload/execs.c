@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Programs that are started, by all the names that the C library has for it. */
+#undef _FORTIFY_SOURCE
+#include <alloca.h>
+#include <errno.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "preload/preload.h"
+#include "preload/system.h"
+
+#define DEFAULT_PATH "/bin:/usr/bin" /* of execvp(3), without PATH */
+
+extern char **environ;
+
+#ifdef __APPLE__
+#define EXEC_BY(path, argv, envp) execve(path, argv, envp)
+#else
+#include <sys/syscall.h>
+#define EXEC_BY(path, argv, envp)                                                              \
+	(shim_real_now(SHIM_execve) ? REAL(execve)(path, argv, envp) :                         \
+				      (int)syscall(SYS_execve, path, argv, envp))
+#endif
+
+/* ---- questions ------------------------------------------------------------------------------- */
+
+/* As many as there is room for; false: there were more. */
+static bool take_arguments(struct shim_page *p, char *const argv[], size_t *len)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; argv && argv[i]; i++) {
+		size_t n = strlen(argv[i]) + 1;
+
+		if (n > sizeof(p->argv) - at) {
+			memcpy(p->argv + at, argv[i], sizeof(p->argv) - at);
+			*len = sizeof(p->argv);
+			return false;
+		}
+		memcpy(p->argv + at, argv[i], n);
+		at += n;
+	}
+	*len = at;
+	return true;
+}
+
+bool shim_refuses_exec(int dir, const char *path, char *const argv[])
+{
+	struct shim_page *p = path ? shim_page_get() : NULL;
+	int err = errno;
+	bool ret = false, whole;
+	size_t len;
+
+	if (p && shim_name(p, dir, path, false, true)) {
+		whole = take_arguments(p, argv, &len);
+		shim_begin_line(p, "exec");
+		shim_put_hex(p, "path", p->path, strlen(p->path));
+		shim_put_hex(p, "given", p->given, strlen(p->given));
+		shim_put_hex(p, "argv", p->argv, len);
+		shim_put_number(p, "cut", !whole);
+		ret = shim_ask(p);
+	}
+	if (p)
+		shim_page_put(p);
+	errno = ret ? EPERM : err;
+	return ret;
+}
+
+bool shim_refuses_search(const char *file, char *const argv[])
+{
+	const char *dirs = getenv("PATH"), *end;
+	struct shim_page *p;
+	int err = errno;
+	bool found = false, ret;
+
+	if (!file || !*file || strchr(file, '/'))
+		return shim_refuses_exec(AT_FDCWD, file, argv);
+	p = shim_page_get();
+	if (!p)
+		return false;
+	for (dirs = dirs ? dirs : DEFAULT_PATH; !found; dirs = end + 1) {
+		size_t n = strcspn(dirs, ":"), len = strlen(file);
+
+		end = dirs + n;
+		if (n + len + 2 <= SHIM_PATH_MAX) {
+			memcpy(p->given, dirs, n);
+			if (n)
+				p->given[n++] = '/';
+			memcpy(p->given + n, file, len + 1);
+			found = sys_executable(p->given) == 0;
+		}
+		if (!*end)
+			break;
+	}
+	ret = found && shim_refuses_exec(AT_FDCWD, p->given, argv);
+	shim_page_put(p);
+	errno = ret ? EPERM : err;
+	return ret;
+}
+
+static bool refuses_shell(const char *command)
+{
+	char name[] = "sh", option[] = "-c";
+	char *argv[] = { name, option, (char *)command, NULL };
+
+	return command && shim_refuses_exec(AT_FDCWD, "/bin/sh", argv);
+}
+
+/* ---- functions ------------------------------------------------------------------------------- */
+
+EXPORTED int INTERPOSED(execve)(const char *path, char *const argv[], char *const envp[])
+{
+	return shim_refuses_exec(AT_FDCWD, path, argv) ? -1 : EXEC_BY(path, argv, envp);
+}
+INTERPOSE(execve)
+
+EXPORTED int INTERPOSED(execv)(const char *path, char *const argv[])
+{
+	return shim_refuses_exec(AT_FDCWD, path, argv) ? -1 : EXEC_BY(path, argv, environ);
+}
+INTERPOSE(execv)
+
+EXPORTED int INTERPOSED(execvp)(const char *file, char *const argv[])
+{
+	return shim_refuses_search(file, argv) ? -1 : REAL(execvp)(file, argv);
+}
+INTERPOSE(execvp)
+
+/* The arguments of a call that lists them, the program's name among them. */
+static size_t count(const char *first, va_list ap)
+{
+	size_t n = first != NULL;
+
+	while (n && va_arg(ap, char *))
+		n++;
+	return n;
+}
+
+#define TAKE_LIST(argv, first, ap)                                                             \
+	do {                                                                                   \
+		va_list counted;                                                               \
+		size_t n, i;                                                                   \
+                                                                                               \
+		va_copy(counted, ap);                                                          \
+		n = count(first, counted);                                                     \
+		va_end(counted);                                                               \
+		argv = alloca((n + 1) * sizeof(char *));                                       \
+		argv[0] = (char *)(first);                                                     \
+		for (i = 1; i <= n; i++)                                                       \
+			argv[i] = va_arg(ap, char *);                                          \
+	} while (0)
+
+EXPORTED int INTERPOSED(execl)(const char *path, const char *arg, ...)
+{
+	char **argv;
+	va_list ap;
+
+	va_start(ap, arg);
+	TAKE_LIST(argv, arg, ap);
+	va_end(ap);
+	return shim_refuses_exec(AT_FDCWD, path, argv) ? -1 : EXEC_BY(path, argv, environ);
+}
+INTERPOSE(execl)
+
+EXPORTED int INTERPOSED(execle)(const char *path, const char *arg, ...)
+{
+	char **argv, **envp;
+	va_list ap;
+
+	va_start(ap, arg);
+	TAKE_LIST(argv, arg, ap);
+	envp = va_arg(ap, char **);
+	va_end(ap);
+	return shim_refuses_exec(AT_FDCWD, path, argv) ? -1 : EXEC_BY(path, argv, envp);
+}
+INTERPOSE(execle)
+
+EXPORTED int INTERPOSED(execlp)(const char *file, const char *arg, ...)
+{
+	char **argv;
+	va_list ap;
+
+	va_start(ap, arg);
+	TAKE_LIST(argv, arg, ap);
+	va_end(ap);
+	return shim_refuses_search(file, argv) ? -1 : REAL(execvp)(file, argv);
+}
+INTERPOSE(execlp)
+
+EXPORTED int INTERPOSED(posix_spawn)(pid_t *pid, const char *path,
+				     const posix_spawn_file_actions_t *actions,
+				     const posix_spawnattr_t *attr, char *const argv[],
+				     char *const envp[])
+{
+	int err = errno;
+
+	if (!shim_refuses_exec(AT_FDCWD, path, argv))
+		return REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
+	errno = err; /* it is what is returned */
+	return EPERM;
+}
+INTERPOSE(posix_spawn)
+
+EXPORTED int INTERPOSED(posix_spawnp)(pid_t *pid, const char *file,
+				      const posix_spawn_file_actions_t *actions,
+				      const posix_spawnattr_t *attr, char *const argv[],
+				      char *const envp[])
+{
+	int err = errno;
+
+	if (!shim_refuses_search(file, argv))
+		return REAL(posix_spawnp)(pid, file, actions, attr, argv, envp);
+	errno = err;
+	return EPERM;
+}
+INTERPOSE(posix_spawnp)
+
+EXPORTED int INTERPOSED(system)(const char *command)
+{
+	return refuses_shell(command) ? -1 : REAL(system)(command);
+}
+INTERPOSE(system)
+
+EXPORTED FILE *INTERPOSED(popen)(const char *command, const char *type)
+{
+	return refuses_shell(command) ? NULL : REAL(popen)(command, type);
+}
+INTERPOSE(popen)
+
+#ifndef __APPLE__
+
+EXPORTED int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	return shim_refuses_search(file, argv) ? -1 : REAL(execvpe)(file, argv, envp);
+}
+
+EXPORTED int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	if (shim_refuses_exec(dir, path, argv))
+		return -1;
+	return (int)syscall(SYS_execveat, dir, path, argv, envp, flags);
+}
+
+EXPORTED int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	return shim_refuses_exec(fd, "", argv) ? -1 : REAL(fexecve)(fd, argv, envp);
+}
+
+#endif

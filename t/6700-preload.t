@@ -1,0 +1,155 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The preload shim alone: real programs ask, what the rules say is done to them, and each action is one
+# record, of who the kernel says it was.
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=t/attack/scene.sh
+. t/attack/scene.sh
+need_root
+in_private_mounts "$@"
+need_bin oknek oknekd oknek_preload.so pre_calls pre_lies
+need_command jq
+
+# The records since the last call, as RULE VERDICT MECHANISM OUTCOME SOURCE ERRNO COUNT.
+records() {
+	local last
+	last=$(cat "$SCRATCH/last" 2>/dev/null)
+	oknek --json events --limit 1000 | jq -r --argjson l "${last:-0}" 'select(.seq > $l and .kind != null) |
+		"\(.rule.id) \(.verdict) \(.mechanism) \(.outcome) \(.source) \(.errno)"' | sort | uniq -c |
+		sed 's/^ *//'
+	oknek --json events --limit 1 | jq .seq >"$SCRATCH/last"
+}
+settled() { sleep 0.4; records; }
+last() { oknek --json events --limit 1 | jq -r "$1"; }
+calls() { "${IN_TREE[@]}" "$(bin pre_calls)" "$@"; }
+
+scene tmpfs || { fail "the scene"; done_testing; }
+chmod 755 "$(bin oknek_preload.so)"
+write_rule warned.yaml notes.txt warn X701
+cat >"$OWN_RULES/exec.yaml" <<-END
+	id: X703
+	name: refused arguments
+	version: 1
+	kind: exec_observed
+	match: {all_of: [{argv: {contains: "not-this"}}]}
+	action: {default: block}
+	evidence: {capture: [argv, process_name]}
+END
+cat >"$OWN_RULES/connect.yaml" <<-END
+	id: X704
+	name: refused port
+	version: 1
+	kind: socket_connect
+	match: {all_of: [{dest_port: {eq: 9}}]}
+	action: {default: block}
+	evidence: {capture: [dest_ip, dest_port, protocol]}
+END
+write_config
+ok "a daemon with the shim alone" start_daemon --source=preload --rules "$OWN_RULES"
+is "$(oknek --json status | jq -c '[[.sources[].name], .enforcement.mechanism]')" '[["preload"],"preload"]' \
+	"status names source and mechanism"
+like "$(oknek --json status | jq -r '.warnings[]')" 'advisory: static programs' "and that it can be bypassed"
+ok "so does the log" grep -q 'preload: the preload shim is advisory' "$LOG"
+is "$(oknek --json rules | jq -r '"\(.id) \(.mechanism)"' | sort | paste -sd' ')" \
+	"X700 preload X701 detect X703 preload X704 preload" "rules are bound to it"
+
+# ---- real programs ---------------------------------------------------------------------------------
+
+blocked='1 X700 block preload denied preload EPERM'
+records >/dev/null
+denied "cat" "${IN_TREE[@]}" cat "$SECRET"
+is "$(settled)" "$blocked" "is one record"
+is "$(last '"\(.agent.id) \(.process.comm) \(.process.uid) \(.process.exe)"')" \
+	"claude-code cat $TEST_UID $(realpath "$(command -v cat)")" "of who did it"
+like "$(last .process.lineage)" 'cat' "whose lineage is known"
+denied "bash by redirection" "${IN_TREE[@]}" bash -c 'read -r x <"$1" || exit 1; echo "$x"' - "$SECRET"
+is "$(settled)" "$blocked" "is one record, too"
+denied "a child of a shell" "${IN_TREE[@]}" bash -c "cat '$SECRET'; exit \$?"
+denied "by a relative name" "${IN_TREE[@]}" bash -c "cd '${SECRET%/*}' && exec cat ./credentials"
+as_user ln -s "$SECRET" "$TEST_HOME/link"
+denied "by a symbolic link" "${IN_TREE[@]}" cat "$TEST_HOME/link"
+denied "by a directory's link" "${IN_TREE[@]}" cat "/proc/self/root$SECRET"
+is "$(settled)" "4 ${blocked#1 }" "are a record each"
+if command -v python3 >/dev/null; then
+	denied "python" "${IN_TREE[@]}" python3 -c \
+		'import sys;print(open(sys.argv[1]).read())' "$SECRET"
+	denied "python and a child" "${IN_TREE[@]}" python3 -c 'import subprocess,sys
+sys.exit(subprocess.run(["cat", sys.argv[1]]).returncode)' "$SECRET"
+	records >/dev/null
+fi
+if command -v node >/dev/null; then
+	denied "node" timeout 30 "${IN_TREE[@]}" node -e \
+		'try { console.log(require("fs").readFileSync(process.argv[1], "utf8")) } catch (e) { process.exit(1) }' \
+		"$SECRET"
+fi
+settled >/dev/null
+gets "outside of a tree nobody is asked" "${OUTSIDE[@]}" cat "$SECRET"
+gets "nor is a stranger with the shim refused" "${OUTSIDE[@]}" env OKNEK_RUN_DIR="$RUN" \
+	LD_PRELOAD="$(bin oknek_preload.so)" cat "$SECRET"
+is "$(settled)" "" "and of neither is there a record"
+ok "what a rule warns of" "${IN_TREE[@]}" cat "$TEST_HOME/notes.txt"
+is "$(settled)" "1 X701 warn detect allowed preload null" "is recorded and allowed"
+ok "what no rule names" "${IN_TREE[@]}" cat "$TEST_HOME/.aws/other"
+is "$(settled)" "" "is not recorded"
+
+# ---- each way to call it ------------------------------------------------------------------------------
+
+for way in open openat creat fopen fopen64 freopen open_2 openat_dir thread signal forked vforked; do
+	exits 1 "$way: EPERM" calls "$way" "$SECRET"
+	exits 0 "$way: another file" calls "$way" "$TEST_HOME/.aws/other"
+done
+is "$(settled)" "12 ${blocked#1 }" "each is one record"
+exits 0 "a file that is to be made" calls creat "$TEST_HOME/new"
+rm -f "$SECRET"
+exits 1 "a secret that is to be made" calls creat "$SECRET"
+[ ! -e "$SECRET" ]; is $? 0 "is not"
+lay_secret
+exits 0 "errno is kept, and that of the call is its own" calls errno "$TEST_HOME"
+exits 0 "a program's own open() is its own" calls own "$SECRET"
+exits 0 "a library that opens by dlopen()" calls dlopened "$TEST_HOME/.aws/other"
+exits 0 "bad pointers are the kernel's to refuse" calls efault
+
+settled >/dev/null
+for way in execve execv execvp execvpe execl execlp execle execveat fexecve posix_spawn posix_spawnp system popen; do
+	exits 1 "$way: EPERM" calls "$way" not-this
+	exits 0 "$way: other arguments" calls "$way" fine
+done
+is "$(settled)" "13 X703 block preload denied preload EPERM" "each is one record"
+is "$(last .rule.id)" X703 "the last of them"
+is "$(oknek --json events --rule X703 --limit 1 | jq -r '.process.exe')" "$(realpath /bin/sh)" "names the program"
+settled >/dev/null
+for way in connect sendto sendmsg; do
+	exits 1 "$way: EPERM" calls "$way" 9
+	exits 0 "$way: another port" calls "$way" 10
+done
+is "$(settled)" "3 X704 block preload denied preload EPERM" "each is one record"
+is "$(last '"\(.capture.dest_ip) \(.capture.dest_port) \(.capture.protocol)"')" "127.0.0.1 9 udp" "says where to"
+
+# ---- a shim that lies, and who asks without one --------------------------------------------------------
+
+settled >/dev/null
+ok "a member that names another's pid, agent and uid" "${IN_TREE[@]}" "$(bin pre_lies)" "$RUN/oknek.sock" "$SECRET"
+like "$(cat "$SCRATCH/out")" '"verdict":"block"' "is judged"
+is "$(last '"\(.agent.id) \(.process.uid) \(.process.comm)"')" "claude-code $TEST_UID pre_lies" "as who it is"
+isnt "$(last .process.pid)" 1 "and not as the one it named"
+settled >/dev/null
+ok "a stranger that names a member's pid" "${OUTSIDE[@]}" "$(bin pre_lies)" "$RUN/oknek.sock" "$SECRET"
+like "$(cat "$SCRATCH/out")" '"verdict":"allow","watched":false' "is a stranger"
+is "$(settled)" "" "of whom nothing is recorded"
+for bad in '{"cmd":"judge"}' '{"cmd":"judge","what":"open","path":"zz","given":"","access":0}' \
+	'{"cmd":"judge","what":"open","path":"2f00","given":"","access":0}' \
+	'{"cmd":"judge","what":"exec","path":"2f","given":"","argv":"61","cut":0}' \
+	'{"cmd":"judge","what":"connect","address":"0200","type":1,"protocol":6}'; do
+	"${IN_TREE[@]}" "$(bin pre_lies)" "$RUN/oknek.sock" raw "$bad" >"$SCRATCH/out" 2>&1
+	like "$(cat "$SCRATCH/out")" '"code":"usage"' "nonsense is refused: $bad"
+done
+is "$(oknek --json status | jq '.sources[0].malformed')" 5 "and counted"
+
+# ---- observe -------------------------------------------------------------------------------------------
+
+ok "observe mode" oknek mode observe
+settled >/dev/null
+gets "the secret is read" "${IN_TREE[@]}" cat "$SECRET"
+is "$(settled)" "1 X700 would_block preload allowed preload null" "and recorded as would_block"
+ok "the daemon stops" stop_daemon
+done_testing

@@ -1,0 +1,112 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The preload shim where the daemon is absent, is killed, stands still, or is flooded: the configured
+# default holds, nobody waits for long, and the rest goes on.
+# serial
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=t/attack/scene.sh
+. t/attack/scene.sh
+need_root
+in_private_mounts "$@"
+need_bin oknek oknekd oknek_preload.so pre_calls pre_flood
+need_command jq
+
+scene tmpfs || { fail "the scene"; done_testing; }
+SHIM=$(bin oknek_preload.so) && chmod 755 "$SHIM"
+# carries DEFAULT CMD…: by the test user, with the shim, in no tree of its own.
+carries() {
+	local otherwise=$1
+	shift
+	"${OUTSIDE[@]}" env OKNEK_RUN_DIR="$RUN" OKNEK_PRELOAD_DEFAULT="$otherwise" LD_PRELOAD="$SHIM" "$@"
+}
+
+# ---- no daemon -------------------------------------------------------------------------------------
+
+takes carries allow cat "$SECRET"
+is "$TOOK_RC" 0 "no daemon, by default: as if there were no shim"
+ok "it says nothing" cmp -s "$SCRATCH/took" "$SECRET"
+exits 1 "no daemon, deny: EPERM" carries deny "$(bin pre_calls)" open "$SECRET"
+exits 1 "also for a program to be run" carries deny "$(bin pre_calls)" execve fine
+exits 1 "and for a connection" carries deny "$(bin pre_calls)" connect 10
+exits 0 "any other word is the default" carries maybe "$(bin pre_calls)" open "$SECRET"
+exits 125 "without a daemon nothing is run watched" "${IN_TREE[@]}" true
+
+# Somebody who has more rights than his caller takes no word of it: not where the daemon is, not whether to ask.
+cp "$(bin pre_calls)" "$MNT/suid" && chown root "$MNT/suid" && chmod 4755 "$MNT/suid"
+if [ -z "$(findmnt -no OPTIONS -T "$MNT" | grep nosuid)" ]; then
+	exits 0 "a set-user-ID program is not refused by its caller's environment" \
+		carries deny "$MNT/suid" open "$SECRET"
+fi
+
+# ---- watched by its own wish -------------------------------------------------------------------------
+
+ok "a daemon" start_daemon --source=preload --rules "$OWN_RULES"
+gets "a stranger reads" carries deny cat "$SECRET"
+denied "who asks to be watched is, and refused" carries allow env OKNEK_PRELOAD_WATCH=ollama cat "$SECRET"
+sleep 0.4
+is "$(oknek --json events --limit 1 | jq -r '"\(.rule.id) \(.verdict) \(.agent.id)"')" "X700 block ollama" "under that name"
+gets "a name that is none is nobody's" carries allow env OKNEK_PRELOAD_WATCH='a b' cat "$SECRET"
+
+# ---- many at once ------------------------------------------------------------------------------------
+
+cat >"$SCRATCH/loop" <<-'END'
+	n=0
+	for i in $(seq "$2"); do
+		read -r x <"$1" 2>/dev/null && n=$((n + 1))
+	done
+	[ $n -eq 0 ] || { echo "read $n times"; exit 1; }
+END
+many() { "${IN_TREE[@]}" bash -c 'for k in 1 2 3 4 5 6; do bash "$0" "$1" 30 & p="$p $!"; done
+	for i in $p; do wait $i || exit 1; done' "$SCRATCH/loop" "$SECRET"; }
+ok "six processes of a tree, 180 opens" many
+is "$(oknek --json events --limit 0 | jq -r 'select(.outcome == "denied" and .agent.id == "claude-code").rule.id' | wc -l)" \
+	180 "180 records"
+
+# ---- half-open connections ---------------------------------------------------------------------------
+
+"${OUTSIDE[@]}" "$(bin pre_flood)" "$RUN/oknek.sock" 10000 >"$SCRATCH/flood" 2>&1 &
+flood=$!
+ok "10,000 connections that say nothing" wait_for 15 grep -q '^asked 10000' "$SCRATCH/flood"
+like "$(cat "$SCRATCH/flood")" 'refused [1-9][0-9]{3}' "most are refused"
+kill -0 $flood; is $? 0 "and the rest are held"
+ok "root is answered" timeout 5 "$(bin oknek)" --run-dir "$RUN" status
+takes "${ROOT_TREE[@]}" cat "$SECRET"
+is "$TOOK_RC" 1 "a member is refused as before"
+[ "$TOOK_MS" -lt 10000 ]; is $? 0 "in time: $TOOK_MS ms"
+kill $flood; wait $flood 2>/dev/null
+"${IN_TREE[@]}" "$(bin pre_flood)" "$RUN/oknek.sock" 2000 >"$SCRATCH/flood" 2>&1 &
+flood=$!
+wait_for 15 grep -q '^asked 2000' "$SCRATCH/flood"
+like "$(cat "$SCRATCH/flood")" 'refused [1-9][0-9]{3}' "those of a member are, too"
+ok "root is answered then" timeout 5 "$(bin oknek)" --run-dir "$RUN" status
+gets "a stranger is let go" carries allow cat "$SECRET"
+kill $flood; wait $flood 2>/dev/null
+denied "and all is as before" "${IN_TREE[@]}" cat "$SECRET"
+
+# ---- it stands still ---------------------------------------------------------------------------------
+
+kill -STOP "$DAEMON_PID"
+takes carries allow cat "$SECRET"
+is "$TOOK_RC" 0 "a daemon that stands still: the default"
+[ "$TOOK_MS" -lt 6000 ]; is $? 0 "after half a second: $TOOK_MS ms"
+takes carries allow bash -c 'for i in $(seq 400); do read -r x <"$0"; done' "$SECRET"
+is "$TOOK_RC" 0 "400 opens"
+[ "$TOOK_MS" -lt 12000 ]; is $? 0 "do not wait half a second each: $TOOK_MS ms"
+exits 1 "deny: EPERM" carries deny "$(bin pre_calls)" open "$SECRET"
+kill -CONT "$DAEMON_PID"
+ok "it goes on" wait_for 10 oknek status
+denied "and so do its refusals" "${IN_TREE[@]}" cat "$SECRET"
+
+# ---- it dies in the midst ------------------------------------------------------------------------------
+
+"${IN_TREE[@]}" bash -c 'while ! read -r x <"$0"; do sleep 0.02; done 2>/dev/null; echo read' "$SECRET" >"$SCRATCH/mid" &
+job=$!
+sleep 0.5
+is "$(cat "$SCRATCH/mid")" "" "a member is refused"
+kill_daemon
+ok "until the daemon is killed" wait_for 10 grep -q read "$SCRATCH/mid"
+wait $job
+ok "another daemon" start_daemon --source=preload --rules "$OWN_RULES"
+denied "refuses again" "${IN_TREE[@]}" cat "$SECRET"
+ok "stops" stop_daemon
+done_testing

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What programs ask that carry the shim. Each question is a request on the control socket, of a
+ * connection of its own: who asks is who connected, and what it says of itself is not looked at. The
+ * limits of that socket hold (so many connections and workers for members, so many for each user), and
+ * who finds no place asks again until its half second is over.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/log.h"
+#include "core/rule.h"
+#include "sources/preload.h"
+#include "sources/process_feed.h"
+#include "tools/daemon.h"
+
+#define ANCESTORS_MAX 64
+
+/* ---- one action, one record --------------------------------------------------------------------- */
+
+/* Does another source see what is done? */
+static bool seen_by_others(const struct daemon *d, enum event_kind kind)
+{
+	return daemon_ebpf_sees(d, kind) || (kind == KIND_FILE_OPENED && d->fanotify) ||
+	       (kind == KIND_SOCKET_CONNECT && daemon_egress_runs(d));
+}
+
+/*
+ * Where the kernel holds what the rules say, it decides: what a shim says is let go, and the record is
+ * that of the other source. What only the shim could stop is stopped, and recorded, here: then it is
+ * not done, and no other source sees it.
+ */
+static bool told(void *arg, const struct event *ev)
+{
+	struct daemon *d = arg;
+	struct decision decision = { .verdict = VERDICT_ALLOW };
+	const char *category = NULL;
+
+	if (!seen_by_others(d, ev->kind))
+		return false;
+	d->bus.decide(d->bus.decide_arg, ev, &decision, &category);
+	if (decision.verdict != VERDICT_BLOCK || daemon_mode_now(d) != MODE_ENFORCE)
+		return true;
+	for (unsigned i = 0; i < decision.n_fired; i++)
+		if (decision.fired[i].verdict == VERDICT_BLOCK &&
+		    decision.fired[i].rule->mechanism != MECH_PRELOAD &&
+		    decision.fired[i].rule->mechanism != MECH_DETECT)
+			return true;
+	return false;
+}
+
+void daemon_preload_named(const struct daemon *d, struct event *ev, enum verdict effect)
+{
+	if (d->preload && ev->source == d->preload)
+		ev->settled.refused = effect == VERDICT_BLOCK;
+}
+
+/* ---- the source --------------------------------------------------------------------------------- */
+
+int daemon_preload_open(struct daemon *d)
+{
+	const struct preload_config c = {
+		.tree = d->tree,
+		.home_of = daemon_home_of,
+		.told = told,
+		.arg = d,
+	};
+	int err = preload_open(&c, &d->preload);
+
+	if (!err)
+		log_warning("preload: " PRELOAD_BYPASS);
+	return err;
+}
+
+void daemon_preload_rules(const struct daemon *d, struct rules_config *c)
+{
+	if (!d->preload)
+		return;
+	c->mechanisms[KIND_FILE_OPENED] |= 1u << MECH_PRELOAD;
+	c->mechanisms[KIND_EXEC_OBSERVED] |= 1u << MECH_PRELOAD;
+	c->mechanisms[KIND_SOCKET_CONNECT] |= 1u << MECH_PRELOAD;
+}
+
+bool daemon_preload_alone(const struct daemon *d)
+{
+	return d->preload && !d->fanotify && !d->ebpf;
+}
+
+void daemon_preload_warnings(const struct daemon *d, json_t *list)
+{
+	if (d->preload)
+		json_array_append_new(list, json_string("preload: " PRELOAD_BYPASS));
+}
+
+void daemon_preload_figures(const struct daemon *d, json_t *entry)
+{
+	json_object_set_new(entry, "strangers",
+			    json_integer((json_int_t)preload_strangers(d->preload)));
+	json_object_set_new(entry, "advisory", json_true());
+}
+
+/* ---- who asks ----------------------------------------------------------------------------------- */
+
+/* It waits for us, so that it is there. */
+static int look_at(const struct control_peer *peer, struct preload_asker *ret)
+{
+	struct process_scan_entry e;
+	char link[40];
+	ssize_t n;
+	int err = process_read(peer->pid, &e);
+
+	if (err < 0)
+		return err;
+	ret->pid = peer->pid;
+	ret->uid = peer->uid;
+	ret->start_time_ns = e.start_time_ns;
+	memcpy(ret->comm, e.comm, sizeof(ret->comm));
+	snprintf(link, sizeof(link), "/proc/%d/exe", peer->pid);
+	n = readlink(link, ret->exe, sizeof(ret->exe) - 1);
+	ret->exe[n > 0 ? n : 0] = '\0';
+	return 0;
+}
+
+struct ancestry {
+	struct daemon *d;
+	struct process_scan_entry line[ANCESTORS_MAX]; /* the asker first */
+	unsigned n;
+	bool found;
+};
+
+/* Each who is between a member and the asker is one, too. */
+static void adopt_line(void *arg)
+{
+	struct ancestry *a = arg;
+	unsigned i;
+
+	daemon_feed_drain(a->d);
+	for (i = 0; i < a->n; i++) {
+		const struct member *m = proctree_find(a->d->tree, a->line[i].tgid);
+
+		if (m && (!m->start_time_ns ||
+			  start_time_same(m->start_time_ns, a->line[i].start_time_ns))) {
+			uint32_t tree = m->tree_id;
+
+			a->found = true;
+			while (i-- > 0 && a->found)
+				a->found = process_adopt(a->d->feed, tree, a->line[i].tgid,
+							 a->line[i].start_time_ns) >= 0;
+			return;
+		}
+	}
+}
+
+/* Where no kernel tells who was born, a child of a member is found by asking whose child it is. */
+static bool adopt_by_ancestors(struct daemon *d, pid_t pid)
+{
+	_cleanup_free_ struct ancestry *a = NULL;
+
+	if (!strcmp(process_feed_name(d->feed), "bpf"))
+		return false;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return false;
+	a->d = d;
+	while (a->n < ANCESTORS_MAX && pid > 1 && process_read(pid, &a->line[a->n]) == 0)
+		pid = a->line[a->n++].ppid;
+	return loop_call(d->loop, adopt_line, a) == 0 && a->found;
+}
+
+/* Who says that it wants to be watched is: it can only be restricted by that. */
+static bool watch_asker(struct daemon *d, const struct preload_asker *who, const json_t *req)
+{
+	const char *agent = json_string_value(json_object_get(req, "watch"));
+	struct watch_request rq = { .pid = who->pid, .agent = agent, .how = "preload",
+				    .start_time_ns = who->start_time_ns };
+	struct watch_result res;
+	int err;
+
+	if (!agent || !agent[0] || strlen(agent) >= sizeof(res.agent) ||
+	    agent[strspn(agent, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")])
+		return false;
+	err = daemon_watch(d, &rq, &res);
+	return !err || err == -EEXIST;
+}
+
+/* ---- the command -------------------------------------------------------------------------------- */
+
+struct judge_call {
+	struct daemon *d;
+	struct preload_asker who;
+	struct preload_request what;
+	enum verdict verdict;
+	int err;
+};
+
+static void judge(void *arg)
+{
+	struct judge_call *c = arg;
+
+	c->err = preload_judge(c->d->preload, &c->d->bus, &c->who, &c->what, &c->verdict);
+}
+
+static int ask_rules(struct judge_call *c)
+{
+	int err = loop_call(c->d->loop, judge, c);
+
+	return err ? err : c->err;
+}
+
+const char *daemon_cmd_judge(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply)
+{
+	_cleanup_free_ struct judge_call *c = NULL;
+	struct daemon *d = arg;
+	int err;
+
+	if (!d->preload) {
+		snprintf(reply->err, sizeof(reply->err), "the preload source does not run");
+		return "failed";
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c || preload_request_read(req, &c->what) < 0) {
+		preload_count(d->preload, true);
+		snprintf(reply->err, sizeof(reply->err), "what is asked makes no sense");
+		return "usage";
+	}
+	c->d = d;
+	err = look_at(peer, &c->who);
+	if (!err)
+		err = ask_rules(c);
+	if (err == -ESRCH && (adopt_by_ancestors(d, peer->pid) || watch_asker(d, &c->who, req)))
+		err = ask_rules(c);
+	if (err == -ESHUTDOWN) {
+		snprintf(reply->err, sizeof(reply->err), "the daemon is stopping");
+		return "failed";
+	}
+	if (err)
+		preload_count(d->preload, false);
+	reply->result = json_pack("{s:s, s:b}", "verdict",
+				  verdict_name(err ? VERDICT_ALLOW : c->verdict), "watched", !err);
+	return NULL;
+}
