@@ -29,8 +29,8 @@ if [ "$(id -u)" -eq 0 ] && [ -z "${OKNEK_UNIT-}" ]; then
 	is "$(ls -A "$SCRATCH/theirs")" "" "and leaves nothing behind"
 
 	like "$(said)" 'cat: .*/.aws/credentials: Operation not permitted' "by the shim"
-	without=$(bin pre_without)
-	ok "nor where fanotify and BPF are refused" demo env "$without"
+	without=$(bin stv_without)
+	ok "nor where fanotify and BPF are refused" demo env "$without" bpf "$without" fanotify_init
 	like "$(said)" 'fanotify \(.*\) is missing' "which is named"
 	like "$(said)" 'cat: .*/.aws/credentials: Operation not permitted' "the shim denies"
 

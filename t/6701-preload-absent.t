@@ -13,39 +13,37 @@ need_command jq
 
 scene tmpfs || { fail "the scene"; done_testing; }
 SHIM=$(bin oknek_preload.so) && chmod 755 "$SHIM"
-# carries DEFAULT CMD…: by the test user, with the shim, in no tree of its own.
-carries() {
-	local otherwise=$1
-	shift
-	"${OUTSIDE[@]}" env OKNEK_RUN_DIR="$RUN" OKNEK_PRELOAD_DEFAULT="$otherwise" LD_PRELOAD="$SHIM" "$@"
-}
+write_rule aws.yaml "$SECRET" # of whose home it is does not matter
+# By the test user, with the shim, in no tree; without a daemon allowed, or denied.
+ALLOWS=("${OUTSIDE[@]}" env OKNEK_RUN_DIR="$RUN" LD_PRELOAD="$SHIM")
+DENIES=("${ALLOWS[@]}" OKNEK_PRELOAD_DEFAULT=deny)
 
 # ---- no daemon -------------------------------------------------------------------------------------
 
-takes carries allow cat "$SECRET"
+takes "${ALLOWS[@]}" cat "$SECRET"
 is "$TOOK_RC" 0 "no daemon, by default: as if there were no shim"
 ok "it says nothing" cmp -s "$SCRATCH/took" "$SECRET"
-exits 1 "no daemon, deny: EPERM" carries deny "$(bin pre_calls)" open "$SECRET"
-exits 1 "also for a program to be run" carries deny "$(bin pre_calls)" execve fine
-exits 1 "and for a connection" carries deny "$(bin pre_calls)" connect 10
-exits 0 "any other word is the default" carries maybe "$(bin pre_calls)" open "$SECRET"
+exits 1 "no daemon, deny: EPERM" "${DENIES[@]}" "$(bin pre_calls)" open "$SECRET"
+exits 1 "also for a program to be run" "${DENIES[@]}" "$(bin pre_calls)" execve fine
+exits 1 "and for a connection" "${DENIES[@]}" "$(bin pre_calls)" connect 10
+exits 0 "any other word is the default" "${ALLOWS[@]}" OKNEK_PRELOAD_DEFAULT=maybe "$(bin pre_calls)" open "$SECRET"
 exits 125 "without a daemon nothing is run watched" "${IN_TREE[@]}" true
 
 # Somebody who has more rights than his caller takes no word of it: not where the daemon is, not whether to ask.
 cp "$(bin pre_calls)" "$MNT/suid" && chown root "$MNT/suid" && chmod 4755 "$MNT/suid"
 if [ -z "$(findmnt -no OPTIONS -T "$MNT" | grep nosuid)" ]; then
 	exits 0 "a set-user-ID program is not refused by its caller's environment" \
-		carries deny "$MNT/suid" open "$SECRET"
+		"${DENIES[@]}" "$MNT/suid" open "$SECRET"
 fi
 
 # ---- watched by its own wish -------------------------------------------------------------------------
 
 ok "a daemon" start_daemon --source=preload --rules "$OWN_RULES"
-gets "a stranger reads" carries deny cat "$SECRET"
-denied "who asks to be watched is, and refused" carries allow env OKNEK_PRELOAD_WATCH=ollama cat "$SECRET"
+gets "a stranger reads" "${DENIES[@]}" cat "$SECRET"
+denied "who asks to be watched is, and refused" "${ALLOWS[@]}" OKNEK_PRELOAD_WATCH=ollama cat "$SECRET"
 sleep 0.4
 is "$(oknek --json events --limit 1 | jq -r '"\(.rule.id) \(.verdict) \(.agent.id)"')" "X700 block ollama" "under that name"
-gets "a name that is none is nobody's" carries allow env OKNEK_PRELOAD_WATCH='a b' cat "$SECRET"
+gets "a name that is none is nobody's" "${ALLOWS[@]}" OKNEK_PRELOAD_WATCH='a b' cat "$SECRET"
 
 # ---- many at once ------------------------------------------------------------------------------------
 
@@ -79,20 +77,20 @@ flood=$!
 wait_for 15 grep -q '^asked 2000' "$SCRATCH/flood"
 like "$(cat "$SCRATCH/flood")" 'refused [1-9][0-9]{3}' "those of a member are, too"
 ok "root is answered then" timeout 5 "$(bin oknek)" --run-dir "$RUN" status
-gets "a stranger is let go" carries allow cat "$SECRET"
+gets "a stranger is let go" "${ALLOWS[@]}" cat "$SECRET"
 kill $flood; wait $flood 2>/dev/null
 denied "and all is as before" "${IN_TREE[@]}" cat "$SECRET"
 
 # ---- it stands still ---------------------------------------------------------------------------------
 
 kill -STOP "$DAEMON_PID"
-takes carries allow cat "$SECRET"
+takes "${ALLOWS[@]}" cat "$SECRET"
 is "$TOOK_RC" 0 "a daemon that stands still: the default"
 [ "$TOOK_MS" -lt 6000 ]; is $? 0 "after half a second: $TOOK_MS ms"
-takes carries allow bash -c 'for i in $(seq 400); do read -r x <"$0"; done' "$SECRET"
+takes "${ALLOWS[@]}" bash -c 'for i in $(seq 400); do read -r x <"$0"; done' "$SECRET"
 is "$TOOK_RC" 0 "400 opens"
 [ "$TOOK_MS" -lt 12000 ]; is $? 0 "do not wait half a second each: $TOOK_MS ms"
-exits 1 "deny: EPERM" carries deny "$(bin pre_calls)" open "$SECRET"
+exits 1 "deny: EPERM" "${DENIES[@]}" "$(bin pre_calls)" open "$SECRET"
 kill -CONT "$DAEMON_PID"
 ok "it goes on" wait_for 10 oknek status
 denied "and so do its refusals" "${IN_TREE[@]}" cat "$SECRET"

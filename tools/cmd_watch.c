@@ -78,8 +78,8 @@ static int watch_process(struct cli *cli, const char *text, const struct wanted 
 	if (cli_parse_number(text, 1, INT32_MAX, &pid) < 0)
 		return cli_usage(cli, "\"%s\" is no process id", text);
 	r = cli_ask(cli,
-		    json_pack("{s:s,s:I,s:s*,s:b}", "cmd", "watch", "pid", (json_int_t)pid, "agent",
-			      w->agent, "unless_watched", w->unless_watched),
+		    json_pack("{s:s,s:I,s:s*,s:o*}", "cmd", "watch", "pid", (json_int_t)pid, "agent",
+			      w->agent, "unless_watched", w->unless_watched ? json_true() : NULL),
 		    CLI_TIMEOUT_MS, NULL, NULL, &res);
 	if (r != CLI_DONE)
 		return r;

@@ -2,6 +2,7 @@
 /*
  * stv_without CALL CMD…: CMD where one system call is refused with EPERM:
  *	bpf               as on a host that locks it away
+ *	fanotify_init     as in a container
  *	process_vm_readv  where nobody reads another's memory, as with yama's ptrace_scope=3
  */
 #include <errno.h>
@@ -18,6 +19,8 @@ static long number_of(const char *name)
 {
 	if (!strcmp(name, "bpf"))
 		return SYS_bpf;
+	if (!strcmp(name, "fanotify_init"))
+		return SYS_fanotify_init;
 	if (!strcmp(name, "process_vm_readv"))
 		return SYS_process_vm_readv;
 	return -1;
