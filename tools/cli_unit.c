@@ -94,6 +94,9 @@ static void read_preload(const char *path, char ret[4096])
 				end = *at ? *at++ : '\0';
 			if (starts)
 				snprintf(ret, 4096, "%.*s", (int)strcspn(at, (char[]){ end, '\n', '\0' }), at);
+			/* The linker takes either, a unit file without quotes only one. */
+			for (char *c = ret; *c; c++)
+				*c = *c == ' ' ? ':' : *c;
 		}
 	}
 }
