@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Asks the daemon, and is answered within half a second or not at all. Each question is one line on
+ * Asks the daemon, and is answered within a second or not at all. Each question is one line on
  * a connection of its own, so that nothing is shared between threads, between a process and its
  * children, or with a signal handler. What the daemon does not answer is settled by
  * OKNEK_PRELOAD_DEFAULT, and after that it is left alone for a while, longer each time.
@@ -13,7 +13,7 @@
 #include "preload/preload.h"
 #include "preload/system.h"
 
-#define ANSWER_MS 500
+#define ANSWER_MS 1000 /* as long as an opener is held, by default */
 #define WATCH_MS 2000 /* whoever asks to be watched: the first answer, for which secrets are marked */
 #define AGAIN_MS 2
 #define SILENT_FIRST_MS 250

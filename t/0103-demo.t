@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The demo shows what it says, touches nothing, and without privileges names what is missing.
+# serial
 . "$(dirname "$0")/lib.sh"
 need_bin oknek oknekd
 demo() { OKNEK_BUILD=$BUILD TMPDIR=$SCRATCH NO_COLOR=1 "$@" tools/demo.sh; }

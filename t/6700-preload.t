@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The preload shim alone: real programs ask, what the rules say is done to them, and each action is one
+# serial
 # record, of who the kernel says it was.
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=t/attack/scene.sh
@@ -19,7 +20,9 @@ records() {
 		sed 's/^ *//'
 	oknek --json events --limit 1 | jq .seq >"$SCRATCH/last"
 }
-settled() { sleep 0.4; records; }
+# What was decided is in the journal before the answer; and in the database when nothing is pending.
+kept() { [ "$(oknek --json status | jq .evidence.pending)" = 0 ]; }
+settled() { sleep 0.2; wait_for 15 kept; records; }
 last() { oknek --json events --limit 1 | jq -r "$1"; }
 calls() { "${IN_TREE[@]}" "$(bin pre_calls)" "$@"; }
 

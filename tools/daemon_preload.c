@@ -3,7 +3,7 @@
  * What programs ask that carry the shim. Each question is a request on the control socket, of a
  * connection of its own: who asks is who connected, and what it says of itself is not looked at. The
  * limits of that socket hold (so many connections and workers for members, so many for each user), and
- * who finds no place asks again until its half second is over.
+ * who finds no place asks again until its second is over.
  */
 #include <errno.h>
 #include <stdio.h>
