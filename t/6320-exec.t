@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A program that a rule blocks does not run: its start is held until its arguments are judged.
 # serial
+# sanitize: thread
 . "$(dirname "$0")/lib.sh"
 need_root
 in_private_mounts "$@"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Arguments of a held program that cannot be read, or are none: an answer comes, and others go on.
 # serial
+# sanitize: address
 . "$(dirname "$0")/lib.sh"
 need_root
 in_private_mounts "$@"
