@@ -404,6 +404,7 @@ static int load(struct egress *e, int members_fd, const struct variant *v, char 
 		bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)CGROUP_UNIX_CONNECT);
 	}
 	bpf_program__set_autoload(e->skel->progs.egress_packet, v->packets);
+	bpf_program__set_autoload(e->skel->progs.egress_accepted, v->packets);
 	if (v->written[0])
 		bpf_program__set_autoload(bpf_object__find_program_by_name(e->skel->obj, v->written),
 					  true);
@@ -454,14 +455,15 @@ static int attach(struct egress *e, int cgroup_fd)
 	/* Links in the skeleton are in the order of its programs. */
 	bpf_object__for_each_program(p, e->skel->obj) {
 		if (bpf_program__autoload(p)) {
-			bool traces = bpf_program__type(p) == BPF_PROG_TYPE_TRACING;
+			enum bpf_prog_type type = bpf_program__type(p);
+			bool traces = type == BPF_PROG_TYPE_TRACING;
 
 			*links = traces ? bpf_program__attach(p) :
 					  bpf_program__attach_cgroup(p, cgroup_fd);
-			if (!*links && !traces)
+			if (!*links && !traces && type != BPF_PROG_TYPE_SOCK_OPS)
 				return -errno;
 			/* Loaded, and refused a place: arm64 before 6.4, or somebody patches it. */
-			if (!*links)
+			if (!*links && traces)
 				e->has = without_written(e->has);
 		}
 		links++;

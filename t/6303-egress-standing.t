@@ -121,16 +121,27 @@ wait $!
 
 # ---- who connects to a member -------------------------------------------------------------------
 
-agent "$R" serve $FOREIGN 7777 >"$SCRATCH/ready.m" &
-member=$!
-wait_for 5 grep -q ready "$SCRATCH/ready.m"
-exec {IN}<>/dev/tcp/$FOREIGN/7777
-rc=0
-"$R" on-fd send "$IN" || rc=$?
-is $rc 0 "a member answers who connects to it"
-# shellcheck disable=SC2046 # they are words
-kill $(cat "/proc/$member/task/$member/children") $member 2>/dev/null
-wait $member 2>/dev/null
+# Known by the length of the queue in which it waited; where that is none, by how the connection began.
+port=7777
+for how in serve serve-no-queue; do
+	for a in $FOREIGN $FOREIGN6; do
+		port=$((port + 1))
+		: >"$SCRATCH/ready.m"
+		agent "$R" $how "$a" $port >"$SCRATCH/ready.m" &
+		member=$!
+		wait_for 5 grep -q ready "$SCRATCH/ready.m"
+		exec {IN}<>"/dev/tcp/$a/$port"
+		for i in 1 2; do
+			rc=0
+			"$R" on-fd send "$IN" || rc=$?
+			is $rc 0 "$how, $a: a member answers who connects to it"
+		done
+		exec {IN}>&-
+		# shellcheck disable=SC2046 # they are words
+		kill $(cat "/proc/$member/task/$member/children") $member 2>/dev/null
+		wait $member 2>/dev/null
+	done
+done
 
 # ---- what members were let make stays -----------------------------------------------------------
 

@@ -115,10 +115,23 @@ static __always_inline int is_kernels(const struct sock *k)
 	return !BPF_CORE_READ_BITFIELD_PROBED(tcp, is_mptcp);
 }
 
-/* Whoever was accepted has the length of the queue of who listened; who connects has none. */
+/*
+ * Whoever was accepted has the length of the queue of who listened; who connects has none. Of a queue of
+ * length 0, listen(fd, 0), egress_accepted() has made a mark.
+ */
 static __always_inline int is_accepted(const struct sock *k)
 {
 	return BPF_CORE_READ(k, sk_max_ack_backlog) != 0;
+}
+
+/* A socket that the verifier knows has fewer fields; read as bytes it is a number like any other. */
+static __always_inline const struct sock *whole(struct bpf_sock *sk)
+{
+	struct bpf_sock *volatile held = sk;
+	const struct sock *k = 0;
+
+	bpf_probe_read_kernel(&k, sizeof(k), (const void *)&held);
+	return k;
 }
 
 static __always_inline void fill_peer(struct asked *a, const struct sock *k)
@@ -222,8 +235,8 @@ int egress_packet(struct __sk_buff *skb)
 {
 	struct socket_mark *mark;
 	struct packet p = { 0 };
-	struct bpf_sock *sk, *volatile held;
-	const struct sock *k = 0;
+	const struct sock *k;
+	struct bpf_sock *sk;
 	struct asked a;
 
 	if (!(settings.state & EGRESS_READY) || !skb->sk)
@@ -241,9 +254,7 @@ int egress_packet(struct __sk_buff *skb)
 			return PASSES;
 		a.member = 0;
 	}
-	/* A socket that the verifier knows has fewer fields; read as bytes it is a number like any other. */
-	held = sk;
-	bpf_probe_read_kernel(&k, sizeof(k), (const void *)&held);
+	k = whole(sk);
 	if (is_kernels(k))
 		return PASSES;
 	if (!mark)
@@ -284,6 +295,29 @@ int egress_packet(struct __sk_buff *skb)
 		return PASSES;
 	mark->closed |= is_stream(a.protocol);
 	return DENIED;
+}
+
+/*
+ * The other end has connected to us, whoever of us has the socket; the handshake ends here. Also when
+ * both have connected to each other at once, which takes the other end's will, too.
+ */
+SEC("?sockops")
+int egress_accepted(struct bpf_sock_ops *ctx)
+{
+	struct socket_mark *mark;
+	struct bpf_sock *sk;
+
+	if (ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB || !(settings.state & EGRESS_READY))
+		return 1;
+	sk = ctx->sk;
+	if (!sk || is_accepted(whole(sk)))
+		return 1;
+	mark = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!mark)
+		mark = mark_of_full(bpf_get_socket_cookie(ctx), 1);
+	if (mark)
+		mark->seen = 1;
+	return 1;
 }
 
 /* What was written and waits for room leaves in an interrupt: it is known before that. */

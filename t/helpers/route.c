@@ -4,6 +4,7 @@
  *
  *	route WAY ADDRESS PORT
  *	route serve ADDRESS PORT        says back what comes, by TCP and UDP, until it is killed
+ *	route serve-no-queue ADDRESS PORT    the same; nobody may wait to be accepted
  *	route listen PATH…              at AF_UNIX sockets, until it is killed
  *	route made WAY ADDRESS PORT     connects, says "made", goes on when its standard input ends
  *	route give PATH tcp|udp ADDRESS PORT, route take PATH    a connected socket, by SCM_RIGHTS
@@ -58,7 +59,7 @@ static int connected(const struct place *p, const char *way)
 	return fd;
 }
 
-static int serve(const struct place *p)
+static int serve(const struct place *p, int queue)
 {
 	int tcp = open_socket(p->family, SOCK_STREAM, 0), udp = open_socket(p->family, SOCK_DGRAM, 0);
 	struct pollfd fds[32] = { { .fd = tcp, .events = POLLIN }, { .fd = udp, .events = POLLIN } };
@@ -74,7 +75,7 @@ static int serve(const struct place *p)
 			return attack_cannot("bind");
 		usleep(10000);
 	}
-	if (listen(tcp, 64) < 0 || bind(udp, (const void *)&p->sa, p->len) < 0)
+	if (listen(tcp, queue) < 0 || bind(udp, (const void *)&p->sa, p->len) < 0)
 		return attack_cannot("bind");
 	puts("ready");
 	fflush(stdout);
@@ -352,7 +353,9 @@ int main(int argc, char **argv)
 	if (!strcmp(way, "listen"))
 		return listen_unix(argv + 2);
 	if (!strcmp(way, "serve"))
-		return serve(&p);
+		return serve(&p, 64);
+	if (!strcmp(way, "serve-no-queue"))
+		return serve(&p, 0);
 	if (!strcmp(way, "made"))
 		return by_made(&p, argv[2]);
 	if (!strcmp(way, "give"))
