@@ -50,6 +50,33 @@ stood() {
 reach_is 0 "a connection that stood: a stranger's goes on" stood tcp stranger
 reach_is 4 "what a member sends on it is dropped" stood tcp member
 reach_is 1 "by UDP: EPERM" stood udp member
+# They stay until the guest ends.
+port=7777
+for way in serve serve-no-queue; do
+	port=$((port + 1))
+	agent /payload/bin/route $way 203.0.113.1 $port >/tmp/ready.$way 2>&1 </dev/null &
+	wait_for 20 grep -q ready /tmp/ready.$way
+	reach_is 0 "$way: a member answers who connects to it" \
+		/payload/bin/route made tcp 203.0.113.1 $port </dev/null
+done
+# A disk whose server is foreign: the kernel sends within the call of whoever reads, who is not concerned.
+file=$(find /lib/modules/ -name 'nbd.ko*' | head -n 1)
+if [ -n "$file" ] && insmod "$file" 2>/tmp/out; then
+	nbd serve 203.0.113.1 10809 >/tmp/nbd.serve 2>&1 </dev/null &
+	wait_for 20 grep -q ready /tmp/nbd.serve
+	nbd attach /dev/nbd0 203.0.113.1 10809 >/tmp/nbd.attach 2>&1 </dev/null &
+	wait_for 20 grep -q attached /tmp/nbd.attach
+	sleep 1
+	# of N: of a place that nobody has read yet
+	of() { dd if=/dev/nbd0 of=/dev/null bs=4096 count=4 skip=$(($1 * 512)); }
+	reach_is 0 "a disk over TCP: a stranger reads it" of 1
+	reach_is 0 "a member, too" agent dd if=/dev/nbd0 of=/dev/null bs=4096 count=4 skip=1024
+	reach_is 0 "and writes to it" agent dd if=/dev/zero of=/dev/nbd0 bs=4096 count=4 seek=1536 conv=fsync
+	reach_is 0 "which has not closed its connection" of 4
+	reach_is 1 "a connection of its own to there: EPERM" agent reach tcp 203.0.113.1 10809
+else
+	diag "no nbd here: $file $(cat /tmp/out)"
+fi
 reach_is 1 "IPv6: EPERM" agent reach tcp 2001:db8::1 80
 reach_is 1 "mapped: EPERM" agent reach sendto ::ffff:203.0.113.1 80
 reach_is 1 "metadata: EPERM" agent reach tcp 169.254.169.254 80
