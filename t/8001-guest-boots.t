@@ -12,7 +12,8 @@ need_guest kernel initramfs
 
 feed=bpf
 [ -e build/sources/bpf/process.skel.h ] || feed=proc_connector
-for kernel in 6.1 6.12; do
+read -ra kernels <<<"${OKNEK_GUEST_KERNELS:-6.1 6.12}"
+for kernel in "${kernels[@]}"; do
 	rc=0
 	in_guest "$kernel" --kernel "$kernel" --timeout 280 --env FEED=$feed t/guest/boots.sh rules/core \
 		"$BUILD/oknek:/payload/bin/oknek" "$BUILD/oknekd:/payload/bin/oknekd" \

@@ -11,7 +11,8 @@ need_bin reach_static route nbd
 need_guest kernel initramfs
 [ -e build/enforce/bpf/egress.skel.h ] || skip_all "built without BPF"
 
-for kernel in 6.1 6.12; do
+read -ra kernels <<<"${OKNEK_GUEST_KERNELS:-6.1 6.12}"
+for kernel in "${kernels[@]}"; do
 	rc=0
 	in_guest "$kernel" --kernel "$kernel" --timeout 280 t/guest/egress.sh rules/core \
 		"$BUILD/oknek:/payload/bin/oknek" "$BUILD/oknekd:/payload/bin/oknekd" \

@@ -30,29 +30,31 @@ guest_said() {
 
 # The programs that shell tests call, as they are here: busybox has fewer options.
 guest_commands=(bash awk basename cat chgrp chmod chown comm cp cut date dd dirname env false find grep head id jq
-	kill ln ls mkdir mkfifo mktemp mount mv nice nsenter pgrep ps readlink realpath rm rmdir sed seq setpriv
-	sleep sort stat stdbuf tac tail tee timeout touch tr true truncate umount uniq unshare wc xargs)
+	kill ln ls mkdir mkfifo mktemp mount mv nice nsenter perl pgrep ps readlink realpath rm rmdir sed seq
+	setpriv sleep sort stat stdbuf tac tail tee timeout touch tr true truncate umount uniq unshare wc xargs)
 
 # tests_in_guest LABEL TESTS OPTION…: tests of this tree, in a guest that run.sh starts with these options.
-# What they call of t/helpers and t/attack goes along, as far as need_bin names it; and what is in the
-# array `bins`.
+# The programs of theirs that they name with need_bin go along, and what is in the array `bins`.
 tests_in_guest() {
 	local label=$1 tests=$2 b c files=()
 	shift 2
 	for c in "${guest_commands[@]}"; do
 		c=$(type -P "$c") && files+=("$c:/payload/bin/${c##*/}")
 	done
-	# shellcheck disable=SC2154 # whoever calls has it
-	for b in "${bins[@]}"; do
+	# shellcheck disable=SC2086,SC2154 # words; whoever calls has `bins`
+	for b in $(sed -n 's/^need_bin //p' $tests | tr ' ' '\n' | sort -u) "${bins[@]}"; do
 		bin "$b" >/dev/null || continue
 		case $b in
 		oknek | oknekd) files+=("$(bin "$b"):/payload/tree/build/$b") ;;
-		*) files+=("$(bin "$b"):/payload/tree/build/t/attack/$b") ;;
+		*) files+=("$(bin "$b"):/payload/tree/build/t/helpers/$b") ;;
 		esac
 	done
 	for c in t/lib.sh t/attack/scene.sh t/tsan.supp rules/core $tests; do
 		files+=("$c:/payload/tree/$c")
 	done
+	# Some ask whether these were built.
+	: >"$SCRATCH/built"
+	for c in build/*/bpf/*.skel.h; do files+=("$SCRATCH/built:/payload/tree/$c"); done
 	in_guest "$label" "$@" --env TESTS="$tests" t/guest/tests.sh "${files[@]}" \
 		"$(type -P bash):/bin/bash" "$(bin oknek):/payload/bin/oknek"
 }
