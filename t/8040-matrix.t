@@ -14,10 +14,10 @@ if [ -z "${OKNEK_NET-}" ]; then
 	trap - EXIT
 	OKNEK_NET=1 OKNEK_PRIVATE=1 exec unshare --net -- "$SELF" "$@"
 fi
-need_bin oknek oknekd plain_open static_open double_fork clone_parent reach_static
+need_bin oknek oknekd plain_open static_open double_fork clone_parent reach_static runs argv_swap
 [ -e build/sources/bpf/events.skel.h ] || skip_all "built without BPF"
 
-programs=(oknek oknekd reach_static plain_open static_open openat2 double_fork clone_parent thread_open
+programs=(oknek oknekd reach_static runs argv_swap plain_open static_open openat2 double_fork clone_parent thread_open
 	uring_open uring_async hard_link bind_file symlink write_open)
 read -ra kernels <<<"${OKNEK_GUEST_KERNELS:-6.1}"
 man=$ROOT/man/oknekd.8
