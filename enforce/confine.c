@@ -94,6 +94,9 @@
 	"read write close fstat getdents64 process_vm_readv nanosleep clock_nanosleep uname "          \
 	CALLS_LIBC
 
+/* Of processes of its own uid, no higher than its limits say. */
+#define CALLS_PRIORITY "sched_setscheduler sched_getscheduler sched_getaffinity setpriority "
+
 /* Names whose first argument or flags say what is meant: allowed where the masked argument is this. */
 struct call_if {
 	const char *name;
@@ -218,13 +221,13 @@ static const struct list lists[CONFINE_LISTS] = {
 		.signals_self = true,
 	},
 	[CONFINE_PEEK_KEEPER] = {
-		{ CALLS_ZYGOTE CALLS_PEEK },
+		{ CALLS_ZYGOTE CALLS_PEEK CALLS_PRIORITY },
 		{ any_code, unix_sockets, terminals, tasks },
 		.signals_self = true,
 	},
 	[CONFINE_PEEK] = { /* of signals to others, its own uid's are all that it may send */
 		{ CALLS_PEEK "poll ppoll recvfrom sendto kill wait4 waitid fork dup2 dup3 close_range "
-		  "pipe2 getppid prctl seccomp prlimit64 getrlimit setrlimit " },
+		  "pipe2 getppid prctl seccomp prlimit64 getrlimit setrlimit " CALLS_PRIORITY },
 		{ no_code, read_only, own_fd, unix_sockets, tasks },
 		.signals_self = true,
 	},

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/priority.h"
 #include "enforce/guardian_priv.h"
 
 #define QUIET_NS NSEC_PER_SEC /* without work it goes to sleep again */
@@ -175,10 +176,10 @@ static void wait_and_look(struct guardian *g)
 /* Above the verdict thread, which may spin; else as near as it is let. */
 static void raise_priority(void)
 {
-	struct sched_param rr = { .sched_priority = 2 };
+	struct sched_param rr = { .sched_priority = PRIORITY_GUARDIAN };
 
 	if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &rr) < 0)
-		setpriority(PRIO_PROCESS, 0, -20);
+		setpriority(PRIO_PROCESS, 0, PRIORITY_NICE);
 }
 
 static void own_signals(void)

@@ -79,6 +79,7 @@ static void keep(pid_t parent)
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		_exit(1);
+	peek_share_begin();
 	if (confine_caps(caps) < 0)
 		_exit(1);
 	r = confine_calls(CONFINE_PEEK_KEEPER, CONFINE_REFUSE);

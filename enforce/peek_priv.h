@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "enforce/peek.h"
 
@@ -38,6 +39,27 @@ struct peek_message {
 
 /* peek_serve.c: takes questions and deals them out. parent: the keeper. */
 void peek_serve(pid_t parent) __attribute__((noreturn));
+
+/* peek_share.c: how much of the processors' time readers have before everybody else. */
+#define PEEK_SHARES 16 /* trees are dealt out to them by id */
+
+struct peek_shares {
+	unsigned processors;
+	struct peek_share {
+		uint64_t had_ns, since_ns;
+	} trees[PEEK_SHARES];
+};
+
+/* Of this process and those it makes. While privileged, before it is confined. */
+void peek_share_begin(void);
+/* A worker goes before others from here on, or as everybody. Returns whether it does. */
+bool peek_share_go(pid_t worker, bool first);
+uint64_t peek_share_computed_ns(pid_t worker); /* since it began; 0: it is gone */
+void peek_shares_init(struct peek_shares *s);
+bool peek_share_left(struct peek_shares *s, uint32_t tree_id, uint64_t now_ns);
+void peek_share_take(struct peek_shares *s, uint32_t tree_id, uint64_t ns, uint64_t now_ns);
+/* How much longer one may compute for a question and still go before others. */
+uint64_t peek_share_long_ns(uint64_t computed_ns);
 
 /* peek_read.c: in a worker. Fills error, mode and arguments. */
 void peek_read(const struct peek_question *q, struct peek_message *ret);

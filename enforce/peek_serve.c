@@ -33,7 +33,10 @@ struct worker {
 	pid_t pid; /* 0: none */
 	int sock;
 	bool busy;
+	bool first; /* goes before others */
 	struct waiting of;
+	uint64_t before_ns; /* what it had computed until then */
+	uint64_t look_ns;   /* when to see whether it takes long; while first */
 };
 
 struct hung {
@@ -46,6 +49,7 @@ struct server {
 	struct hung hung[PEEK_HUNG_MAX];
 	struct waiting queue[QUEUE_MAX]; /* in the order they came */
 	unsigned queued;
+	struct peek_shares shares;
 	struct peek_message message;
 };
 
@@ -75,9 +79,24 @@ static void work(pid_t server)
 	_exit(0);
 }
 
+static uint64_t computed(const struct worker *w)
+{
+	uint64_t now_ns = peek_share_computed_ns(w->pid);
+
+	return now_ns > w->before_ns ? now_ns - w->before_ns : 0;
+}
+
+/* Its question is over. */
+static void take_time(struct server *s, const struct worker *w)
+{
+	if (w->busy)
+		peek_share_take(&s->shares, w->of.q.tree_id, computed(w), clock_boottime_ns());
+}
+
 /* Whose end is not awaited. Its place is taken as soon as there is another. */
 static void give_up(struct server *s, struct worker *w)
 {
+	take_time(s, w);
 	kill(w->pid, SIGKILL);
 	close(w->sock);
 	w->sock = -1;
@@ -123,6 +142,8 @@ static void start(struct server *s, struct worker *w)
 	}
 	w->sock = fds[0];
 	w->busy = false;
+	/* From the start, or on a busy host it would take long until it can be asked. */
+	w->first = peek_share_go(w->pid, true);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -160,6 +181,7 @@ static void take_answer(struct server *s, struct worker *w)
 		return;
 	}
 	answer(m);
+	take_time(s, w);
 	w->busy = false;
 }
 
@@ -222,8 +244,21 @@ static unsigned busy_for(const struct server *s, uint32_t tree_id)
 	return n;
 }
 
+static void deal_to(struct server *s, struct worker *w, const struct waiting *of, uint64_t now_ns)
+{
+	bool first = peek_share_left(&s->shares, of->q.tree_id, now_ns);
+
+	if (first != w->first)
+		w->first = peek_share_go(w->pid, first);
+	w->of = *of;
+	w->busy = true;
+	w->before_ns = peek_share_computed_ns(w->pid);
+	w->look_ns = now_ns + peek_share_long_ns(0);
+}
+
 static void deal(struct server *s)
 {
+	uint64_t now_ns = clock_boottime_ns();
 	unsigned w = 0;
 
 	for (unsigned i = 0; i < s->queued;) {
@@ -238,8 +273,7 @@ static void deal(struct server *s)
 			continue;
 		}
 		free = &s->workers[w];
-		free->of = s->queue[i];
-		free->busy = true;
+		deal_to(s, free, &s->queue[i], now_ns);
 		take_out(s, i);
 		if (send(free->sock, &free->of.q, sizeof(free->of.q), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
 			refuse(s, &free->of.q, -EIO);
@@ -248,7 +282,26 @@ static void deal(struct server *s)
 	}
 }
 
-/* Who has waited too long; returns when the next will have. */
+/* When to look again at one that goes before others; it does not any more if it takes long. */
+static uint64_t look(struct worker *w, uint64_t now_ns)
+{
+	uint64_t left_ns;
+
+	if (w->first && w->look_ns <= now_ns) {
+		left_ns = peek_share_long_ns(computed(w));
+		if (!left_ns)
+			w->first = peek_share_go(w->pid, false);
+		w->look_ns = now_ns + (left_ns > NSEC_PER_MSEC ? left_ns : NSEC_PER_MSEC);
+	}
+	return w->first ? w->look_ns : UINT64_MAX;
+}
+
+static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
+{
+	return a_ns < b_ns ? a_ns : b_ns;
+}
+
+/* Who has waited too long, or goes first for too long; returns when the next will have. */
 static uint64_t expire(struct server *s)
 {
 	uint64_t now_ns = clock_boottime_ns(), next_ns = UINT64_MAX;
@@ -261,17 +314,15 @@ static uint64_t expire(struct server *s)
 		if (w->of.until_ns <= now_ns) {
 			refuse(s, &w->of.q, -ETIMEDOUT);
 			give_up(s, w);
-		} else if (w->of.until_ns < next_ns) {
-			next_ns = w->of.until_ns;
+		} else {
+			next_ns = earlier(next_ns, earlier(w->of.until_ns, look(w, now_ns)));
 		}
 	}
 	while (s->queued && s->queue[0].until_ns <= now_ns) {
 		refuse(s, &s->queue[0].q, -ETIMEDOUT);
 		take_out(s, 0);
 	}
-	if (s->queued && s->queue[0].until_ns < next_ns)
-		next_ns = s->queue[0].until_ns;
-	return next_ns;
+	return s->queued ? earlier(next_ns, s->queue[0].until_ns) : next_ns;
 }
 
 /* ---- the process ----------------------------------------------------------------------------- */
@@ -313,6 +364,7 @@ void peek_serve(pid_t parent)
 	settle(parent);
 	for (unsigned i = 0; i < PEEK_WORKERS; i++)
 		s->workers[i].sock = -1;
+	peek_shares_init(&s->shares);
 	s->message.head = (struct peek_wire){ .magic = PEEK_MAGIC };
 	answer(&s->message);
 	for (;;) {

@@ -306,6 +306,13 @@ static int go_write_memory(void)
 	return (int)process_vm_writev(getppid(), &local, 1, &remote, 1, 0);
 }
 
+static int go_priority(void)
+{
+	const struct sched_param none = { 0 };
+
+	return sched_setscheduler(0, SCHED_OTHER, &none);
+}
+
 /* Reading memory is what it is for; its parent forks it. */
 static void the_helper_of_held_processes(void **state)
 {
@@ -318,10 +325,11 @@ static void the_helper_of_held_processes(void **state)
 			list[n++] = helper_attempts[i];
 	try_all(CONFINE_PEEK_WORKER, list);
 	list[n - 1] = (struct attempt){ "another's memory, to write", go_write_memory };
+	list[0] = (struct attempt){ "another priority", go_priority }; /* its server's to give */
 	list[n] = (struct attempt){ NULL, NULL };
 	try_all(CONFINE_PEEK_WORKER, list);
 	for (size_t i = 0; i < n; i++)
-		if (list[i].run == go_fork || list[i].run == go_kill)
+		if (list[i].run == go_fork || list[i].run == go_kill || list[i].run == go_priority)
 			list[i].run = go_write_memory;
 	try_all(CONFINE_PEEK, list);
 }

@@ -34,7 +34,9 @@
 
 #include "core/cleanup.h"
 #include "core/loop.h"
+#include "core/priority.h"
 #include "enforce/peek.h"
+#include "enforce/peek_priv.h"
 
 #define WAIT_MS 8000
 #define MNT "/tmp/oknek-peek-test"
@@ -587,6 +589,48 @@ static void somebody_can_be_read(void **state)
 	assert_int_equal(oom_score_adj(first_child(peek_pid(s->peek))), 500);
 }
 
+/* Before others go they alone, and no further than they have to. */
+static void readers_go_first(void **state)
+{
+	struct sched_param keeper, server, worker;
+	NEED_SCENE(s);
+
+	assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+	if (sched_getscheduler(peek_pid(s->peek)) != SCHED_RR)
+		skip(); /* there is no such priority here */
+	assert_int_equal(peek_try(s->peek), 0);
+	assert_int_equal(sched_getparam(peek_pid(s->peek), &keeper), 0);
+	assert_int_equal(sched_getparam(first_child(peek_pid(s->peek)), &server), 0);
+	assert_int_equal(sched_getparam(first_child(first_child(peek_pid(s->peek))), &worker), 0);
+	assert_int_equal(keeper.sched_priority, PRIORITY_PEEK);
+	assert_int_equal(server.sched_priority, PRIORITY_PEEK);
+	assert_int_equal(worker.sched_priority, PRIORITY_PEEK_WORKER);
+	assert_true(PRIORITY_VERDICT > PRIORITY_PEEK);
+}
+
+static void a_share_is_used_up(void **state)
+{
+	struct peek_shares s;
+	uint64_t now_ns = 1000 * NSEC_PER_SEC;
+
+	(void)state;
+	peek_shares_init(&s);
+	assert_true(s.processors >= 1);
+	s.processors = 2;
+	assert_true(peek_share_left(&s, 1, now_ns));
+	peek_share_take(&s, 1, 90 * NSEC_PER_MSEC, now_ns);
+	assert_true(peek_share_left(&s, 1, now_ns));
+	peek_share_take(&s, 1, 30 * NSEC_PER_MSEC, now_ns);
+	assert_false(peek_share_left(&s, 1, now_ns));
+	assert_true(peek_share_left(&s, 2, now_ns));
+	/* A fifth of a processor comes back as time goes by, and never more than there was. */
+	assert_false(peek_share_left(&s, 1, now_ns + 90 * NSEC_PER_MSEC));
+	assert_true(peek_share_left(&s, 1, now_ns + 110 * NSEC_PER_MSEC));
+	now_ns += NSEC_PER_SEC;
+	peek_share_take(&s, 1, 120 * NSEC_PER_MSEC, now_ns);
+	assert_false(peek_share_left(&s, 1, now_ns));
+}
+
 /* As where yama's ptrace_scope is 3, for all that are born here. */
 static int without(int call)
 {
@@ -671,6 +715,8 @@ int main(void)
 		cmocka_unit_test(nobody),
 		cmocka_unit_test(memory_that_stalls),
 		cmocka_unit_test(somebody_can_be_read),
+		cmocka_unit_test(readers_go_first),
+		cmocka_unit_test(a_share_is_used_up),
 		cmocka_unit_test(nobody_can_be_read),
 		cmocka_unit_test(helpers_that_are_killed),
 	};

@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "core/priority.h"
 #include "tools/daemon.h"
 
 #define DESCRIPTORS 65536
 #define DESCRIPTORS_MIN 4096 /* a quarter may wait for their turn, 1,024 are parked, connections */
-#define VERDICT_NICE (-20)
 
 /* As high as we are let: RLIMIT_* above the hard limit takes CAP_SYS_RESOURCE, which containers
  * and some hosts keep from root. Returns what is in force. */
@@ -184,18 +184,18 @@ json_t *daemon_privilege_json(const struct daemon *d)
  */
 void daemon_raise_priority(void)
 {
-	struct sched_param rr = { .sched_priority = 2 };
+	struct sched_param rr = { .sched_priority = PRIORITY_GUARDIAN };
 
 	if (sched_setscheduler(0, SCHED_RR, &rr) == 0)
 		return;
-	if (setpriority(PRIO_PROCESS, 0, VERDICT_NICE) < 0)
+	if (setpriority(PRIO_PROCESS, 0, PRIORITY_NICE) < 0)
 		log_warning("verdict thread keeps ordinary priority: %s", strerror(errno));
 }
 
 /* To lower it takes no privilege. */
 void daemon_verdict_priority(void)
 {
-	struct sched_param rr = { .sched_priority = 1 };
+	struct sched_param rr = { .sched_priority = PRIORITY_VERDICT };
 
 	if (sched_getscheduler(0) == SCHED_RR)
 		sched_setscheduler(0, SCHED_RR, &rr);
