@@ -30,7 +30,8 @@ struct peek_answer {
 	enum peek_what what;
 	uint32_t slot;
 	uint64_t token;
-	int error;           /* -errno: nothing of the following */
+	int error;           /* -errno: nothing of the following. -EAGAIN: who is held was woken, and has had no
+			      * processor since to rest again: to be asked again */
 	enum open_mode mode; /* UNKNOWN: several threads are held, or it cannot be told */
 	bool also_read;      /* mode WRITE: as in struct file_object */
 	const char *argv;    /* NUL after each; borrowed until the next answer is taken */

@@ -84,6 +84,12 @@ static struct way way_of_all(const struct peek_threads *t)
 	return all;
 }
 
+/* The one that is held is among those that were woken, and has had no processor since. */
+static bool nobody_rests(const struct peek_threads *t)
+{
+	return !peek_threads_count(t, PEEK_HELD) && peek_threads_count(t, PEEK_UNCLEAR);
+}
+
 static int read_mode(pid_t tgid, struct way *ret)
 {
 	static struct peek_threads threads;
@@ -103,6 +109,8 @@ static int read_mode(pid_t tgid, struct way *ret)
 		rest(&pause_ns);
 		peek_threads_look(tgid, &threads);
 	}
+	if (ret->mode == OPEN_MODE_UNKNOWN && nobody_rests(&threads))
+		return -EAGAIN;
 	return peek_threads_count(&threads, PEEK_OUT) == threads.n ? -ESRCH : 0;
 }
 
@@ -273,6 +281,8 @@ static int read_exec(pid_t tgid, struct peek_message *ret)
 	}
 	if (r < 0)
 		return r;
+	if (nobody_rests(&threads))
+		return -EAGAIN;
 	for (unsigned i = 0; i < threads.n; i++) {
 		if (!exec_call_of(&threads.v[i], &call))
 			continue;

@@ -319,7 +319,7 @@ static uint64_t expire(struct server *s)
 		}
 	}
 	while (s->queued && s->queue[0].until_ns <= now_ns) {
-		refuse(s, &s->queue[0].q, -ETIMEDOUT);
+		refuse(s, &s->queue[0].q, -EBUSY); /* with others, not with it */
 		take_out(s, 0);
 	}
 	return s->queued ? earlier(next_ns, s->queue[0].until_ns) : next_ns;

@@ -492,7 +492,7 @@ void fanotify_peeked(struct source *base, struct bus *b, const struct peek_answe
 	/* Not when deadline or guardian were faster. */
 	if (p->token == a->token && permission_state(permission_look(p)) == PERM_PARKED &&
 	    (a->what == PEEK_ARGV) == (p->exec != 0)) {
-		fanotify_mode_told(&s->parked[a->slot], a);
+		fanotify_mode_told(s, p, &s->parked[a->slot], a);
 		s->peeked = a;
 		decide(s, p, b, false);
 		s->peeked = NULL;

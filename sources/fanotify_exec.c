@@ -111,8 +111,13 @@ enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, s
 	/* The arguments are not known yet. */
 	if (!p->deadline_ns || became_member)
 		on_timeout = fanotify_timeout(s, ev, &deadline_ns);
-	/* Each answer wakes all who are held for a moment, and then it does not look as if they were; so
-	 * does a process of which two threads do the same. */
+	/* Each answer wakes all who are held for a moment, and then it does not look as if they were... */
+	if (a && a->error == -EAGAIN) {
+		fanotify_put_off(s, p);
+		if (fanotify_exec_ask(s, p, ctx))
+			return VERDICT_ALLOW;
+	}
+	/* ... so does a process of which two threads do the same. */
 	if (a && (a->error == -ESRCH || a->error == -EBUSY) && ctx->tries < TRIES_MAX) {
 		ctx->tries++;
 		if (fanotify_exec_ask(s, p, ctx))

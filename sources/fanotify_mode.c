@@ -31,10 +31,16 @@ static void ask(struct fanotify_source *s, const struct permission *p, struct pa
 	}
 }
 
-void fanotify_mode_told(struct parked *ctx, const struct peek_answer *a)
+void fanotify_mode_told(struct fanotify_source *s, struct permission *p, struct parked *ctx,
+			const struct peek_answer *a)
 {
 	if (a->what != PEEK_MODE)
 		return;
+	if (a->error == -EAGAIN) {
+		ctx->mode_is = MODE_WANTED;
+		fanotify_put_off(s, p);
+		return;
+	}
 	ctx->mode_is = MODE_TOLD;
 	ctx->mode = a->error ? OPEN_MODE_UNKNOWN : a->mode;
 	ctx->also_read = !a->error && a->also_read;

@@ -4,9 +4,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/cleanup.h"
 #include "core/fault.h"
+#include "core/loop.h"
 #include "core/objects.h"
 #include "sources/fanotify_priv.h"
+
+#define PUT_OFF_NS NSEC_PER_SEC
+#define PUT_OFF_MAX_NS (10 * NSEC_PER_SEC) /* as the longest that a rule may ask for */
+#define PUT_OFF_PARKED (PERMISSION_EXECS_MAX / 2)
 
 static const char deleted_suffix[] = " (deleted)"; /* appended by d_path(), fs/d_path.c */
 
@@ -72,6 +78,22 @@ void fanotify_names(struct fanotify_source *s, struct event *ev, struct parked *
 	 * was given to something while it was around, it is judged as that. */
 	if (!obj && ctx->unlinked && s->change_path[0])
 		add_name(&ev->file, s->change_path, NULL);
+}
+
+/*
+ * On a busy host who is held does not get to rest for long, so that nobody can look at it; nor would it
+ * have got any further by itself. Not for ever, and not when places become scarce: who starts many
+ * and keeps them from running has no more of these than before.
+ */
+void fanotify_put_off(struct fanotify_source *s, struct permission *p)
+{
+	uint64_t until_ns = clock_boottime_ns() + PUT_OFF_NS;
+
+	if (until_ns > p->since_ns + PUT_OFF_MAX_NS)
+		until_ns = p->since_ns + PUT_OFF_MAX_NS;
+	if (!s->resting && until_ns > p->deadline_ns &&
+	    permission_parked(s->c.permissions) < PUT_OFF_PARKED)
+		permission_set_deadline(s->c.permissions, p, until_ns, p->on_timeout);
 }
 
 enum verdict fanotify_timeout(struct fanotify_source *s, const struct event *ev,

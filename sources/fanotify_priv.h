@@ -131,6 +131,8 @@ void fanotify_park(struct fanotify_source *s, struct event *ev, struct bus *b, u
 /* The same with what the rules say about the file; nothing for who waits already. */
 void fanotify_park_member(struct fanotify_source *s, struct event *ev, struct bus *b,
 			  struct parked *ctx, const struct object *obj, const struct member *m);
+/* For one that is parked, and kept from telling what it does by want of a processor: it has longer. */
+void fanotify_put_off(struct fanotify_source *s, struct permission *p);
 /* What the rules say about an answer that takes long: by what is in ev. */
 enum verdict fanotify_timeout(struct fanotify_source *s, const struct event *ev,
 			      uint64_t *deadline_ns);
@@ -153,7 +155,8 @@ bool fanotify_exec_ask(struct fanotify_source *s, const struct permission *p, st
 /* fanotify_mode.c: how the file in ev is opened, where what is decided depends on that. True: it is
  * parked, and somebody is asked. */
 bool fanotify_mode(struct fanotify_source *s, struct event *ev, struct parked *ctx, uint32_t tree_id);
-void fanotify_mode_told(struct parked *ctx, const struct peek_answer *a);
+void fanotify_mode_told(struct fanotify_source *s, struct permission *p, struct parked *ctx,
+			const struct peek_answer *a);
 /* For one that is parked for this: may it go on? Asks again when there was no room. */
 bool fanotify_mode_again(struct fanotify_source *s, const struct permission *p, struct parked *ctx);
 
