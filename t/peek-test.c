@@ -241,7 +241,7 @@ static void run_twice(void)
 	pthread_t t;
 
 	pthread_create(&t, NULL, exec_thread, NULL);
-	usleep(100000);
+	usleep(1000000); /* until the first was asked about, on a busy host, too */
 	run_null();
 }
 
