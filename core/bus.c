@@ -77,7 +77,7 @@ static void bear_witness(struct bus *b, const struct verdict_note *note, int out
 /* The road itself: journal DECIDED, answer, journal ANSWERED. */
 static enum verdict settle(struct bus *b, struct event *ev, const struct decision *d,
 			   const char *category, enum verdict effect, enum mode mode,
-			   enum decided_by by)
+			   enum decided_by by, bool gone)
 {
 	struct verdict_note note = {
 		.ev = ev,
@@ -118,6 +118,8 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 		bear_witness(b, &note, OUTCOME_UNKNOWN);
 		return VERDICT_ALLOW; /* it is counted by who answered */
 	}
+	if (gone && outcome == OUTCOME_ALLOWED) /* the kernel takes an answer for who was killed, too */
+		outcome = OUTCOME_GONE;
 	fault(FAULT_RELEASED);
 	if (ticket)
 		b->recorder->answered(b->recorder, ticket,
@@ -137,6 +139,7 @@ enum verdict bus_publish(struct bus *b, struct event *ev)
 	const char *category = NULL;
 	enum mode mode = b->mode(b->mode_arg);
 	enum verdict effect = VERDICT_ALLOW;
+	enum decided_by by = BY_RULE;
 
 	if (b->before && !b->before(b->fuse_arg, ev) && !ev->perm)
 		return VERDICT_ALLOW;
@@ -145,7 +148,10 @@ enum verdict bus_publish(struct bus *b, struct event *ev)
 	if (mode == MODE_ENFORCE && d.verdict == VERDICT_BLOCK &&
 	    bus_mechanism(ev, &d) != MECH_DETECT)
 		effect = VERDICT_BLOCK;
-	return settle(b, ev, &d, category, effect, mode, BY_RULE);
+	if (ev->perm && b->operator && mode == MODE_ENFORCE &&
+	    b->operator(b->operator_arg, ev, &d, &effect, &by))
+		return VERDICT_ALLOW;
+	return settle(b, ev, &d, category, effect, mode, by, false);
 }
 
 void bus_expire(struct bus *b, struct event *ev, enum verdict verdict, enum decided_by by)
@@ -158,7 +164,16 @@ void bus_expire(struct bus *b, struct event *ev, enum verdict verdict, enum deci
 		b->before(b->fuse_arg, ev);
 	atomic_fetch_add_explicit(&b->events, 1, memory_order_relaxed);
 	b->decide(b->decide_arg, ev, &d, &category);
-	settle(b, ev, &d, category, mode == MODE_ENFORCE ? verdict : VERDICT_ALLOW, mode, by);
+	settle(b, ev, &d, category, mode == MODE_ENFORCE ? verdict : VERDICT_ALLOW, mode, by, false);
+}
+
+void bus_gone(struct bus *b, struct event *ev)
+{
+	struct decision d = { .verdict = VERDICT_ALLOW };
+	const char *category = NULL;
+
+	b->decide(b->decide_arg, ev, &d, &category);
+	settle(b, ev, &d, category, VERDICT_ALLOW, b->mode(b->mode_arg), BY_RULE, true);
 }
 
 void bus_allow(struct bus *b, struct event *ev)

@@ -61,6 +61,15 @@ struct bus {
 	 * nobody. */
 	void (*letting_go)(void *arg, const struct event *ev, const struct decision *d);
 	void *letting_go_arg;
+	/*
+	 * Asked in enforce mode about each event whose answer is due, when the rules have decided. True:
+	 * it waits for an operator, and whoever answers publishes it again. False: goes on; an operator may
+	 * have said something else than the rules, which is then in *effect and *by. As the recorder's
+	 * calls. NULL: nobody.
+	 */
+	bool (*operator)(void *arg, struct event *ev, const struct decision *d, enum verdict *effect,
+			 enum decided_by *by);
+	void *operator_arg;
 	_Atomic uint64_t events;
 	_Atomic uint64_t blocked; /* refused */
 	_Atomic uint64_t warned;  /* a rule fired and the call went on */
@@ -73,6 +82,9 @@ enum verdict bus_publish(struct bus *b, struct event *ev);
 /* Answers ev->perm with `verdict` because nothing could be decided in time, and records that with
  * what the rules say of the event as it is known now. */
 void bus_expire(struct bus *b, struct event *ev, enum verdict verdict, enum decided_by by);
+
+/* Of one that waited, whose opener has ended meanwhile: records that, and lets the kernel forget it. */
+void bus_gone(struct bus *b, struct event *ev);
 
 /* Answers a permission that no rule is asked about (the opener is not watched): allow, no record. */
 void bus_allow(struct bus *b, struct event *ev);

@@ -142,6 +142,27 @@ static int read_on_timeout(struct loading *l, const struct yaml_node *n)
 	return 0;
 }
 
+static int read_on_block(struct loading *l, const struct yaml_node *n)
+{
+	return config_read_on_block(l, n, "on_block", &l->c->hold);
+}
+
+static int read_hold(struct loading *l, const struct yaml_node *n)
+{
+	static const char *const allowed[] = { "deadline", NULL };
+	const struct yaml_node *v;
+	uint64_t ns;
+	int err = yaml_check_keys(n, l->file, "hold", allowed, l->err);
+
+	v = err ? NULL : yaml_get(n, "deadline");
+	if (!v)
+		return err;
+	if (yaml_duration_ns(v, &ns) || ns == 0 || ns > HOLD_MAX_NS)
+		return wants(l, v, "hold.deadline", "a time like 30s or 2m, at most 10m");
+	l->c->hold_ns = ns;
+	return 0;
+}
+
 static int check_dir(struct loading *l, const struct yaml_node *n, const char *key)
 {
 	struct stat st;
@@ -263,6 +284,8 @@ static const struct key {
 	{ "agents", read_agents },
 	{ "deadline", read_deadline },
 	{ "on_timeout", read_on_timeout },
+	{ "on_block", read_on_block },
+	{ "hold", read_hold },
 	{ "fanotify", read_fanotify },
 	{ "ebpf", config_read_ebpf },
 	{ "control", read_control },
@@ -381,6 +404,7 @@ static struct config *config_default(void)
 	c->exec_hold = true;
 	c->deadline_ns = DEADLINE_DEFAULT_NS;
 	c->on_timeout = VERDICT_BLOCK;
+	c->hold_ns = HOLD_DEFAULT_NS;
 	c->retain_default_s = RETAIN_DEFAULT_S;
 	c->max_size_bytes = MAX_SIZE_DEFAULT;
 	c->capture.max_size_bytes = CAPTURE_SIZE_DEFAULT;

@@ -11,6 +11,8 @@ struct yaml_node;
 
 #define DEADLINE_DEFAULT_NS 1000000000ULL
 #define DEADLINE_MAX_NS 10000000000ULL
+#define HOLD_DEFAULT_NS 60000000000ULL /* for an operator */
+#define HOLD_MAX_NS 600000000000ULL
 
 /* Where something was said, for whoever finds out later that it cannot be meant. */
 struct config_place {
@@ -26,11 +28,12 @@ struct config_capture {
 	uint64_t max_age_s;         /* capture.max_age; default 14d */
 };
 
-/* One key under a rule: there is an entry for its action, and another for its threshold. */
+/* One key under a rule: there is an entry for its action, another for its threshold. */
 struct config_override {
 	char *rule; /* "R3" or "R3/dotenv" */
-	enum config_override_key { OVERRIDE_ACTION, OVERRIDE_THRESHOLD } key;
+	enum config_override_key { OVERRIDE_ACTION, OVERRIDE_THRESHOLD, OVERRIDE_ON_BLOCK } key;
 	enum verdict action;
+	bool hold;
 	int64_t threshold;
 	struct config_place at;
 };
@@ -85,6 +88,8 @@ struct config {
 	bool recognise;          /* agents.recognise: true | false; default true */
 	uint64_t deadline_ns;    /* deadline: 1s; at most 10s */
 	enum verdict on_timeout; /* on_timeout: deny | allow; default deny (members only) */
+	bool hold;               /* on_block: deny | hold; default deny */
+	uint64_t hold_ns;        /* hold.deadline: 60s; at most 10m */
 	char **mark_roots;       /* fanotify.only: [DIR…]; when given, nothing outside is marked */
 	bool system_directories; /* fanotify.system_directories: true | false; default false */
 	uint32_t ring_bytes, exec_ring_bytes; /* ebpf.ring, ebpf.exec_ring; 0: as it comes */

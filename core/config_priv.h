@@ -45,6 +45,7 @@ int config_read_on_unenforceable(struct loading *l, const struct yaml_node *n);
 /* config_exec.c */
 int config_read_exec(struct loading *l, const struct yaml_node *n);
 /* config_rules.c: what is said about single rules. */
+int config_read_on_block(struct loading *l, const struct yaml_node *n, const char *key, bool *hold);
 int config_read_rules(struct loading *l, const struct yaml_node *n);
 int config_read_readers(struct loading *l, const struct yaml_node *n);
 void config_free_rules(struct config *c);

@@ -89,10 +89,26 @@ static int read_threshold(struct loading *l, const struct yaml_node *key, const 
 	return add_override(l, key, &o);
 }
 
+int config_read_on_block(struct loading *l, const struct yaml_node *n, const char *key, bool *hold)
+{
+	if (n->type != YAML_SCALAR || (strcmp(n->scalar, "deny") && strcmp(n->scalar, "hold")))
+		return wants(l, n, key, "deny or hold");
+	*hold = n->scalar[0] == 'h';
+	return 0;
+}
+
+static int read_on_block(struct loading *l, const struct yaml_node *key, const struct yaml_node *n)
+{
+	struct config_override o = { .key = OVERRIDE_ON_BLOCK, .at.line = n->line };
+	int err = config_read_on_block(l, n, "on_block", &o.hold);
+
+	return err ? err : add_override(l, key, &o);
+}
+
 int config_read_rules(struct loading *l, const struct yaml_node *n)
 {
-	static const char *const allowed[] = { "action", "threshold", NULL };
-	const struct yaml_node *action, *threshold;
+	static const char *const allowed[] = { "action", "threshold", "on_block", NULL };
+	const struct yaml_node *action, *threshold, *on_block;
 	int err;
 
 	if (config_is_empty(n))
@@ -108,13 +124,16 @@ int config_read_rules(struct loading *l, const struct yaml_node *n)
 			return err;
 		action = yaml_get(n->items[i], "action");
 		threshold = yaml_get(n->items[i], "threshold");
-		if (!action && !threshold)
+		on_block = yaml_get(n->items[i], "on_block");
+		if (!action && !threshold && !on_block)
 			return wants(l, n->items[i], n->keys[i]->scalar,
-				     "a map with an action, a threshold or both");
+				     "a map with an action, a threshold or on_block");
 		if (action)
 			err = read_action(l, n->keys[i], action);
 		if (!err && threshold)
 			err = read_threshold(l, n->keys[i], threshold);
+		if (!err && on_block)
+			err = read_on_block(l, n->keys[i], on_block);
 		if (err)
 			return err;
 	}

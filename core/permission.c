@@ -161,6 +161,7 @@ static void prepare(struct permission *p, unsigned entry)
 	p->group_fd = -1;
 	p->tgid = 0;
 	p->exec = 0;
+	atomic_store_explicit(&p->held, 0, memory_order_relaxed);
 	p->token = 0;
 	p->deadline_ns = 0;
 	p->on_timeout = VERDICT_ALLOW;
@@ -275,6 +276,43 @@ int permission_park(struct permission_table *t, struct permission *p, uint32_t t
 	count_parked(t, 1);
 	if (deadline_ns < t->next_deadline_ns)
 		t->next_deadline_ns = deadline_ns;
+	return 0;
+}
+
+static bool has_room_to_hold(const struct permission_table *t, uint32_t tree_id)
+{
+	unsigned of_tree = 0, all = 0;
+
+	for (unsigned i = 0; i < PERMISSION_SLOTS; i++) {
+		const struct permission *p = &t->shared->slots[i];
+
+		if (state_of(p) != PERM_PARKED ||
+		    !atomic_load_explicit(&p->held, memory_order_relaxed))
+			continue;
+		all++;
+		of_tree += p->tree_id == tree_id;
+	}
+	return of_tree < PERMISSION_HELD_PER_TREE && all < PERMISSION_HELD_MAX;
+}
+
+int permission_hold(struct permission_table *t, struct permission *p, uint32_t tree_id,
+		    uint64_t deadline_ns, enum verdict on_timeout)
+{
+	int err;
+
+	if (!has_room_to_hold(t, tree_id))
+		return -EBUSY;
+	if (!p->deadline_ns) {
+		atomic_store(&p->held, 1);
+		err = permission_park(t, p, tree_id, deadline_ns, on_timeout);
+		if (err)
+			atomic_store(&p->held, 0);
+		return err;
+	}
+	if (state_of(p) != PERM_PARKED)
+		return -EALREADY;
+	permission_set_deadline(t, p, deadline_ns, on_timeout);
+	atomic_store(&p->held, 1);
 	return 0;
 }
 

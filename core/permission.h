@@ -65,6 +65,8 @@ enum permission_wrote {
  * of the feed holds more than one tree may have parked, and less than all. */
 #define PERMISSION_UNDECIDED_TREES 16
 #define PERMISSION_UNDECIDED(pid) (UINT32_MAX - (uint32_t)(pid) % PERMISSION_UNDECIDED_TREES)
+#define PERMISSION_HELD_MAX 256 /* wait for an operator: the other places are for who waits briefly */
+#define PERMISSION_HELD_PER_TREE 32
 #define PERMISSION_TURN_MAX 1024 /* read, and waiting for their turn */
 /* All parked, all in turn, a batch reserved, a batch in hand, a batch of the guardian's. */
 #define PERMISSION_SLOTS \
@@ -76,6 +78,7 @@ struct permission {
 	int group_fd;           /* the fanotify group that asked */
 	pid_t tgid;
 	uint32_t exec;        /* another program is to be run; else a file is opened */
+	_Atomic uint32_t held; /* PARKED: for an operator; on_timeout is what the rules say of it */
 	uint64_t token;       /* unique while the daemon lives; names a parked permission */
 	uint64_t deadline_ns; /* CLOCK_BOOTTIME; 0: not parked */
 	enum verdict on_timeout;
@@ -175,6 +178,11 @@ int permission_park(struct permission_table *t, struct permission *p, uint32_t t
 /* For one that is parked, when more is known about it: another deadline, and what it is then. */
 void permission_set_deadline(struct permission_table *t, struct permission *p, uint64_t deadline_ns,
 			     enum verdict on_timeout);
+
+/* READ or PARKED → PARKED for an operator, as long and with what the rules that fired say. -EBUSY,
+ * -EALREADY as above; -EBUSY leaves who is parked already parked as it was. */
+int permission_hold(struct permission_table *t, struct permission *p, uint32_t tree_id,
+		    uint64_t deadline_ns, enum verdict on_timeout);
 
 /* The journal has this decision: whoever answers from now on gives this answer. ticket 0: the
  * journal had no room. */

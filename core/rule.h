@@ -28,11 +28,23 @@ struct rule {
 	enum verdict on_timeout;   /* ALLOW or BLOCK */
 	bool on_timeout_said;      /* by the rule; else the configured default holds */
 	uint64_t deadline_ns;      /* 0: the configured default */
+	bool hold;                 /* BLOCK asks an operator first; on_block, after overrides */
+	bool hold_said;            /* by the rule; then deadline_ns is the operator's */
+	const char *hold_from;     /* "FILE:LINE" of the override; NULL: none */
+	uint64_t hold_ns;          /* how long an operator has */
+	enum verdict hold_then;    /* ALLOW or BLOCK, when none has answered */
 	uint64_t retain_s;
 	unsigned n_capture;
 	enum field_id capture[RULE_CAPTURE_MAX];
 	const char *file; /* where it was read, and at which line */
 	unsigned line;
 };
+
+/*
+ * Is an operator to be asked about what blocks? Only if each rule that blocks says so: then for how
+ * long at most, the earliest of their deadlines, and what is answered without one, the strictest.
+ * False: both are untouched. Pure.
+ */
+bool decision_holds(const struct decision *d, uint64_t *ns, enum verdict *then);
 
 #endif

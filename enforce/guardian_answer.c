@@ -53,6 +53,15 @@ static bool denied_by_default(struct guardian *g, bool exec, uint64_t dev, uint6
 	return known < 0 || known == VERDICT_BLOCK;
 }
 
+/* Who waits for an operator has been judged: the rules said what it gets without one. */
+static bool denied_unanswered(struct guardian *g, const struct permission *p, uint64_t dev,
+			      uint64_t ino)
+{
+	if (atomic_load(&p->held))
+		return guardian_mode(g) == MODE_ENFORCE && p->on_timeout == VERDICT_BLOCK;
+	return denied_by_default(g, p->exec, dev, ino);
+}
+
 /* What was decided before the journal was told, or the ticket when it was told already. */
 static uint64_t take_decision(struct permission *p, uint32_t *ret)
 {
@@ -78,7 +87,7 @@ static bool finish(struct guardian *g, struct permission *p)
 	if (tree_id && fstat(fd, &st) < 0)
 		st = (struct stat){ 0 };
 	deny = answer ? answer - 1 == VERDICT_BLOCK :
-			tree_id && denied_by_default(g, p->exec, st.st_dev, st.st_ino);
+			tree_id && denied_unanswered(g, p, st.st_dev, st.st_ino);
 	if (ticket) {
 		/* The record of the decision itself; one of ours about it would be a second. */
 		if (w->ticket)
@@ -242,8 +251,11 @@ void guardian_look(struct guardian *g, uint64_t now_ns, bool late, bool at_once)
 				take(g, p, seen, p->since_ns, now_ns, at_once);
 			break;
 		case PERM_PARKED:
+			/* Who waits for an operator does so while there may be one: a daemon that is
+			 * stopped may go on before the deadline. */
 			if (late)
-				take(g, p, seen, p->deadline_ns - g->c.deadline_ns, now_ns, at_once);
+				take(g, p, seen, p->deadline_ns - g->c.deadline_ns, now_ns,
+				     at_once && (g->alone || !atomic_load(&p->held)));
 			else if (now_ns >= p->deadline_ns + GUARDIAN_GRACE_NS &&
 				 permission_guard(p, seen))
 				finish(g, p);

@@ -268,7 +268,7 @@ static const char *bind_hold(struct loader *l, struct compiled *c)
 		return pool_strdup(l->pool, text);
 	}
 	if (!e)
-		return c->held ? "hold is not available on this host yet: denied at once" : "";
+		return c->rule.hold ? "connections cannot be held: denied at once" : "";
 	snprintf(text, sizeof(text), "the exception of %.300s:%u has no effect: the kernel, which denies, "
 		 "does not know %s; list the destination in egress.allow", e->file, e->line, field);
 	return pool_strdup(l->pool, text);
@@ -378,8 +378,6 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 				why = bind_hold(l, c);
 			else if (held && strongest_first[i] == MECH_FANOTIFY)
 				why = programs;
-			else if (c->held)
-				why = "hold is not available on this host yet: denied at once";
 			else if (count_pseudo(c))
 				why = "its paths in /proc, /sys and /dev are only detected";
 			else if (unsure[0])

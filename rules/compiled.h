@@ -84,7 +84,6 @@ struct compiled {
 	const char *source;
 	struct node *match;
 	bool configurable;
-	bool held; /* action.on_block: hold */
 	bool asked; /* by ruleset_hold(): the kernel is told what it says */
 	bool watched; /* by ruleset_hold(): the kernel tells of what it could be about */
 	bool asks_mode; /* it, or an exception to it, compares how a file is opened */

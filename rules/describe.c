@@ -181,8 +181,14 @@ static void put_time(struct telling *t, uint64_t s)
 /* What the rule itself says of an answer that takes long; else oknek.yaml holds. */
 static void put_timeout(struct telling *t, const struct rule *r)
 {
+	if (r->hold && r->action == VERDICT_BLOCK)
+		fprintf(t->out, "An operator is asked first, and has %" PRIu64 " s; then it is %s.\n",
+			(uint64_t)(r->hold_ns / NSEC_PER_SEC),
+			r->hold_then == VERDICT_BLOCK ? "denied" : "allowed");
+	if (r->hold_said && r->hold && !r->on_timeout_said)
+		return;
 	fputs("Where no decision is made ", t->out);
-	if (r->deadline_ns)
+	if (r->deadline_ns && !(r->hold_said && r->hold))
 		fprintf(t->out, "within %" PRIu64 " ms", (uint64_t)(r->deadline_ns / NSEC_PER_MSEC));
 	else
 		fputs("before the deadline", t->out);

@@ -135,6 +135,25 @@ static int override_threshold(struct loader *l, const struct config *site, struc
 	return c->rule.threshold_from ? 0 : no_memory(l);
 }
 
+/* Whether an operator is asked, by the nearest that says so: the host of this rule, the rule, the host. */
+static int override_on_block(struct loader *l, const struct config *site, struct compiled *c)
+{
+	bool part;
+	const struct config_override *o = find(site, &c->rule, OVERRIDE_ON_BLOCK, &part);
+	struct rule *r = &c->rule;
+
+	/* The rule's deadline is for whom the rule says. */
+	r->hold_ns = r->hold_said && r->hold && r->deadline_ns ? r->deadline_ns : site->hold_ns;
+	r->hold_then = r->on_timeout_said ? r->on_timeout : site->on_timeout;
+	if (!o) {
+		r->hold = r->hold_said ? r->hold : site->hold;
+		return 0;
+	}
+	r->hold = o->hold;
+	r->hold_from = place(l, o);
+	return r->hold_from ? 0 : no_memory(l);
+}
+
 /* Something must come of what is said. */
 static int check_named(struct loader *l, const struct config_override *o,
 		       struct compiled *const *rules, size_t n)
@@ -145,7 +164,7 @@ static int check_named(struct loader *l, const struct config_override *o,
 	for (size_t i = 0; i < n; i++) {
 		if (!rule_is_named(&rules[i]->rule, o->rule, &part))
 			continue;
-		if (o->key == OVERRIDE_ACTION || !why_no_threshold(&rules[i]->rule))
+		if (o->key != OVERRIDE_THRESHOLD || !why_no_threshold(&rules[i]->rule))
 			return 0;
 		if (!found || (rules[i]->rule.has_threshold && !found->has_threshold))
 			found = &rules[i]->rule;
@@ -163,10 +182,12 @@ int override_rules(struct loader *l, const struct config *site, struct compiled 
 
 	for (size_t i = 0; i < site->n_overrides && !err; i++)
 		err = check_named(l, &site->overrides[i], rules, n);
-	for (size_t i = 0; i < n && !err && site->n_overrides; i++) {
+	for (size_t i = 0; i < n && !err; i++) {
 		err = override_action(l, site, rules[i]);
 		if (!err)
 			err = override_threshold(l, site, rules[i]);
+		if (!err)
+			err = override_on_block(l, site, rules[i]);
 	}
 	return err;
 }

@@ -225,8 +225,8 @@ static int parse_action(struct loader *l, const struct yaml_node *n, struct comp
 		err = wants(l, v, "action.configurable", "true or false");
 	if (!err && (v = yaml_get(n, "options")))
 		err = parse_options(l, v, c);
-	if (!err && (v = yaml_get(n, "on_block")))
-		err = parse_choice(l, v, "action.on_block", "hold", "deny", &c->held);
+	if (!err && (v = yaml_get(n, "on_block")) && (c->rule.hold_said = true))
+		err = parse_choice(l, v, "action.on_block", "hold", "deny", &c->rule.hold);
 	if (!err && (v = yaml_get(n, "on_timeout")) && (c->rule.on_timeout_said = true))
 		err = parse_choice(l, v, "action.on_timeout", "deny", "allow", &deny);
 	if (err)
@@ -235,8 +235,12 @@ static int parse_action(struct loader *l, const struct yaml_node *n, struct comp
 	c->rule.on_timeout = deny ? VERDICT_BLOCK : VERDICT_ALLOW;
 	v = yaml_get(n, "deadline");
 	if (v && (yaml_duration_ns(v, &c->rule.deadline_ns) || c->rule.deadline_ns == 0 ||
-		  c->rule.deadline_ns > DEADLINE_MAX_NS))
-		return wants(l, v, "action.deadline", "a time like 500ms or 2s, at most 10s");
+		  c->rule.deadline_ns > (c->rule.hold ? HOLD_MAX_NS : DEADLINE_MAX_NS)))
+		return wants(l, v, "action.deadline", c->rule.hold ?
+			     "a time like 30s or 5m, at most 10m" :
+			     "a time like 500ms or 2s, at most 10s");
+	c->rule.hold_ns = c->rule.hold && c->rule.deadline_ns ? c->rule.deadline_ns : HOLD_DEFAULT_NS;
+	c->rule.hold_then = c->rule.on_timeout;
 	return 0;
 }
 

@@ -64,7 +64,7 @@ bool sure_rule(const struct compiled *c, const struct config *site, char why[160
 		snprintf(why, 160, "it has an exception");
 	else if (reader)
 		snprintf(why, 160, "it has a reader, %.120s", reader);
-	else if (c->held)
+	else if (c->rule.hold)
 		snprintf(why, 160, "it is to hold who opens");
 	return !why[0];
 }

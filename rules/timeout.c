@@ -19,7 +19,9 @@ static void take_rules(void *arg, const uint32_t *rules, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		const struct compiled *c = t->rs->rules[rules[i]];
-		uint64_t ns = c->rule.deadline_ns ? c->rule.deadline_ns : t->default_ns;
+		/* What a rule gives an operator is not what it gives a helper. */
+		uint64_t ns = c->rule.deadline_ns && !(c->rule.hold_said && c->rule.hold) ?
+				      c->rule.deadline_ns : t->default_ns;
 		enum verdict v = c->rule.on_timeout_said ? c->rule.on_timeout : t->by_default;
 
 		if (c->rule.action != VERDICT_BLOCK ||

@@ -193,7 +193,7 @@ static void count_verdict(struct fanotify_source *s, uint32_t tree_id, enum verd
 }
 
 /* Decides one permission, anew if it was parked. The slot is free afterwards, or parked. */
-static void decide(struct fanotify_source *s, struct permission *p, struct bus *b, bool expired)
+void fanotify_decide(struct fanotify_source *s, struct permission *p, struct bus *b, bool expired)
 {
 	struct parked *ctx = &s->parked[permission_index(s->c.permissions, p)];
 	struct event ev = {
@@ -209,10 +209,13 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 	const struct member *m;
 	struct member spare;
 	enum who who = fanotify_who(s, p->tgid, &spare, &m);
-	bool became_member = ctx->undecided && who == WHO_MEMBER && !expired;
+	const struct fanotify_held *held = fanotify_held_of(&s->base, p);
+	bool became_member = ctx->undecided && who == WHO_MEMBER && !expired, gone = false;
 	enum verdict on_timeout;
 	uint64_t deadline_ns;
 
+	if (held && who != WHO_MEMBER)
+		who = fanotify_held_who(s, held, who, expired, &spare, &m, &gone);
 	if (who == WHO_UNKNOWN && !expired) {
 		ctx->undecided = true;
 		fanotify_park(s, &ev, b, PERMISSION_UNDECIDED(p->tgid), s->c.deadline_ns,
@@ -232,7 +235,7 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 	fanotify_subject(s, m, &ev.subj);
 	if (p->exec) {
 		count_verdict(s, m->tree_id, fanotify_exec_decide(s, &ev, b, ctx, m->tree_id,
-								  became_member, expired));
+								  became_member, expired, gone));
 		return;
 	}
 	ev.file.dev = ctx->dev;
@@ -244,13 +247,19 @@ static void decide(struct fanotify_source *s, struct permission *p, struct bus *
 			permission_set_deadline(s->c.permissions, p, p->since_ns + deadline_ns,
 						on_timeout);
 		}
-		if (must_wait(s, &ev, b, ctx, obj, m))
+		if ((!held || held->answer != HELD_REFUSED) && must_wait(s, &ev, b, ctx, obj, m))
 			return;
 	}
 	obj = objects_find(s->c.objects, ctx->dev, ctx->ino);
 	fanotify_names(s, &ev, ctx, obj);
 	if (!expired && fanotify_mode(s, &ev, ctx, m->tree_id))
 		return;
+	if (expired && held)
+		fanotify_held_event(held, &ev);
+	if (gone) {
+		bus_gone(b, &ev);
+		return;
+	}
 	/* All but the mode was known: then it counts as any. */
 	if (expired && ctx->mode_is != MODE_WANTED && ctx->mode_is != MODE_ASKED) {
 		s->fig.by_deadline++;
@@ -285,7 +294,7 @@ static void judge_slot(struct fanotify_source *s, struct bus *b, struct permissi
 		ctx->ino = st.st_ino;
 		ctx->unlinked = st.st_nlink == 0;
 	}
-	decide(s, p, b, false);
+	fanotify_decide(s, p, b, false);
 }
 
 /* Nothing is to be answered: the kernel has refused that one opener itself. */
@@ -428,7 +437,7 @@ static void recheck_one(struct permission *p, void *arg)
 {
 	struct recheck *r = arg;
 
-	decide(r->s, p, r->b, r->expired);
+	fanotify_decide(r->s, p, r->b, r->expired);
 	permission_progress(r->s->c.permissions);
 }
 
@@ -438,6 +447,8 @@ static bool may_go_on(struct fanotify_source *s, const struct permission *p, str
 	const struct member *m;
 	struct member spare;
 
+	if (ctx->held)
+		return false;
 	if (ctx->undecided)
 		return fanotify_who(s, p->tgid, &spare, &m) != WHO_UNKNOWN;
 	if (p->exec)
@@ -494,7 +505,7 @@ void fanotify_peeked(struct source *base, struct bus *b, const struct peek_answe
 	    (a->what == PEEK_ARGV) == (p->exec != 0)) {
 		fanotify_mode_told(s, p, &s->parked[a->slot], a);
 		s->peeked = a;
-		decide(s, p, b, false);
+		fanotify_decide(s, p, b, false);
 		s->peeked = NULL;
 	}
 	if (s->peek_wanted) {
@@ -651,8 +662,9 @@ static int fanotify_source_dispatch(struct source *base, struct bus *b)
 	if (ready & READY_CHANGE)
 		changes_drained(s, s->read_seq);
 	if ((ready & READY_DONE && read(s->c.queue->done_fd, &n, sizeof(n)) > 0) ||
-	    permission_parked(s->c.permissions))
+	    permission_parked(s->c.permissions) > s->n_held)
 		recheck_parked(s, b);
+	fanotify_held_look(s, b);
 	if (ready & READY_OPEN)
 		fanotify_drain_opens(s, b);
 	objects_quiescent(s->c.objects);
@@ -689,6 +701,7 @@ void fanotify_figures(const struct source *base, struct fanotify_figures *ret)
 
 	*ret = s->fig;
 	ret->parked = permission_parked(s->c.permissions);
+	ret->held = s->n_held < ret->parked ? s->n_held : ret->parked;
 	ret->feed_gap = s->feed_gap;
 	ret->no_room = s->no_room;
 }

@@ -53,10 +53,34 @@ struct fanotify_config {
 	void *arg;
 };
 
+#define HELD_RULES_MAX 80 /* bytes */
+
+/* Who waits for an operator, and for what. The verdict thread's. */
+struct fanotify_held {
+	uint64_t token; /* of its permission; 0: none */
+	uint32_t slot;
+	uint32_t tree_id;
+	pid_t pid;
+	uint64_t start_time_ns, since_ns;
+	uid_t uid;
+	enum event_kind kind;
+	uint64_t dev, ino; /* of the file, or the program */
+	uint64_t name_hash; /* for whoever asked for it to be held */
+	char id[32], part[64], name[128]; /* of the strongest rule */
+	char rules[HELD_RULES_MAX];       /* of all that block: "R3/aws R9" */
+	enum open_mode mode;
+	bool also_read;
+	enum { HELD_WAITS, HELD_ALLOWED, HELD_REFUSED } answer;
+	char comm[16], path[4096];
+	uint32_t argv_len_bytes;
+	bool argv_cut;
+	char argv[PEEK_ARGV_MAX]; /* NUL after each */
+};
+
 struct fanotify_figures {
 	uint64_t answered, denied, by_deadline, strangers; /* strangers: opens by non-members */
 	uint64_t parked_total, parked_refused; /* refused: beyond the limits, default given */
-	unsigned parked;
+	unsigned parked, held; /* held: of these, for an operator */
 	uint64_t unread; /* arguments that could not be read, default given */
 	uint64_t observe_lost;
 	bool feed_gap, no_room;
@@ -106,6 +130,25 @@ void fanotify_peek_lost(struct source *s, struct bus *b);
 
 /* A process runs another program from here on. Verdict thread. */
 void fanotify_exec_seen(struct source *s, pid_t tgid);
+
+/*
+ * fanotify_hold.c: events that are held for an operator; verdict thread. hold: of the event that is
+ * being published, for so long from now, and what is answered then. 0: it waits, as *ret, which was
+ * there before if it is held again; -EBUSY: there is no room, -EALREADY: the guardian was first.
+ */
+int fanotify_hold(struct source *s, const struct event *ev, const struct decision *d,
+		  uint64_t for_ns, enum verdict then, struct fanotify_held **ret);
+/* The file that was opened, or is the program: as its descriptor tells. */
+struct fanotify_source_file {
+	uint64_t dev, ino;
+};
+void fanotify_file_of(const struct source *s, const struct permission *p,
+		      struct fanotify_source_file *ret);
+struct fanotify_held *fanotify_held_of(struct source *s, const struct permission *p); /* or NULL */
+/* Each that waits, from *at on, which begins with 0. NULL: no more. */
+struct fanotify_held *fanotify_held_next(struct source *s, unsigned *at);
+/* Publishes it again, with what `answer` says by now. An exec is read again before. */
+void fanotify_held_again(struct source *s, struct bus *b, struct fanotify_held *h);
 
 /* Parked permissions, for `oknek pending`. */
 void fanotify_each_parked(struct source *s,

@@ -93,10 +93,11 @@ static enum verdict settle(struct fanotify_source *s, struct event *ev, struct b
 
 enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, struct bus *b,
 				  struct parked *ctx, uint32_t tree_id, bool became_member,
-				  bool expired)
+				  bool expired, bool gone)
 {
 	const struct peek_answer *a = s->peeked;
 	struct permission *p = ev->perm;
+	const struct fanotify_held *held = fanotify_held_of(&s->base, p);
 	enum verdict on_timeout = p->on_timeout;
 	uint64_t deadline_ns;
 
@@ -104,6 +105,14 @@ enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, s
 	ev->exec = (struct exec_object){ .argv_cut = true };
 	ev->subj.main_exe = false; /* that is what it runs until now */
 	name_program(s, ev, ctx);
+	if (held && (expired || gone || held->answer == HELD_REFUSED))
+		fanotify_held_event(held, ev);
+	if (gone) {
+		bus_gone(b, ev);
+		return VERDICT_ALLOW;
+	}
+	if (held && !expired && held->answer == HELD_REFUSED)
+		return settle(s, ev, b, ctx, true, on_timeout);
 	if (expired) {
 		s->fig.by_deadline++;
 		return settle(s, ev, b, ctx, false, on_timeout);

@@ -24,6 +24,7 @@ struct parked {
 	enum { MODE_NOT_ASKED, MODE_WANTED, MODE_ASKED, MODE_TOLD } mode_is; /* of an open */
 	enum open_mode mode;
 	bool also_read;
+	bool held; /* waits for an operator, and for nothing else */
 };
 
 /*
@@ -89,6 +90,8 @@ struct fanotify_source {
 	bool peek_wanted; /* somebody found no room for his question */
 
 	struct parked parked[PERMISSION_SLOTS];
+	struct fanotify_held held[PERMISSION_HELD_MAX]; /* touched when it is used */
+	unsigned n_held; /* that are not found to be over */
 	struct turns turns;
 	uint64_t read_seq; /* grows with each read of the permission group */
 	uint64_t changes_seq; /* that of the last read before changes were drained */
@@ -148,7 +151,7 @@ void fanotify_names(struct fanotify_source *s, struct event *ev, struct parked *
  * and asks for its arguments. What took effect, as bus_publish() tells. */
 enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, struct bus *b,
 				  struct parked *ctx, uint32_t tree_id, bool became_member,
-				  bool expired);
+				  bool expired, bool gone);
 /* Asks for them; one that is parked. False: nobody will ever tell. */
 bool fanotify_exec_ask(struct fanotify_source *s, const struct permission *p, struct parked *ctx);
 
@@ -159,6 +162,15 @@ void fanotify_mode_told(struct fanotify_source *s, struct permission *p, struct 
 			const struct peek_answer *a);
 /* For one that is parked for this: may it go on? Asks again when there was no room. */
 bool fanotify_mode_again(struct fanotify_source *s, const struct permission *p, struct parked *ctx);
+
+/* fanotify_hold.c: a look at who is held, after each batch: who has ended is let go. */
+void fanotify_held_look(struct fanotify_source *s, struct bus *b);
+/* As whom it is to be judged whose membership cannot be told, or who has ended (*gone). */
+enum who fanotify_held_who(struct fanotify_source *s, const struct fanotify_held *h, enum who who,
+			   bool expired, struct member *spare, const struct member **m, bool *gone);
+/* What was known of the event when it was held. */
+void fanotify_held_event(const struct fanotify_held *h, struct event *ev);
+void fanotify_decide(struct fanotify_source *s, struct permission *p, struct bus *b, bool expired);
 
 /* Reads the notification groups until they are empty: what a permission event that was read
  * before must not overtake. False when its bound was reached and more is queued. */

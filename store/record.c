@@ -26,7 +26,7 @@ static const char *verdict_of(const struct payload *p, const struct payload_fire
 		return "would_block";
 	/* A deadline whose default is to allow let it through: nothing was blocked. */
 	if (outcome == OUTCOME_ALLOWED)
-		return "detected";
+		return p->by == BY_OPERATOR ? "allow" : "detected";
 	if (outcome == OUTCOME_KILLED)
 		return p->permission ? "block" : "detected";
 	return p->permission && f->mechanism != MECH_DETECT ? "block" : "detected";

@@ -38,6 +38,7 @@ static void an_empty_file_is_the_defaults(void **state)
 		assert_null(c->sources[0]);
 		assert_true(c->recognise);
 		assert_true(c->deadline_ns == DEADLINE_DEFAULT_NS);
+		assert_true(!c->hold && c->hold_ns == HOLD_DEFAULT_NS);
 		assert_int_equal(c->on_timeout, VERDICT_BLOCK);
 		assert_null(c->mark_roots[0]);
 		assert_string_equal(c->group, "oknek");
@@ -64,7 +65,8 @@ static void every_key_is_read(void **state)
 				  "rules:\n  R3/dotenv: { action: block }\n  R1: { action: allow, threshold: -3 }\n"
 				  "exceptions:\n  R3/aws: { match: { uid: { eq: 1 } }, reason: r, author: a }\n"
 				  "  R1:\n    - { match: x, reason: s, author: b, expires: 2027-01-31 }\n"
-				  "readers:\n  R3/aws: [/usr/bin/aws, /opt/aws]\n  R3/kube: /usr/bin/kubectl\n");
+				  "readers:\n  R3/aws: [/usr/bin/aws, /opt/aws]\n  R3/kube: /usr/bin/kubectl\n"
+				  "on_block: hold\nhold: { deadline: 2m }\n");
 
 	(void)state;
 	assert_int_equal(c->mode, MODE_ENFORCE);
@@ -73,6 +75,8 @@ static void every_key_is_read(void **state)
 	assert_null(c->sources[2]);
 	assert_false(c->recognise);
 	assert_true(c->deadline_ns == 500000000);
+	assert_true(c->hold);
+	assert_true(c->hold_ns == 120000000000);
 	assert_int_equal(c->on_timeout, VERDICT_ALLOW);
 	assert_string_equal(c->mark_roots[1], "/");
 	assert_null(c->mark_roots[2]);
@@ -109,7 +113,7 @@ static void every_key_is_read(void **state)
 
 static void each_complaint_names_file_line_and_way_out(void **state)
 {
-#define KEYS "mode, source, agents, deadline, on_timeout, fanotify, ebpf, control, evidence, capture, egress, " \
+#define KEYS "mode, source, agents, deadline, on_timeout, on_block, hold, fanotify, ebpf, control, evidence, capture, egress, " \
 	     "exec, on_unenforceable, rules, readers, exceptions"
 #define MATCH "match: { uid: { eq: 1 } }, "
 #define REASON "reason: r, "
@@ -141,6 +145,10 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		{ "agents:\n  recognise: yes", "f:2: agents.recognise must be true or false" },
 		{ "deadline: 1", "f:1: deadline must be a time like 500ms or 1s, at most 10s" },
 		{ "deadline: 11s", "f:1: deadline must be a time like 500ms or 1s, at most 10s" },
+		{ "on_block: ask", "f:1: on_block must be deny or hold" },
+		{ "rules: { R3: { on_block: yes } }", "f:1: on_block must be deny or hold" },
+		{ "hold: { deadline: 601s }", "f:1: hold.deadline must be a time like 30s or 2m, at most 10m" },
+		{ "hold: { deadline: 0s }", "f:1: hold.deadline must be a time like 30s or 2m, at most 10m" },
 		{ "deadline: 0s", "f:1: deadline must be a time like 500ms or 1s, at most 10s" },
 		{ "on_timeout: block", "f:1: on_timeout must be deny or allow" },
 		{ "fanotify:\n  only: []",
@@ -188,10 +196,10 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		  "f:1: \"dotenv\" in rules is not a rule: write R3 or R3/dotenv" },
 		{ "rules: { R3/: { action: warn } }",
 		  "f:1: \"R3/\" in rules is not a rule: write R3 or R3/dotenv" },
-		{ "rules: { R3: warn }", "f:1: R3 must be a map with the keys action, threshold" },
-		{ "rules: { R3: {} }", "f:1: R3 must be a map with an action, a threshold or both" },
+		{ "rules: { R3: warn }", "f:1: R3 must be a map with the keys action, threshold, on_block" },
+		{ "rules: { R3: {} }", "f:1: R3 must be a map with an action, a threshold or on_block" },
 		{ "rules: { R3: { acton: warn } }",
-		  "f:1: unknown key \"acton\" in R3; allowed: action, threshold" },
+		  "f:1: unknown key \"acton\" in R3; allowed: action, threshold, on_block" },
 		{ "rules:\n  R1:\n    threshold: high", "f:3: threshold must be a whole number" },
 		{ "rules:\n  R1:\n    threshold: 8.5", "f:3: threshold must be a whole number" },
 		{ "rules:\n  R1:\n    threshold: '8'", "f:3: threshold must be a whole number" },

@@ -594,6 +594,37 @@ static void two_processes_answer_each_once(void **state)
 	munmap(h, sizeof(*h));
 }
 
+static void an_operator_has_places_of_his_own(void **state)
+{
+	struct permission_table *t = *state;
+	struct permission *p, *q;
+	unsigned n;
+
+	/* Who waits for somebody else goes on waiting, longer. */
+	p = parked(t, 7, 100);
+	assert_int_equal(permission_hold(t, p, 7, 5000, VERDICT_BLOCK), 0);
+	assert_int_equal(p->deadline_ns, 5000);
+	assert_int_equal(p->on_timeout, VERDICT_BLOCK);
+	assert_int_equal(p->held, 1);
+	assert_int_equal(permission_parked(t), 1);
+	for (n = 1; n < PERMISSION_HELD_PER_TREE; n++) {
+		q = take(t, 1, 2, 3);
+		assert_int_equal(permission_hold(t, q, 7, 5000, VERDICT_BLOCK), 0);
+	}
+	q = take(t, 1, 2, 3);
+	assert_int_equal(permission_hold(t, q, 7, 5000, VERDICT_BLOCK), -EBUSY);
+	assert_int_equal(q->held, 0);
+	assert_int_equal(state_of(q), PERM_READ);
+	assert_int_equal(permission_hold(t, q, 8, 5000, VERDICT_BLOCK), 0);
+	answer(t, p);
+	q = take(t, 1, 2, 3);
+	assert_int_equal(q->held, 0);
+	assert_int_equal(permission_hold(t, q, 7, 5000, VERDICT_BLOCK), 0);
+	/* Nobody takes back what the guardian has claimed. */
+	assert_true(permission_guard(q, permission_look(q)));
+	assert_int_equal(permission_hold(t, q, 9, 5000, VERDICT_BLOCK), -EALREADY);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -615,6 +646,7 @@ int main(void)
 		TEST(what_is_left_is_taken_up),
 		TEST(an_event_that_was_not_noted_is_guarded),
 		TEST(two_processes_answer_each_once),
+		TEST(an_operator_has_places_of_his_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

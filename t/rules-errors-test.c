@@ -245,6 +245,9 @@ static void what_is_wrong_with_an_action_is_said(void **state)
 		{ "{ default: block, deadline: 0s }", BAD_DEADLINE },
 		{ "{ default: block, deadline: 5 }", BAD_DEADLINE },
 		{ "{ default: block, deadline: 10s, on_block: hold, on_timeout: allow }", "loaded" },
+		{ "{ default: block, deadline: 10m, on_block: hold }", "loaded" },
+		{ "{ default: block, deadline: 11m, on_block: hold }",
+		  "f:1: action.deadline must be a time like 30s or 5m, at most 10m" },
 	};
 	static const char *const thresholds[][2] = {
 		{ "{ default: 1, configurable: true }", "loaded" },
@@ -358,7 +361,10 @@ static void defaults_are_what_the_manual_says(void **state)
 	assert_int_equal(r->on_timeout, VERDICT_ALLOW);
 	assert_int_equal(r->deadline_ns, 250000000);
 	assert_int_equal(r->mechanism, MECH_FANOTIFY);
-	assert_string_equal(r->bound_why, "hold is not available on this host yet: denied at once");
+	assert_string_equal(r->bound_why, "");
+	assert_true(r->hold);
+	assert_int_equal(r->hold_ns, 250000000);
+	assert_int_equal(r->hold_then, VERDICT_ALLOW);
 	ruleset_unref(rs);
 }
 

@@ -1,49 +1,127 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* allow and block: the two answers to what is held. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "core/cleanup.h"
 #include "tools/cli.h"
 
-static int run(struct cli *cli, int argc, char **argv)
-{
-	_cleanup_json_ json_t *res = NULL;
-	int r = cli_options(cli, argc, argv, NULL, false);
+#define FOR_MAX_S (7 * 86400)
+
+struct answering {
 	bool token;
 	int64_t id;
+	bool once, kill;
+	const char *for_text, *reason;
+	int64_t for_s;
+};
+
+static int check(const struct cli *cli, struct answering *a)
+{
+	if (a->once && a->for_text)
+		return cli_usage(cli, "one of --once and --for");
+	if (a->for_text && (cli_parse_duration(a->for_text, &a->for_s) < 0 || a->for_s < 1 ||
+			    a->for_s > FOR_MAX_S))
+		return cli_usage(cli, "--for takes a time like 10m or 2h, up to 7d, not \"%s\"",
+				 a->for_text);
+	return CLI_DONE;
+}
+
+static int ask(struct cli *cli, const struct answering *a)
+{
+	_cleanup_json_ json_t *res = NULL;
+	json_t *req = json_pack("{s:s,s:I}", "cmd", cli->command->name, a->token ? "token" : "pid",
+				(json_int_t)a->id);
+	int r;
+
+	if (a->for_s)
+		json_object_set_new(req, "for_s", json_integer(a->for_s));
+	if (a->reason)
+		json_object_set_new(req, "reason", json_string(a->reason));
+	if (a->kill)
+		json_object_set_new(req, "kill", json_true());
+	r = cli_ask(cli, req, CLI_TIMEOUT_MS, NULL, NULL, &res);
+	if (r != CLI_DONE)
+		return r;
+	if (cli->json) {
+		cli_json_line(cli, res, NULL);
+		return cli_flush();
+	}
+	cli_field(cli, cli->command->name, "%lld answered%s", (long long)cli_int(res, "answered"),
+		  json_is_true(json_object_get(res, "kept")) ?
+			  a->for_s ? ", and the same is let through until then" :
+				     ", and the same is refused to that tree until it is unwatched" : "");
+	if (a->kill)
+		cli_field(cli, "killed", "%lld", (long long)cli_int(res, "killed"));
+	if (*cli_str(res, "notice"))
+		cli_field(cli, "notice", "%s", cli_str(res, "notice"));
+	return cli_flush();
+}
+
+static int answer(struct cli *cli, int argc, char **argv, const struct cli_option *opts,
+		  struct answering *a)
+{
+	int r = cli_options(cli, argc, argv, opts, false);
 
 	if (r < 0)
 		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
 	if (!cli_positional(cli, r, 1, 1))
 		return CLI_FAILED;
-	token = argv[1][0] == 't';
-	if (cli_parse_number(argv[1] + token, 1, token ? INT64_MAX : INT32_MAX, &id) < 0)
+	a->token = argv[1][0] == 't';
+	if (cli_parse_number(argv[1] + a->token, 1, a->token ? INT64_MAX : INT32_MAX, &a->id) < 0)
 		return cli_usage(cli, "\"%s\" is neither a process id nor a token (t1, t2 …)",
 				 argv[1]);
-	r = cli_ask(cli,
-		    json_pack("{s:s,s:I}", "cmd", cli->command->name, token ? "token" : "pid",
-			      (json_int_t)id),
-		    CLI_TIMEOUT_MS, NULL, NULL, &res);
+	r = check(cli, a);
 	if (r != CLI_DONE)
 		return r;
-	if (cli->json)
-		cli_json_line(cli, res, NULL);
-	else
-		cli_field(cli, cli->command->name, "%lld answered",
-			  (long long)cli_int(res, "answered"));
-	return cli_flush();
+	return ask(cli, a);
+}
+
+static int run_allow(struct cli *cli, int argc, char **argv)
+{
+	struct answering a = { 0 };
+	const struct cli_option opts[] = {
+		{ "once", NULL, &a.once },
+		{ "for", &a.for_text, NULL },
+		{ "reason", &a.reason, NULL },
+		{ NULL, NULL, NULL },
+	};
+
+	return answer(cli, argc, argv, opts, &a);
+}
+
+static int run_block(struct cli *cli, int argc, char **argv)
+{
+	struct answering a = { 0 };
+	const struct cli_option opts[] = {
+		{ "kill", NULL, &a.kill },
+		{ "reason", &a.reason, NULL },
+		{ NULL, NULL, NULL },
+	};
+
+	return answer(cli, argc, argv, opts, &a);
 }
 
 const struct cli_command cmd_allow = {
 	.name = "allow",
-	.args = "PID | TOKEN",
-	.summary = "let what is held go on, this once",
-	.help = "TOKEN is one of oknek pending; PID means all that this process has held.\n",
-	.run = run,
+	.args = "PID | TOKEN [--once | --for TIME] [--reason TEXT]",
+	.summary = "let what is held go on",
+	.help = "TOKEN is one of oknek pending; PID means all that this process has held.\n"
+		"  --once         this once: the default\n"
+		"  --for TIME     the same to that tree by these rules, too, for so long (10m, 2h): the\n"
+		"                 same file, or the same program with the same arguments\n"
+		"  --reason TEXT  why: for the evidence\n",
+	.run = run_allow,
 };
 
 const struct cli_command cmd_block = {
 	.name = "block",
-	.args = "PID | TOKEN",
-	.summary = "deny what is held",
-	.help = "TOKEN is one of oknek pending; PID means all that this process has held.\n",
-	.run = run,
+	.args = "PID | TOKEN [--kill] [--reason TEXT]",
+	.summary = "deny what is held, and the same from now on",
+	.help = "TOKEN is one of oknek pending; PID means all that this process has held. The same file,\n"
+		"or program with the same arguments, is refused to that tree until it is unwatched.\n"
+		"  --kill         end the process that was held, and no other\n"
+		"  --reason TEXT  why: for the evidence\n",
+	.run = run_block,
 };

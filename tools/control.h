@@ -31,7 +31,7 @@
  *          feed:{name,gaps,lost}, trees, members, agents:[{agent,trees,members}],
  *          rules:{count,origin,blocking,detect:[{rule,part,name,why}]},
  *          exceptions:{active,expired,let_through},
- *          enforcement:{mechanism,filesystems:[…],objects,directories,pending,answered,denied,
+ *          enforcement:{mechanism,filesystems:[…],objects,directories,pending,held,hold_refused,answered,denied,
  *                       by_deadline,gaps:[{path,why}]},
  *          evidence:{ok,why,records,last_seq,last_hash,lost,pending,key}, warnings:[…],
  *          caller:{member,privileged}}
@@ -61,7 +61,7 @@
  * rules    {[id]} → items {id,part,version,name,kind,observed,action,action_default,
  *          action_overridden|null,threshold|null,threshold_default|null,
  *          threshold_overridden|null,overridden|null,mechanism,why,pack,file,line,
- *          exceptions:[{rule,reason,author,expires|null,expired,file,line}],let_through,
+ *          exceptions:[{rule,reason,author,expires|null,expired,file,line}],let_through,on_block,
  *          [source],[explain]}; let_through: events since the rules were read;
  *          without id, result {pack:{name,version,signed_by,shipped,expires,expired}|null};
  *          id "R3" or "R3/aws" selects, and adds source, the YAML text. What is overridden is
@@ -70,10 +70,12 @@
  *          {check, dev, ino}: "incoming", "previous" or "shipped": nothing changes, and result
  *          {rules, origin} or an error tells whether that pack would be served. dev and ino are of
  *          the rules folder that is meant: "notfound" if the daemon has its own elsewhere
- * pending  {} → items {token,deadline,on_timeout,rule,part,name,path,agent,tree,
- *          process:{pid,uid,comm,exe}} (or pid and comm beside token where no more is known)
- * allow    {pid | token} → result {answered}
- * block    {pid | token} → result {answered}
+ * pending  {} → items {token,deadline,since,on_timeout,held,kind,rule,part,name,path,agent,tree,
+ *          process:{pid,uid,comm,exe},[rules],[session],[argv]}; held: for an operator, and only then
+ *          there is a rule; argv: a list, of exec_observed
+ * allow    {pid | token, [for_s], [reason]} → result {answered,kept,[notice]}; kept: what is the same
+ *          is let through later, too. "notfound"; "failed" if somebody else was faster
+ * block    {pid | token, [kill], [reason]} → result {answered,kept,[killed],[notice]}
  */
 #ifndef OKNEK_TOOLS_CONTROL_H
 #define OKNEK_TOOLS_CONTROL_H

@@ -153,6 +153,8 @@ struct daemon {
 	} bulk;
 	struct daemon_fuse *fuse; /* NULL: nobody is held */
 	struct daemon_recheck *recheck; /* NULL: the same */
+	struct daemon_hold *hold; /* NULL: the same; the verdict thread's */
+	_Atomic uint64_t holds_refused; /* there was no room to hold: the default at once */
 	struct enforcer *enforcer;
 	struct marks *marks;
 	struct unavailable unavailable[SOURCES_MAX];
@@ -279,6 +281,14 @@ void daemon_peek_tick(struct daemon *d); /* main thread */
 void daemon_peek_warnings(const struct daemon *d, json_t *list);
 json_t *daemon_peek_json(const struct daemon *d);
 void daemon_peek_close(struct daemon *d);
+
+/* daemon_hold.c: who waits for an operator. operator: the bus's hook. again: when rules, mode or who is
+ * watched are others than before; not on the verdict thread. */
+int daemon_hold_open(struct daemon *d);
+bool daemon_operator(void *arg, struct event *ev, const struct decision *decision,
+		     enum verdict *effect, enum decided_by *by);
+void daemon_hold_again(struct daemon *d);
+void daemon_hold_close(struct daemon *d);
 
 /* daemon_recheck.c: what runs is compared with what was decided after it began, where the kernel has
  * not done that; who runs something else that a rule blocks is killed. open: before the verdict thread.
@@ -553,6 +563,10 @@ const char *daemon_cmd_agents(void *arg, const struct control_peer *peer, const 
 			      struct control_reply *reply);
 const char *daemon_cmd_rules(void *arg, const struct control_peer *peer, const json_t *req,
 			     struct control_reply *reply);
+const char *daemon_cmd_allow(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply);
+const char *daemon_cmd_block(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply);
 const char *daemon_cmd_pending(void *arg, const struct control_peer *peer, const json_t *req,
 			       struct control_reply *reply);
 
@@ -567,6 +581,12 @@ const char *daemon_cmd_why(void *arg, const struct control_peer *peer, const jso
 			   struct control_reply *reply);
 bool daemon_is_member(void *arg, pid_t pid);
 void daemon_refused(void *arg, const struct control_peer *peer, const char *cmd, uint64_t more);
+/* What an operator did, with who that is. Steals detail, which may be NULL. */
+void daemon_operator_act(struct daemon *d, const struct control_peer *peer, const char *cmd,
+			 json_t *detail);
+/* An answer that is an error: `code`, and in words. */
+const char *daemon_say(struct control_reply *r, const char *code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* Evidence of an operator's act (O2) or of a gap (O1). Steals detail. */
 void daemon_own_record(struct daemon *d, const char *id, const char *name, json_t *detail);
 

@@ -15,10 +15,7 @@
 #define GAP_TRIES 20
 #define GAP_WAIT_US 20000
 
-static const char *say(struct control_reply *r, const char *code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static const char *say(struct control_reply *r, const char *code, const char *fmt, ...)
+const char *daemon_say(struct control_reply *r, const char *code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -74,8 +71,17 @@ bool daemon_is_member(void *arg, pid_t pid)
 
 static json_t *peer_json(const struct control_peer *p)
 {
-	return json_pack("{s:i, s:I, s:b}", "pid", p->pid, "uid", (json_int_t)p->uid, "member",
-			 p->member);
+	char link[32], exe[4096];
+	ssize_t n;
+	json_t *text;
+
+	/* Who asked may have ended since, or be of a namespace that has no number here. */
+	snprintf(link, sizeof(link), "/proc/%d/exe", p->pid);
+	n = p->pid > 0 ? readlink(link, exe, sizeof(exe) - 1) : -1;
+	exe[n > 0 ? n : 0] = '\0';
+	text = n > 0 ? daemon_json_text(exe) : NULL;
+	return json_pack("{s:i, s:I, s:b, s:o}", "pid", p->pid, "uid", (json_int_t)p->uid, "member",
+			 p->member, "exe", text ? text : json_null());
 }
 
 /* What the operator typed, where the socket has another word for it. */
@@ -91,7 +97,7 @@ void daemon_refused(void *arg, const struct control_peer *peer, const char *cmd,
 				    "more", (json_int_t)more));
 }
 
-static void operator_act(struct daemon *d, const struct control_peer *peer, const char *cmd,
+void daemon_operator_act(struct daemon *d, const struct control_peer *peer, const char *cmd,
 			 json_t *detail)
 {
 	daemon_own_record(d, "O2", typed(cmd),
@@ -147,19 +153,19 @@ static json_t *watch_warnings(struct daemon *d, const struct watch_result *res)
 static const char *watch_failed(struct control_reply *reply, pid_t pid, int err)
 {
 	if (err == -ESRCH)
-		return say(reply, "notfound", "no process %d", pid);
+		return daemon_say(reply, "notfound", "no process %d", pid);
 	if (err == -EEXIST)
-		return say(reply, "failed", "process %d is watched already", pid);
+		return daemon_say(reply, "failed", "process %d is watched already", pid);
 	if (err == -EPERM)
-		return say(reply, "denied", "process %d is oknek's own", pid);
+		return daemon_say(reply, "denied", "process %d is oknek's own", pid);
 	if (err == -ECANCELED)
-		return say(reply, "failed",
+		return daemon_say(reply, "failed",
 			   "protected paths could not be marked in time; nothing was started");
 	if (err == -EOPNOTSUPP)
-		return say(reply, "failed", "no source that watches processes runs");
+		return daemon_say(reply, "failed", "no source that watches processes runs");
 	if (err == -ENOSPC)
-		return say(reply, "failed", "no room: too many trees or processes are watched");
-	return say(reply, "failed", "process %d cannot be watched: %s", pid, strerror(-err));
+		return daemon_say(reply, "failed", "no room: too many trees or processes are watched");
+	return daemon_say(reply, "failed", "process %d cannot be watched: %s", pid, strerror(-err));
 }
 
 static const char *check_agent(const json_t *req, struct control_reply *reply, const char **agent)
@@ -168,10 +174,10 @@ static const char *check_agent(const json_t *req, struct control_reply *reply, c
 
 	*agent = name && name[0] ? name : "unnamed";
 	if (strlen(*agent) >= sizeof(((struct tree *)0)->agent))
-		return say(reply, "usage", "agent: a name of at most 31 bytes is expected");
+		return daemon_say(reply, "usage", "agent: a name of at most 31 bytes is expected");
 	for (const char *c = *agent; *c; c++)
 		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *c))
-			return say(reply, "usage", "agent: letters, digits, '.', '_' and '-' only");
+			return daemon_say(reply, "usage", "agent: letters, digits, '.', '_' and '-' only");
 	return NULL;
 }
 
@@ -181,11 +187,11 @@ static const char *own_process(const struct control_peer *peer, pid_t pid,
 	struct process_scan_entry e;
 
 	if (pid <= 1)
-		return say(reply, "usage", "pid: a process id above 1 is expected");
+		return daemon_say(reply, "usage", "pid: a process id above 1 is expected");
 	if (process_read(pid, &e) < 0)
-		return say(reply, "notfound", "no process %d", pid);
+		return daemon_say(reply, "notfound", "no process %d", pid);
 	if (!peer->privileged && e.uid != peer->uid)
-		return say(reply, "denied", "process %d is not yours", pid);
+		return daemon_say(reply, "denied", "process %d is not yours", pid);
 	*ret = e;
 	return NULL;
 }
@@ -212,7 +218,7 @@ static const char *cmd_run(void *arg, const struct control_peer *peer, const jso
 		return code;
 	rq.start_time_ns = e.start_time_ns;
 	if (e.ppid != peer->pid)
-		return say(reply, "denied", "process %d is no child of the caller", rq.pid);
+		return daemon_say(reply, "denied", "process %d is no child of the caller", rq.pid);
 	err = daemon_watch(d, &rq, &res);
 	if (err)
 		return watch_failed(reply, rq.pid, err);
@@ -353,7 +359,7 @@ static const char *cmd_watch(void *arg, const struct control_peer *peer, const j
 	if (err)
 		return watch_failed(reply, rq.pid, err);
 	open = open_descriptors(d, res.tree);
-	operator_act(d, peer, "watch",
+	daemon_operator_act(d, peer, "watch",
 		     json_pack("{s:i, s:s, s:O}", "pid", rq.pid, "session", res.session, "open",
 			       open));
 	reply->result = json_pack("{s:I, s:s, s:s, s:i, s:o, s:o}", "tree", (json_int_t)res.tree,
@@ -374,8 +380,8 @@ static const char *cmd_unwatch(void *arg, const struct control_peer *peer, const
 	if (!tree && pid > 0)
 		tree = proctree_peek(d->tree, pid);
 	if (!tree || daemon_unwatch(d, tree, &members) < 0)
-		return say(reply, "notfound", "no watched tree of that number or process");
-	operator_act(d, peer, "unwatch",
+		return daemon_say(reply, "notfound", "no watched tree of that number or process");
+	daemon_operator_act(d, peer, "unwatch",
 		     json_pack("{s:I, s:i}", "tree", (json_int_t)tree, "members", (int)members));
 	reply->result = json_pack("{s:I, s:i}", "tree", (json_int_t)tree, "members", (int)members);
 	return NULL;
@@ -386,10 +392,10 @@ static const char *cmd_unwatch(void *arg, const struct control_peer *peer, const
 static const char *marks_failed(struct daemon *d, struct control_reply *reply, int err)
 {
 	if (err != -ETIMEDOUT)
-		return say(reply, "failed", "marks could not be set: %s", strerror(-err));
+		return daemon_say(reply, "failed", "marks could not be set: %s", strerror(-err));
 	if (daemon_mode_now(d) == MODE_ENFORCE)
-		return say(reply, "failed", "enforcing what is marked, but marks are still being set");
-	return say(reply, "failed", "nothing is denied any more, but marks are still being set: "
+		return daemon_say(reply, "failed", "enforcing what is marked, but marks are still being set");
+	return daemon_say(reply, "failed", "nothing is denied any more, but marks are still being set: "
 				    "openers of protected files may still wait for an answer");
 }
 
@@ -403,9 +409,9 @@ static const char *cmd_mode(void *arg, const struct control_peer *peer, const js
 	int err;
 
 	if (mode < 0)
-		return say(reply, "usage", "mode: observe or enforce is expected");
+		return daemon_say(reply, "usage", "mode: observe or enforce is expected");
 	err = daemon_set_mode(d, (enum mode)mode);
-	operator_act(d, peer, "mode", json_pack("{s:s, s:s}", "mode", name, "was", was));
+	daemon_operator_act(d, peer, "mode", json_pack("{s:s, s:s}", "mode", name, "was", was));
 	if (err)
 		return marks_failed(d, reply, err);
 	reply->result = json_pack("{s:s, s:s, s:s}", "mode", name, "was", was, "in_force",
@@ -422,9 +428,9 @@ static const char *cmd_pause(void *arg, const struct control_peer *peer, const j
 	int err;
 
 	if (!json_is_integer(s) || seconds < 0 || seconds > PAUSE_MAX_S)
-		return say(reply, "usage", "seconds: 0 to %d is expected", PAUSE_MAX_S);
+		return daemon_say(reply, "usage", "seconds: 0 to %d is expected", PAUSE_MAX_S);
 	err = daemon_pause(d, seconds);
-	operator_act(d, peer, "pause", json_pack("{s:I}", "seconds", (json_int_t)seconds));
+	daemon_operator_act(d, peer, "pause", json_pack("{s:I}", "seconds", (json_int_t)seconds));
 	if (err)
 		return marks_failed(d, reply, err);
 	until = atomic_load(&d->paused_until_s);
@@ -450,15 +456,15 @@ static const char *check_rules(struct daemon *d, const json_t *req, struct contr
 	while (which < ARRAY_SIZE(names) && (!name || !names[which] || strcmp(name, names[which])))
 		which++;
 	if (which == ARRAY_SIZE(names))
-		return say(reply, "usage", "check: incoming, previous or shipped is expected");
+		return daemon_say(reply, "usage", "check: incoming, previous or shipped is expected");
 	if (!daemon_pack_dir_is(d, json_integer_value(json_object_get(req, "dev")),
 				json_integer_value(json_object_get(req, "ino"))))
-		return say(reply, "notfound", "the rules of this daemon are elsewhere");
+		return daemon_say(reply, "notfound", "the rules of this daemon are elsewhere");
 	pthread_mutex_lock(&d->admin_lock);
 	r = daemon_try_rules(d, which, &rs, &err);
 	pthread_mutex_unlock(&d->admin_lock);
 	if (r < 0)
-		return say(reply, "failed", "%s", err.text[0] ? err.text : strerror(-r));
+		return daemon_say(reply, "failed", "%s", err.text[0] ? err.text : strerror(-r));
 	reply->result = json_pack("{s:i, s:s}", "rules", (int)ruleset_count(rs), "origin",
 				  ruleset_origin(rs));
 	ruleset_unref(rs);
@@ -480,43 +486,17 @@ static const char *cmd_reload(void *arg, const struct control_peer *peer, const 
 	pthread_mutex_lock(&d->admin_lock);
 	r = daemon_reload(d, &err, notices);
 	pthread_mutex_unlock(&d->admin_lock);
-	operator_act(d, peer, "reload", json_pack("{s:b}", "ok", r == 0));
+	daemon_operator_act(d, peer, "reload", json_pack("{s:b}", "ok", r == 0));
 	rs = r < 0 ? NULL : daemon_rules_ref(d);
 	if (!rs) {
 		json_decref(notices);
-		return say(reply, "failed", "%s", r == 0 ? "the daemon is stopping" :
+		return daemon_say(reply, "failed", "%s", r == 0 ? "the daemon is stopping" :
 						  err.text[0] ? err.text : strerror(-r));
 	}
 	reply->result = json_pack("{s:i, s:s, s:o}", "rules", (int)ruleset_count(rs), "origin",
 				  ruleset_origin(rs), "notice", notices);
 	ruleset_unref(rs);
 	return NULL;
-}
-
-/* --- answers of an operator --------------------------------------------------------------- */
-
-/* Nothing is held for an operator: what is parked waits for a lookup, a thousandth of a second. */
-static const char *answer(struct daemon *d, const struct control_peer *peer, const char *cmd,
-			  const json_t *req, struct control_reply *reply)
-{
-	json_t *what = json_copy((json_t *)req);
-
-	json_object_del(what, "cmd");
-	json_object_set_new(what, "outcome", json_string("nothing waited"));
-	operator_act(d, peer, cmd, what);
-	return say(reply, "notfound", "nothing waits for an answer of yours");
-}
-
-static const char *cmd_allow(void *arg, const struct control_peer *peer, const json_t *req,
-			     struct control_reply *reply)
-{
-	return answer(arg, peer, "allow", req, reply);
-}
-
-static const char *cmd_block(void *arg, const struct control_peer *peer, const json_t *req,
-			     struct control_reply *reply)
-{
-	return answer(arg, peer, "block", req, reply);
 }
 
 const struct control_command daemon_commands[] = {
@@ -535,7 +515,7 @@ const struct control_command daemon_commands[] = {
 	{ "pause", RIGHT_PRIVILEGED, cmd_pause },
 	{ "reload", RIGHT_PRIVILEGED, cmd_reload },
 	{ "pending", RIGHT_PRIVILEGED, daemon_cmd_pending },
-	{ "allow", RIGHT_PRIVILEGED, cmd_allow },
-	{ "block", RIGHT_PRIVILEGED, cmd_block },
+	{ "allow", RIGHT_PRIVILEGED, daemon_cmd_allow },
+	{ "block", RIGHT_PRIVILEGED, daemon_cmd_block },
 	{ NULL, RIGHT_PRIVILEGED, NULL },
 };

@@ -18,7 +18,6 @@
 #define TREES_AT_ONCE 64
 #define PLACES_AT_ONCE 16
 #define MEMBERS_AT_ONCE 256
-#define PARKED_AT_ONCE 32 /* each takes a readlink */
 
 /* --- trees -------------------------------------------------------------------------------- */
 
@@ -302,116 +301,5 @@ const char *daemon_cmd_agents(void *arg, const struct control_peer *peer, const 
 		if (j && reply->item(reply, j) < 0)
 			break;
 	}
-	return NULL;
-}
-
-/* --- parked permissions ------------------------------------------------------------------- */
-
-struct parked_brief {
-	uint64_t token, since_ns, deadline_ns;
-	pid_t pid;
-	uid_t uid;
-	uint32_t tree_id; /* 0: not known to be a member */
-	enum verdict on_timeout;
-	char comm[16], agent[32];
-	char path[4096];
-};
-
-struct parked_call {
-	struct daemon *d;
-	unsigned next; /* slot to go on from */
-	size_t n;
-	struct parked_brief at[PARKED_AT_ONCE];
-};
-
-static void take_parked_one(void *arg, const struct permission *p)
-{
-	struct parked_call *c = arg;
-	struct parked_brief *b = &c->at[c->n];
-	unsigned slot = permission_index(c->d->permissions, p);
-	const struct member *m = proctree_find(c->d->tree, p->tgid);
-	const struct tree *t = m ? proctree_tree(c->d->tree, m->tree_id) : NULL;
-	char link[40];
-	ssize_t len;
-
-	if (slot < c->next || c->n == PARKED_AT_ONCE)
-		return;
-	c->n++;
-	c->next = slot + 1;
-	*b = (struct parked_brief){ .token = p->token, .since_ns = p->since_ns,
-				    .deadline_ns = p->deadline_ns, .pid = p->tgid, .uid = (uid_t)-1,
-				    .on_timeout = p->on_timeout };
-	if (m) {
-		b->uid = m->uid;
-		memcpy(b->comm, m->comm, sizeof(b->comm));
-	}
-	if (t) {
-		b->tree_id = t->id;
-		memcpy(b->agent, t->agent, sizeof(b->agent));
-	}
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", p->event_fd);
-	len = readlink(link, b->path, sizeof(b->path) - 1);
-	b->path[len > 0 ? len : 0] = '\0';
-}
-
-static void take_parked(void *arg)
-{
-	struct parked_call *c = arg;
-
-	fanotify_each_parked(c->d->fanotify, take_parked_one, c);
-}
-
-static json_t *text_or_null(const char *text)
-{
-	json_t *j = text[0] ? json_string(text) : NULL;
-
-	return j ? j : json_null();
-}
-
-/* No rule is named: which one decides is what is being waited for. */
-static json_t *parked_json(const struct parked_brief *b)
-{
-	uint64_t now_ns = clock_boottime_ns();
-	int64_t boot_unix_s = time(NULL) - (int64_t)(now_ns / NSEC_PER_SEC);
-	char link[32], exe[4096];
-	ssize_t len;
-
-	snprintf(link, sizeof(link), "/proc/%d/exe", b->pid);
-	len = readlink(link, exe, sizeof(exe) - 1);
-	exe[len > 0 ? len : 0] = '\0';
-	return json_pack(
-		"{s:I, s:I, s:I, s:s, s:n, s:n, s:n, s:o, s:o, s:o, s:{s:i, s:o, s:o, s:o}}", "token",
-		(json_int_t)b->token, "deadline",
-		(json_int_t)(boot_unix_s + (int64_t)(b->deadline_ns / NSEC_PER_SEC)), "since",
-		(json_int_t)(boot_unix_s + (int64_t)(b->since_ns / NSEC_PER_SEC)),
-		"on_timeout", b->on_timeout == VERDICT_BLOCK ? "deny" : "allow", "rule", "part",
-		"name", "path", text_or_null(b->path), "agent", text_or_null(b->agent), "tree",
-		b->tree_id ? json_integer(b->tree_id) : json_null(), "process", "pid", b->pid, "uid",
-		b->uid != (uid_t)-1 ? json_integer(b->uid) : json_null(), "comm",
-		text_or_null(b->comm), "exe", text_or_null(exe));
-}
-
-const char *daemon_cmd_pending(void *arg, const struct control_peer *peer, const json_t *req,
-			       struct control_reply *reply)
-{
-	_cleanup_free_ struct parked_call *c = calloc(1, sizeof(*c));
-	struct daemon *d = arg;
-
-	(void)peer;
-	(void)req;
-	if (!c || !d->fanotify)
-		return NULL;
-	c->d = d;
-	do {
-		c->n = 0;
-		if (loop_call(d->loop, take_parked, c) < 0)
-			break;
-		for (size_t i = 0; i < c->n; i++) {
-			json_t *j = parked_json(&c->at[i]);
-
-			if (j && reply->item(reply, j) < 0)
-				return NULL;
-		}
-	} while (c->n == PARKED_AT_ONCE);
 	return NULL;
 }

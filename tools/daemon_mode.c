@@ -37,6 +37,7 @@ static void set_mode_now(struct daemon *d, enum mode mode)
 	if (d->guardian)
 		guardian_set_mode(d->guardian, mode, atomic_load(&d->paused_until_s),
 				  (enum mode)atomic_load(&d->mode));
+	daemon_hold_again(d);
 }
 
 /*

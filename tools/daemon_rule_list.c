@@ -129,6 +129,7 @@ static json_t *rule_json(const struct ruleset *rs, size_t i, bool source)
 	if (!j)
 		return NULL;
 	json_object_set_new(j, "observed", json_boolean(r->observed));
+	json_object_set_new(j, "on_block", json_string(r->hold ? "hold" : "deny"));
 	add_overrides(j, r);
 	json_object_set_new(j, "exceptions", exceptions_json(rs, i));
 	json_object_set_new(j, "let_through", json_integer((json_int_t)ruleset_let_through(rs, i)));

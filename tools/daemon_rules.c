@@ -402,6 +402,7 @@ int daemon_reload(struct daemon *d, struct rules_error *err, json_t *notices)
 			daemon_notice_expired(now, time(NULL), notices);
 		}
 		ruleset_unref(now);
+		daemon_hold_again(d);
 		notice_restart(d, config, notices);
 		daemon_capture(d, &config->capture);
 	}

@@ -282,7 +282,8 @@ int daemon_start(struct daemon *d)
 		daemon_egress_open(d);
 	if (!status)
 		daemon_ebpf_network(d);
-	if (!status && (daemon_fuse_open(d) < 0 || daemon_recheck_open(d) < 0))
+	if (!status && (daemon_fuse_open(d) < 0 || daemon_recheck_open(d) < 0 ||
+			daemon_hold_open(d) < 0))
 		status = EXIT_UNAVAILABLE;
 	if (!status)
 		daemon_lsm_open(d);
@@ -301,6 +302,8 @@ int daemon_start(struct daemon *d)
 		.named = daemon_fuse_named,
 		.after = daemon_fuse_after,
 		.fuse_arg = d,
+		.operator = daemon_operator,
+		.operator_arg = d,
 	};
 	daemon_capture(d, &d->config->capture);
 	if ((d->fanotify && open_marks(d) < 0) || open_control(d) < 0)
@@ -352,6 +355,7 @@ void daemon_stop(struct daemon *d)
 		d->ebpf->ops->close(d->ebpf);
 	daemon_recheck_close(d);
 	free(d->fuse);
+	daemon_hold_close(d);
 	if (d->replay)
 		d->replay->ops->close(d->replay);
 	if (d->preload)

@@ -220,6 +220,8 @@ static json_t *enforcement(struct daemon *d, const struct snapshot *s, bool priv
 		      (json_int_t)s->fig.answered, "denied", (json_int_t)s->fig.denied,
 		      "by_deadline", (json_int_t)s->fig.by_deadline, "unread",
 		      (json_int_t)s->fig.unread);
+	json_object_set_new(e, "held", json_integer(s->fig.held));
+	json_object_set_new(e, "hold_refused", json_integer((json_int_t)atomic_load(&d->holds_refused)));
 	json_object_set_new(e, "exec", daemon_exec_json(d));
 	json_object_set_new(e, "peek", daemon_peek_json(d));
 	/* Names in others' homes are not everybody's to see. */

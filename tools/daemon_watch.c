@@ -459,6 +459,7 @@ int daemon_unwatch(struct daemon *d, uint32_t tree, unsigned *members)
 
 	if (err || c.err)
 		return err ? err : c.err;
+	daemon_hold_again(d);
 	*members = c.members;
 	return 0;
 }

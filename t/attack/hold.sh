@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# What the tests of holds share. Sourced after t/attack/scene.sh.
+
+# The rule of that file asks an operator.
+hold() { sed -i "s/^  default: .*/&\n  on_block: hold/" "$OWN_RULES/$1"; }
+# opens: starts one in a tree of its own; its exit status comes to $SCRATCH/rc.N, what it said to got.N.
+n=0
+opens() {
+	n=$((n + 1))
+	local k=$n
+	{ rc=0; timeout 60 "${IN_TREE[@]}" "$@" >"$SCRATCH/got.$k" 2>&1 || rc=$?
+	  echo $rc >"$SCRATCH/rc.$k"; } &
+}
+pending() { oknek --json pending | jq -c 'select(.held)'; }
+held() { [ "$(pending | grep -c .)" = "$1" ]; }
+token() { pending | tail -n 1 | jq -r .token; }
+ended() { [ -s "$SCRATCH/rc.$1" ]; }
+# came N WANT LABEL [WORD]: the N-th has got the secret, or what it wrote (0), or was refused
+came() {
+	wait_for 10 ended "$1" || { fail "$3" "it still waits"; return; }
+	is "$(cat "$SCRATCH/rc.$1")" "$2" "$3"
+	[ "$2" != 0 ] || like "$(cat "$SCRATCH/got.$1")" "${4:-$TOKEN}" "$3: with what is in it"
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an operator is asked, and says. The verdict thread's part is tools/daemon_hold.c, that of
+ * those who serve the operator tools/daemon_hold_commands.c; nobody else includes this.
+ */
+#ifndef OKNEK_TOOLS_DAEMON_HOLD_H
+#define OKNEK_TOOLS_DAEMON_HOLD_H
+
+#include "core/standing.h"
+#include "tools/daemon.h"
+
+#define HOLD_ANSWERS_MAX PERMISSION_HELD_PER_TREE /* of one process, at once */
+#define HOLD_ARGV_SHOWN 1024
+
+/* Who or what was answered, for evidence. */
+struct hold_brief {
+	uint64_t token, start_time_ns;
+	pid_t pid;
+	uid_t uid;
+	uint32_t tree_id;
+	enum event_kind kind;
+	char rules[HELD_RULES_MAX], comm[16], agent[32], session[40];
+	char path[4096];
+	char argv[HOLD_ARGV_SHOWN]; /* NUL after each; cut */
+	uint32_t argv_len_bytes;
+};
+
+/* An answer. token 0: of all that pid has held. */
+struct hold_answer {
+	uint64_t token;
+	pid_t pid;
+	enum verdict verdict;
+	uint64_t for_ns; /* ALLOW: and the same again without asking; 0: this once */
+	pid_t by_pid;
+	uid_t by_uid;
+	/* What came of it. */
+	unsigned n;
+	struct hold_brief briefs[HOLD_ANSWERS_MAX];
+	bool no_room; /* it was not kept for the next time */
+	struct { /* somebody else had been faster */
+		bool is;
+		enum verdict verdict;
+		pid_t pid;
+		uid_t uid;
+	} already;
+};
+
+/* -ESHUTDOWN. Not on the verdict thread. */
+int daemon_hold_answer(struct daemon *d, struct hold_answer *a);
+/* On the verdict thread. */
+void hold_brief_of(struct daemon *d, const struct fanotify_held *h, struct hold_brief *ret);
+json_t *hold_arguments(const struct hold_brief *b); /* a list of texts */
+
+#endif

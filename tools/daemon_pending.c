@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who waits for an answer: for an operator's, and, for a thousandth of a second, for a helper's. The
+ * verdict thread copies a few at a time; the asker's does the rest.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/rule.h"
+#include "tools/daemon_hold.h"
+
+#define PARKED_AT_ONCE 32 /* each takes a readlink */
+
+struct parked_brief {
+	uint64_t token, since_ns, deadline_ns;
+	pid_t pid;
+	uid_t uid;
+	uint32_t tree_id; /* 0: not known to be a member */
+	enum verdict on_timeout;
+	bool exec;
+	char comm[16], agent[32];
+	char path[4096];
+	/* Held for an operator. */
+	bool held;
+	char id[32], part[64], name[128];
+	struct hold_brief hold;
+};
+
+struct parked_call {
+	struct daemon *d;
+	unsigned next; /* slot to go on from */
+	size_t n;
+	struct parked_brief at[PARKED_AT_ONCE];
+};
+
+static void take_parked_one(void *arg, const struct permission *p)
+{
+	struct parked_call *c = arg;
+	struct parked_brief *b = &c->at[c->n];
+	unsigned slot = permission_index(c->d->permissions, p);
+	const struct member *m = proctree_find(c->d->tree, p->tgid);
+	const struct tree *t = m ? proctree_tree(c->d->tree, m->tree_id) : NULL;
+	const struct fanotify_held *h;
+	char link[40];
+	ssize_t len;
+
+	if (slot < c->next || c->n == PARKED_AT_ONCE)
+		return;
+	c->n++;
+	c->next = slot + 1;
+	h = fanotify_held_of(c->d->fanotify, p);
+	b->token = p->token;
+	b->since_ns = h ? h->since_ns : p->since_ns;
+	b->deadline_ns = p->deadline_ns;
+	b->pid = p->tgid;
+	b->uid = (uid_t)-1;
+	b->tree_id = 0;
+	b->on_timeout = p->on_timeout;
+	b->exec = p->exec != 0;
+	b->comm[0] = b->agent[0] = '\0';
+	b->held = h != NULL;
+	if (h) {
+		hold_brief_of(c->d, h, &b->hold);
+		memcpy(b->id, h->id, sizeof(b->id));
+		memcpy(b->part, h->part, sizeof(b->part));
+		memcpy(b->name, h->name, sizeof(b->name));
+	}
+	if (m) {
+		b->uid = m->uid;
+		memcpy(b->comm, m->comm, sizeof(b->comm));
+	}
+	if (t) {
+		b->tree_id = t->id;
+		memcpy(b->agent, t->agent, sizeof(b->agent));
+	}
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", p->event_fd);
+	len = readlink(link, b->path, sizeof(b->path) - 1);
+	b->path[len > 0 ? len : 0] = '\0';
+}
+
+static void take_parked(void *arg)
+{
+	struct parked_call *c = arg;
+
+	fanotify_each_parked(c->d->fanotify, take_parked_one, c);
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return text[0] ? daemon_json_text(text) : json_null();
+}
+
+/* Of who waits for a helper no rule is named: which one decides is what is being waited for. */
+static json_t *parked_json(const struct parked_brief *b)
+{
+	uint64_t now_ns = clock_boottime_ns();
+	int64_t boot_unix_s = time(NULL) - (int64_t)(now_ns / NSEC_PER_SEC);
+	char link[32], exe[4096];
+	json_t *j;
+	ssize_t len;
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", b->pid);
+	len = readlink(link, exe, sizeof(exe) - 1);
+	exe[len > 0 ? len : 0] = '\0';
+	j = json_pack(
+		"{s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:i, s:o, s:o, s:o}}", "token",
+		(json_int_t)b->token, "deadline",
+		(json_int_t)(boot_unix_s + (int64_t)(b->deadline_ns / NSEC_PER_SEC)), "since",
+		(json_int_t)(boot_unix_s + (int64_t)(b->since_ns / NSEC_PER_SEC)),
+		"on_timeout", b->on_timeout == VERDICT_BLOCK ? "deny" : "allow", "rule",
+		text_or_null(b->held ? b->id : ""), "part", text_or_null(b->held ? b->part : ""), "name",
+		text_or_null(b->held ? b->name : ""), "path", text_or_null(b->path), "agent",
+		text_or_null(b->agent), "tree", b->tree_id ? json_integer(b->tree_id) : json_null(),
+		"process", "pid", b->pid, "uid",
+		b->uid != (uid_t)-1 ? json_integer(b->uid) : json_null(), "comm",
+		text_or_null(b->comm), "exe", text_or_null(exe));
+	json_object_set_new(j, "held", json_boolean(b->held));
+	json_object_set_new(j, "kind", json_string(event_kind_name(b->exec ? KIND_EXEC_OBSERVED :
+									      KIND_FILE_OPENED)));
+	if (!b->held)
+		return j;
+	json_object_set_new(j, "rules", text_or_null(b->hold.rules));
+	json_object_set_new(j, "session", text_or_null(b->hold.session));
+	if (b->exec)
+		json_object_set_new(j, "argv", hold_arguments(&b->hold));
+	return j;
+}
+
+const char *daemon_cmd_pending(void *arg, const struct control_peer *peer, const json_t *req,
+			       struct control_reply *reply)
+{
+	_cleanup_free_ struct parked_call *c = calloc(1, sizeof(*c));
+	struct daemon *d = arg;
+
+	(void)peer;
+	(void)req;
+	if (!c || !d->fanotify)
+		return NULL;
+	c->d = d;
+	do {
+		c->n = 0;
+		if (loop_call(d->loop, take_parked, c) < 0)
+			break;
+		for (size_t i = 0; i < c->n; i++) {
+			json_t *j = parked_json(&c->at[i]);
+
+			if (j && reply->item(reply, j) < 0)
+				return NULL;
+		}
+	} while (c->n == PARKED_AT_ONCE);
+	return NULL;
+}
