@@ -289,6 +289,7 @@ static const struct key {
 	{ "fanotify", read_fanotify },
 	{ "ebpf", config_read_ebpf },
 	{ "control", read_control },
+	{ "roles", config_read_roles },
 	{ "evidence", read_evidence },
 	{ "capture", config_read_capture },
 	{ "egress", config_read_egress },
@@ -476,5 +477,6 @@ void config_free(struct config *c)
 	free(c->group);
 	config_free_egress(c);
 	config_free_rules(c);
+	config_free_roles(c);
 	free(c);
 }

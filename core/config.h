@@ -82,6 +82,18 @@ struct config_egress { /* egress: */
 	bool keep;         /* jail_on_exit: keep; default open */
 };
 
+/* Who may what on the control socket; later ones may do what earlier ones may. */
+enum role { ROLE_NONE, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
+#define ROLES_MAX 64
+
+struct config_role {
+	enum role role;
+	bool group;
+	char *name;      /* of a user or group; NULL: its number is given */
+	uint32_t number; /* uid or gid */
+	struct config_place at;
+};
+
 struct config {
 	enum mode mode;          /* mode: observe | enforce; default observe */
 	char **sources;          /* source: [fanotify]; names that exist; empty: all that work */
@@ -94,6 +106,8 @@ struct config {
 	bool system_directories; /* fanotify.system_directories: true | false; default false */
 	uint32_t ring_bytes, exec_ring_bytes; /* ebpf.ring, ebpf.exec_ring; 0: as it comes */
 	char *group;             /* control.group: group that may change state; default "oknek" */
+	struct config_role roles[ROLES_MAX];
+	size_t n_roles;
 	uint64_t retain_default_s; /* evidence.retain_for; default 90d */
 	uint64_t max_size_bytes;   /* evidence.max_size; default 1 GiB */
 	struct config_capture capture;

@@ -42,6 +42,9 @@ int config_read_capture(struct loading *l, const struct yaml_node *n);
 /* config_egress.c */
 int config_read_egress(struct loading *l, const struct yaml_node *n);
 int config_read_on_unenforceable(struct loading *l, const struct yaml_node *n);
+/* config_roles.c */
+int config_read_roles(struct loading *l, const struct yaml_node *n);
+void config_free_roles(struct config *c);
 /* config_exec.c */
 int config_read_exec(struct loading *l, const struct yaml_node *n);
 /* config_rules.c: what is said about single rules. */

@@ -422,9 +422,10 @@ int lookup_home(struct lookup *l, uid_t uid, int deadline_ms, char *buf, size_t 
 	return 0;
 }
 
-int lookup_group(struct lookup *l, const char *name, int deadline_ms, gid_t *ret)
+static int lookup_name(struct lookup *l, enum wire_op op, const char *name, int deadline_ms,
+		       uint32_t *ret)
 {
-	struct wire_request q = { .op = WIRE_GROUP };
+	struct wire_request q = { .op = op };
 	struct wire_text texts[WIRE_TEXTS] = { text(name) };
 	struct answer a = { 0 };
 	int r;
@@ -434,8 +435,18 @@ int lookup_group(struct lookup *l, const char *name, int deadline_ms, gid_t *ret
 	r = ask(l, &q, texts, -1, deadline_ms, &a);
 	if (r < 0)
 		return r;
-	*ret = (gid_t)a.done.value;
+	*ret = (uint32_t)a.done.value;
 	return 0;
+}
+
+int lookup_group(struct lookup *l, const char *name, int deadline_ms, gid_t *ret)
+{
+	return lookup_name(l, WIRE_GROUP, name, deadline_ms, ret);
+}
+
+int lookup_uid(struct lookup *l, const char *name, int deadline_ms, uid_t *ret)
+{
+	return lookup_name(l, WIRE_UID, name, deadline_ms, ret);
 }
 
 /* They are kept for helpers to come; a failure leaves what was before. */

@@ -47,6 +47,9 @@ int lookup_home(struct lookup *l, uid_t uid, int deadline_ms, char *buf, size_t 
 /* Numeric gid of a group name; -ENOENT. */
 int lookup_group(struct lookup *l, const char *name, int deadline_ms, gid_t *ret);
 
+/* The same of a user. */
+int lookup_uid(struct lookup *l, const char *name, int deadline_ms, uid_t *ret);
+
 /* The patterns for what follows. */
 int lookup_patterns(struct lookup *l, const struct pathset *p);
 

@@ -175,6 +175,26 @@ static int group_of(const char *name, uint64_t *ret)
 	return 0;
 }
 
+static int uid_of(const char *name, uint64_t *ret)
+{
+	_cleanup_free_ char *buf = NULL;
+	struct passwd pw, *found = NULL;
+	int r = ERANGE;
+
+	for (size_t size = 4096; r == ERANGE && size <= DATABASE_MAX_BYTES; size *= 4) {
+		char *more = realloc(buf, size);
+
+		if (!more)
+			return -ENOMEM;
+		buf = more;
+		r = getpwnam_r(name, &pw, buf, size, &found);
+	}
+	if (!found)
+		return r ? -r : -ENOENT;
+	*ret = pw.pw_uid;
+	return 0;
+}
+
 static void walk_init(struct server *s, const struct wire_request *q,
 		      const struct wire_text *texts, struct walk *w)
 {
@@ -409,6 +429,9 @@ static int serve(struct server *s, const struct wire_request *q, const struct wi
 		break;
 	case WIRE_GROUP:
 		done.err = group_of(texts[0].p, &done.value);
+		break;
+	case WIRE_UID:
+		done.err = uid_of(texts[0].p, &done.value);
 		break;
 	case WIRE_GROUPS:
 		done.err = cred_groups(q->uid, (gid_t **)&buf, &n);

@@ -204,6 +204,7 @@ static bool request_ok(const struct wire_request *h, const struct wire_text *t, 
 		return are_empty(t, 1) &&
 		       (!t[0].len_bytes || !t[0].p[t[0].len_bytes - 1]);
 	case WIRE_GROUP:
+	case WIRE_UID:
 		return is_string(&t[0], 256) && are_empty(t, 1);
 	case WIRE_USER:
 		return t[0].len_bytes % sizeof(gid_t) == 0 && are_empty(t, 1);

@@ -27,6 +27,7 @@ enum wire_op {
 	WIRE_ROOTS,        /* text 0: paths, NUL after each */
 	WIRE_HOME,         /* uid → text 0 */
 	WIRE_GROUP,        /* text 0 name → value */
+	WIRE_UID,          /* the same of a user */
 	WIRE_GROUPS,       /* uid → text 0: gid_t each, the primary first; none: nobody knows it */
 	WIRE_USER,         /* uid; text 0 as above: who walks in EXPAND and CHILD from here on */
 	WIRE_EXPAND,       /* uid; texts: home, project */

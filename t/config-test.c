@@ -113,7 +113,7 @@ static void every_key_is_read(void **state)
 
 static void each_complaint_names_file_line_and_way_out(void **state)
 {
-#define KEYS "mode, source, agents, deadline, on_timeout, on_block, hold, fanotify, ebpf, control, evidence, capture, egress, " \
+#define KEYS "mode, source, agents, deadline, on_timeout, on_block, hold, fanotify, ebpf, control, roles, evidence, capture, egress, " \
 	     "exec, on_unenforceable, rules, readers, exceptions"
 #define MATCH "match: { uid: { eq: 1 } }, "
 #define REASON "reason: r, "
@@ -145,6 +145,15 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		{ "agents:\n  recognise: yes", "f:2: agents.recognise must be true or false" },
 		{ "deadline: 1", "f:1: deadline must be a time like 500ms or 1s, at most 10s" },
 		{ "deadline: 11s", "f:1: deadline must be a time like 500ms or 1s, at most 10s" },
+		{ "roles: [ann]", "f:1: roles must be a map with the keys viewer, operator, admin" },
+		{ "roles: { viewer: [a b] }", "f:1: viewer: \"a b\" is nobody: write a user as ann or "
+					      "1000, a group as @ops or @1000" },
+		{ "roles: { admin: ['@'] }", "f:1: admin: \"@\" is nobody: write a user as ann or 1000, a "
+					     "group as @ops or @1000" },
+		{ "roles: { admin: [4294967295] }", "f:1: admin: \"4294967295\" is nobody: write a user as "
+						    "ann or 1000, a group as @ops or @1000" },
+		{ "roles: { admin: [{}] }", "f:1: admin must be a list of users and groups, as [ann, "
+					    "\"@ops\"]" },
 		{ "on_block: ask", "f:1: on_block must be deny or hold" },
 		{ "rules: { R3: { on_block: yes } }", "f:1: on_block must be deny or hold" },
 		{ "hold: { deadline: 601s }", "f:1: hold.deadline must be a time like 30s or 2m, at most 10m" },
@@ -294,6 +303,26 @@ static void put(const char *path, const char *text)
 	assert_int_equal(fclose(f), 0);
 }
 
+static void there_are_as_many_roles_as_fit(void **state)
+{
+	char text[2048] = "roles: { viewer: [1", err[512];
+	struct config *c = NULL;
+
+	(void)state;
+	for (int i = 1; i < ROLES_MAX; i++)
+		strcat(text, ", '@2'");
+	strcat(text, "] }");
+	assert_int_equal(config_load_buffer("f", text, strlen(text), &c, err), 0);
+	assert_int_equal(c->n_roles, ROLES_MAX);
+	assert_false(c->roles[0].group);
+	assert_true(c->roles[1].group);
+	assert_int_equal(c->roles[1].number, 2);
+	config_free(c);
+	strcpy(text + strlen(text) - 1, ", admin: [bob] }");
+	assert_int_equal(config_load_buffer("f", text, strlen(text), &c, err), -EINVAL);
+	assert_string_equal(err, "f:1: more than 64 users and groups have a role");
+}
+
 static void later_files_win(void **state)
 {
 	char dir[] = "/tmp/oknek-config-XXXXXX", err[512], want[600];
@@ -365,6 +394,7 @@ int main(void)
 		cmocka_unit_test(every_key_is_read),
 		cmocka_unit_test(each_complaint_names_file_line_and_way_out),
 		cmocka_unit_test(an_expiry_is_a_date_or_a_time),
+		cmocka_unit_test(there_are_as_many_roles_as_fit),
 		cmocka_unit_test(later_files_win),
 	};
 

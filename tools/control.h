@@ -17,7 +17,9 @@
  * either moment is one):
  *   member of a watched tree, whatever its uid:  status why judge      (else: denied, and evidence O2)
  *   anybody:           status why run watch(own processes) agents/events/show(own) rules
- *   uid 0 or group:    everything
+ *   a viewer:          and all agents/events/show/status, pending
+ *   an operator:       and allow block
+ *   an admin, which uid 0 and the group are: everything
  * The peer is who called connect(2): SO_PEERCRED, held by SO_PEERPIDFD where the kernel has it
  * (else by a pidfd taken at accept, after comparing the uid). Once that process is gone nobody is
  * served on the connection any more: its pid may be somebody else's by now, and a socket that was
@@ -34,7 +36,7 @@
  *          enforcement:{mechanism,filesystems:[…],objects,directories,pending,held,hold_refused,answered,denied,
  *                       by_deadline,gaps:[{path,why}]},
  *          evidence:{ok,why,records,last_seq,last_hash,lost,pending,key}, warnings:[…],
- *          caller:{member,privileged}}
+ *          caller:{member,privileged,role}}
  *          A key whose meaning an unprivileged peer must not see is left out.
  * run      {pid, agent, [home], [cwd]} → result {tree, session, agent, preload,
  *          warnings:[…]}; preload: what it runs is watched by the shim alone.
@@ -71,9 +73,10 @@
  *          {rules, origin} or an error tells whether that pack would be served. dev and ino are of
  *          the rules folder that is meant: "notfound" if the daemon has its own elsewhere
  * pending  {} → items {token,deadline,since,on_timeout,held,kind,rule,part,name,path,agent,tree,
- *          process:{pid,uid,comm,exe},[rules],[session],[argv]}; held: for an operator, and only then
+ *          process:{pid,uid,comm,exe},[rules],[session],[argv],[argv_cut]}; held: for an operator, and only then
  *          there is a rule; argv: a list, of exec_observed
- * allow    {pid | token, [for_s], [reason]} → result {answered,kept,[notice]}; kept: what is the same
+ *          for admins result {config}: where the configuration is
+ * allow    {pid | token, [for_s], [always], [reason]} → result {answered,kept,[notice]}; kept: what is the same
  *          is let through later, too. "notfound"; "failed" if somebody else was faster
  * block    {pid | token, [kill], [reason]} → result {answered,kept,[killed],[notice]}
  */
@@ -84,6 +87,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "core/config.h"
 
 #define CONTROL_SOCKET "oknek.sock"
 #define CONTROL_LINE_MAX 65536
@@ -109,7 +114,15 @@ struct control_peer {
 	uid_t uid;
 	gid_t gid;
 	bool member;     /* in a watched tree */
-	bool privileged; /* uid 0 or in the control group, and not a member */
+	enum role role;  /* NONE for members */
+	bool privileged; /* ROLE_ADMIN: uid 0, in the control group, or so configured */
+};
+
+/* Has a role; of several that a peer is, the highest counts. */
+struct control_role {
+	enum role role;
+	bool group;
+	uint32_t id;
 };
 
 /*
@@ -135,7 +148,7 @@ struct control_reply {
 	uint64_t cursor;
 };
 
-enum control_right { RIGHT_MEMBER, RIGHT_ANYBODY, RIGHT_PRIVILEGED };
+enum control_right { RIGHT_MEMBER, RIGHT_ANYBODY, RIGHT_VIEWER, RIGHT_OPERATOR, RIGHT_PRIVILEGED };
 
 struct control_command {
 	const char *name;
@@ -150,6 +163,8 @@ struct control_command {
 struct control_config {
 	const char *run_dir;     /* made (0755) when missing */
 	gid_t group;             /* (gid_t)-1: no such group */
+	const struct control_role *roles;
+	size_t n_roles;
 	const struct control_command *commands; /* name NULL ends it */
 	void *arg;               /* for run, is_member, refused */
 	int idle_ms, stall_ms;   /* 0: CONTROL_IDLE_MS, CONTROL_STALL_MS */

@@ -194,6 +194,7 @@ struct daemon {
 	_Atomic uint64_t notices_lost;
 
 	struct control *control;
+	struct control_role roles[ROLES_MAX];
 	pthread_mutex_t admin_lock;      /* mode, pause, reload */
 	_Atomic int mode;                /* configured or set: enum mode */
 	_Atomic int mode_now;            /* in force: OBSERVE while paused */

@@ -69,6 +69,13 @@ bool daemon_is_member(void *arg, pid_t pid)
 	return true;
 }
 
+static const char *role_name(enum role role)
+{
+	static const char *const names[] = { "none", "viewer", "operator", "admin" };
+
+	return names[role];
+}
+
 static json_t *peer_json(const struct control_peer *p)
 {
 	char link[32], exe[4096];
@@ -80,8 +87,8 @@ static json_t *peer_json(const struct control_peer *p)
 	n = p->pid > 0 ? readlink(link, exe, sizeof(exe) - 1) : -1;
 	exe[n > 0 ? n : 0] = '\0';
 	text = n > 0 ? daemon_json_text(exe) : NULL;
-	return json_pack("{s:i, s:I, s:b, s:o}", "pid", p->pid, "uid", (json_int_t)p->uid, "member",
-			 p->member, "exe", text ? text : json_null());
+	return json_pack("{s:i, s:I, s:b, s:s, s:o}", "pid", p->pid, "uid", (json_int_t)p->uid,
+			 "member", p->member, "role", role_name(p->role), "exe", text ? text : json_null());
 }
 
 /* What the operator typed, where the socket has another word for it. */
@@ -109,10 +116,10 @@ static const char *cmd_status(void *arg, const struct control_peer *peer, const 
 			      struct control_reply *reply)
 {
 	(void)req;
-	reply->result = daemon_status_json(arg, peer->privileged);
+	reply->result = daemon_status_json(arg, peer->role >= ROLE_VIEWER);
 	json_object_set_new(reply->result, "caller",
-			    json_pack("{s:b, s:b}", "member", peer->member, "privileged",
-				      peer->privileged));
+			    json_pack("{s:b, s:b, s:s}", "member", peer->member, "privileged",
+				      peer->privileged, "role", role_name(peer->role)));
 	return NULL;
 }
 
@@ -514,8 +521,8 @@ const struct control_command daemon_commands[] = {
 	{ "mode", RIGHT_PRIVILEGED, cmd_mode },
 	{ "pause", RIGHT_PRIVILEGED, cmd_pause },
 	{ "reload", RIGHT_PRIVILEGED, cmd_reload },
-	{ "pending", RIGHT_PRIVILEGED, daemon_cmd_pending },
-	{ "allow", RIGHT_PRIVILEGED, daemon_cmd_allow },
-	{ "block", RIGHT_PRIVILEGED, daemon_cmd_block },
+	{ "pending", RIGHT_VIEWER, daemon_cmd_pending },
+	{ "allow", RIGHT_OPERATOR, daemon_cmd_allow },
+	{ "block", RIGHT_OPERATOR, daemon_cmd_block },
 	{ NULL, RIGHT_PRIVILEGED, NULL },
 };

@@ -33,7 +33,6 @@ struct conn {
 	struct conn *next;
 	int fd;
 	int pidfd; /* -1: the peer is in no pid namespace of ours; a member, then */
-	bool in_group;
 	struct control_peer peer;
 
 	enum conn_state state;
@@ -97,7 +96,7 @@ void control_kick(struct control *c);
 
 /* --- daemon_control_peer.c: who is there ---------------------------------------------------- */
 
-/* Fills peer, in_group and pidfd of a connection just accepted. -ESRCH: who called connect is gone
+/* Fills peer and pidfd of a connection just accepted. -ESRCH: who called connect is gone
  * already; -errno. Without the lock. */
 int control_peer_identify(struct control *c, struct conn *conn);
 /* Whether the process that called connect still lives. */

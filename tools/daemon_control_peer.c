@@ -17,24 +17,46 @@
 #define SO_PEERPIDFD 77 /* asm-generic/socket.h, Linux 6.5 */
 #endif
 
-static bool peer_in_group(int fd, gid_t gid, gid_t group)
+/* All its groups but the first, as they were when it connected. *ret is the caller's. */
+static size_t peer_groups(int fd, gid_t **ret)
 {
 	_cleanup_free_ gid_t *groups = NULL;
 	socklen_t len = 0;
 
-	if (group == (gid_t)-1)
-		return false;
-	if (gid == group)
-		return true;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) == 0 || errno != ERANGE)
-		return false;
+		return 0;
 	groups = malloc(len);
 	if (!groups || getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
-		return false;
-	for (size_t i = 0; i < len / sizeof(gid_t); i++)
-		if (groups[i] == group)
-			return true;
-	return false;
+		return 0;
+	*ret = TAKE_PTR(groups);
+	return len / sizeof(gid_t);
+}
+
+static bool is_in(gid_t group, gid_t gid, const gid_t *groups, size_t n)
+{
+	bool found = gid == group;
+
+	for (size_t i = 0; i < n && !found; i++)
+		found = groups[i] == group;
+	return found && group != (gid_t)-1;
+}
+
+static enum role role_of(const struct control_config *c, int fd, const struct ucred *cred)
+{
+	_cleanup_free_ gid_t *groups = NULL;
+	size_t n = peer_groups(fd, &groups);
+	enum role ret = ROLE_NONE;
+
+	if (cred->uid == 0 || is_in(c->group, cred->gid, groups, n))
+		return ROLE_ADMIN;
+	for (size_t i = 0; i < c->n_roles; i++) {
+		const struct control_role *r = &c->roles[i];
+
+		if (r->role > ret && (r->group ? is_in(r->id, cred->gid, groups, n) :
+						 r->id == cred->uid))
+			ret = r->role;
+	}
+	return ret;
 }
 
 /* Effective uid as /proc has it, (uid_t)-1 when the process is gone. */
@@ -99,8 +121,8 @@ int control_peer_identify(struct control *c, struct conn *conn)
 	if (conn->pidfd < 0)
 		return conn->pidfd;
 	conn->peer.member = c->cfg.is_member(c->cfg.arg, cred.pid);
-	conn->in_group = peer_in_group(conn->fd, cred.gid, c->cfg.group);
-	conn->peer.privileged = !conn->peer.member && (cred.uid == 0 || conn->in_group);
+	conn->peer.role = conn->peer.member ? ROLE_NONE : role_of(&c->cfg, conn->fd, &cred);
+	conn->peer.privileged = conn->peer.role == ROLE_ADMIN;
 	return 0;
 }
 

@@ -213,6 +213,7 @@ static bool may_run(struct control *c, struct conn *conn, const struct control_c
 
 	if (!peer->member && c->cfg.is_member(c->cfg.arg, peer->pid)) {
 		peer->member = true;
+		peer->role = ROLE_NONE;
 		peer->privileged = false;
 	}
 	/* After the question about the pid: if it lives now, the pid was its own all along. */
@@ -224,6 +225,12 @@ static bool may_run(struct control *c, struct conn *conn, const struct control_c
 			 cmd->name);
 	else if (cmd->right == RIGHT_PRIVILEGED && !peer->privileged)
 		snprintf(err, 256, "%s: only root or a member of the control group may", cmd->name);
+	else if (cmd->right == RIGHT_OPERATOR && peer->role < ROLE_OPERATOR)
+		snprintf(err, 256, "%s: only root, a member of the control group or an operator may",
+			 cmd->name);
+	else if (cmd->right == RIGHT_VIEWER && peer->role < ROLE_VIEWER)
+		snprintf(err, 256, "%s: only root, a member of the control group or a viewer may",
+			 cmd->name);
 	else
 		return true;
 	if (cmd->right != RIGHT_MEMBER)
@@ -305,10 +312,10 @@ static bool worker_free_for(const struct control *c, const struct conn *conn)
 {
 	unsigned unprivileged = 0, members = 0, same_uid = 0;
 
-	if (conn->peer.privileged)
+	if (conn->peer.role >= ROLE_OPERATOR)
 		return true;
 	for (const struct conn *o = c->conns; o; o = o->next) {
-		if (o->state != CONN_RUNNING || o->peer.privileged)
+		if (o->state != CONN_RUNNING || o->peer.role >= ROLE_OPERATOR)
 			continue;
 		unprivileged++;
 		if (o->peer.member)

@@ -214,7 +214,7 @@ const char *daemon_cmd_egress(void *arg, const struct control_peer *peer, const 
 
 	(void)req;
 	reply->result = daemon_egress_json(d, true);
-	if (daemon_egress_runs(d) && peer->privileged) /* others' trees are not everybody's to see */
+	if (daemon_egress_runs(d) && peer->role >= ROLE_VIEWER) /* others' trees are not everybody's to see */
 		json_object_set_new(reply->result, "trees", trees_json(d));
 	return NULL;
 }

@@ -52,7 +52,7 @@ static int64_t number_of(const json_t *req, const char *key)
 
 static void own_only(const struct control_peer *peer, struct store_filter *f)
 {
-	if (peer->privileged)
+	if (peer->role >= ROLE_VIEWER)
 		return;
 	f->has_uid = true;
 	f->uid = peer->uid;
@@ -310,7 +310,7 @@ const char *daemon_cmd_why(void *arg, const struct control_peer *peer, const jso
 		return no_store(reply, -ENOMEM);
 	}
 	/* A member asks about its own tree's events, root in the tree too. */
-	if (!peer->privileged) {
+	if (peer->role < ROLE_VIEWER) {
 		f.has_uid = true;
 		f.uid = peer->uid;
 	}

@@ -288,7 +288,7 @@ const char *daemon_cmd_agents(void *arg, const struct control_peer *peer, const 
 		const struct tree_brief *t = &trees[i];
 		json_t *j;
 
-		if (!peer->privileged && t->uid != peer->uid)
+		if (peer->role < ROLE_VIEWER && t->uid != peer->uid)
 			continue;
 		j = json_pack("{s:I, s:s, s:s, s:i, s:I, s:s, s:I, s:o, s:I, s:I, s:I, s:I}", "tree",
 			      (json_int_t)t->id, "agent", t->agent, "session", t->session, "root_pid",

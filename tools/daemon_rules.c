@@ -188,6 +188,20 @@ static bool same_strings(char *const *a, char *const *b)
 	return !*a && !*b;
 }
 
+static bool same_roles(const struct config *a, const struct config *b)
+{
+	if (a->n_roles != b->n_roles)
+		return false;
+	for (size_t i = 0; i < a->n_roles; i++) {
+		const struct config_role *x = &a->roles[i], *y = &b->roles[i];
+
+		if (x->role != y->role || x->group != y->group || x->number != y->number ||
+		    strcmp(x->name ? x->name : "", y->name ? y->name : "") != 0)
+			return false;
+	}
+	return true;
+}
+
 /* What is read at the start only. */
 static void notice_restart(const struct daemon *d, const struct config *new, json_t *list)
 {
@@ -207,6 +221,7 @@ static void notice_restart(const struct daemon *d, const struct config *new, jso
 			  old->exec_ring_bytes == new->exec_ring_bytes },
 		{ "egress.jail_on_exit", !daemon_egress_restart(d) },
 		{ "control", !strcmp(old->group, new->group) },
+		{ "roles", same_roles(old, new) },
 		{ "evidence.max_size", old->max_size_bytes == new->max_size_bytes },
 	};
 	char text[4400];

@@ -135,6 +135,30 @@ static int open_marks(struct daemon *d)
 
 /* --- start -------------------------------------------------------------------------------- */
 
+/* A name that nobody tells gives nobody a right. */
+static size_t find_roles(struct daemon *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->config->n_roles; i++) {
+		const struct config_role *r = &d->config->roles[i];
+		uint32_t id = r->number;
+		int err = 0;
+
+		if (r->name)
+			err = !d->process_lookup ? -ENOSYS :
+			      r->group ? lookup_group(d->process_lookup, r->name, PROCESS_WAIT_MS, &id) :
+					 lookup_uid(d->process_lookup, r->name, PROCESS_WAIT_MS, &id);
+		if (err < 0)
+			log_warning("%s:%u: roles: %s %s has none: %s", r->at.file, r->at.line,
+				    r->group ? "group" : "user", r->name,
+				    err == -ENOENT ? "there is no such" : strerror(-err));
+		else
+			d->roles[n++] = (struct control_role){ r->role, r->group, id };
+	}
+	return n;
+}
+
 static int open_control(struct daemon *d)
 {
 	struct control_config cc = {
@@ -150,6 +174,8 @@ static int open_control(struct daemon *d)
 	if (d->process_lookup &&
 	    lookup_group(d->process_lookup, d->config->group, PROCESS_WAIT_MS, &cc.group) < 0)
 		cc.group = (gid_t)-1;
+	cc.roles = d->roles;
+	cc.n_roles = find_roles(d);
 	err = control_open(&cc, &d->control);
 	if (err)
 		log_error("%s/" CONTROL_SOCKET ": %s", d->opt.run_dir, strerror(-err));
