@@ -19,6 +19,10 @@ start_daemon --rules "$OWN_RULES" || { fail "the daemon starts"; done_testing; }
 like "$(oknek --json rules | jq -r '.mechanism')" '^fanotify$' "the rule is held by fanotify"
 
 # --- allowed, once -----------------------------------------------------------------------------
+mkdir "$SCRATCH/fake" && printf '#!/bin/sh\necho "$@" >>"%s/told"\n' "$SCRATCH" >"$SCRATCH/fake/notify-send"
+chmod 755 "$SCRATCH/fake/notify-send"
+PATH=$SCRATCH/fake:$PATH "$(bin oknek)" --run-dir "$RUN" pending --watch --notify >"$SCRATCH/watched" 2>&1 &
+watcher=$!
 opens "$(bin plain_open)" "$SECRET"
 ok "an open of the secret is held" wait_for 5 held 1
 p=$(pending)
@@ -29,6 +33,10 @@ like "$(oknek pending)" "^TOKEN.*
 t$(jq .token <<<"$p") .*deny +X700 +.*\.aws/credentials" "for people, too"
 ok "it still waits" held 1
 t=$(token)
+ok "who watches is told" wait_for 5 grep -q "plain_open $SECRET .*by X700.*oknek allow t$t" "$SCRATCH/watched"
+ok "on the desktop, too" wait_for 5 grep -q "held plain_open $SECRET" "$SCRATCH/told"
+is "$(grep -c . "$SCRATCH/watched")" 1 "once"
+kill $watcher
 like "$(oknek allow "t$t" --reason "asked on the phone")" '1 answered' "allow by its token"
 came 1 0 "it opens"
 ok "nothing waits any more" held 0

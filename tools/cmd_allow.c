@@ -6,21 +6,22 @@
 
 #include "core/cleanup.h"
 #include "tools/cli.h"
+#include "tools/cli_always.h"
 
 #define FOR_MAX_S (7 * 86400)
 
 struct answering {
 	bool token;
 	int64_t id;
-	bool once, kill;
+	bool once, always, kill;
 	const char *for_text, *reason;
 	int64_t for_s;
 };
 
 static int check(const struct cli *cli, struct answering *a)
 {
-	if (a->once && a->for_text)
-		return cli_usage(cli, "one of --once and --for");
+	if (a->once + a->always + (a->for_text != NULL) > 1)
+		return cli_usage(cli, "one of --once, --for and --always");
 	if (a->for_text && (cli_parse_duration(a->for_text, &a->for_s) < 0 || a->for_s < 1 ||
 			    a->for_s > FOR_MAX_S))
 		return cli_usage(cli, "--for takes a time like 10m or 2h, up to 7d, not \"%s\"",
@@ -28,8 +29,9 @@ static int check(const struct cli *cli, struct answering *a)
 	return CLI_DONE;
 }
 
-static int ask(struct cli *cli, const struct answering *a)
+static int ask(struct cli *cli, void *arg)
 {
+	const struct answering *a = arg;
 	_cleanup_json_ json_t *res = NULL;
 	json_t *req = json_pack("{s:s,s:I}", "cmd", cli->command->name, a->token ? "token" : "pid",
 				(json_int_t)a->id);
@@ -39,6 +41,8 @@ static int ask(struct cli *cli, const struct answering *a)
 		json_object_set_new(req, "for_s", json_integer(a->for_s));
 	if (a->reason)
 		json_object_set_new(req, "reason", json_string(a->reason));
+	if (a->always)
+		json_object_set_new(req, "always", json_true());
 	if (a->kill)
 		json_object_set_new(req, "kill", json_true());
 	r = cli_ask(cli, req, CLI_TIMEOUT_MS, NULL, NULL, &res);
@@ -63,6 +67,7 @@ static int answer(struct cli *cli, int argc, char **argv, const struct cli_optio
 		  struct answering *a)
 {
 	int r = cli_options(cli, argc, argv, opts, false);
+	_cleanup_free_ char *path = NULL;
 
 	if (r < 0)
 		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
@@ -75,7 +80,12 @@ static int answer(struct cli *cli, int argc, char **argv, const struct cli_optio
 	r = check(cli, a);
 	if (r != CLI_DONE)
 		return r;
-	return ask(cli, a);
+	if (!a->always)
+		return ask(cli, a);
+	r = cli_always(cli, a->token, a->id, a->reason, ask, a, &path);
+	if (r == CLI_DONE && !cli->json)
+		cli_field(cli, "exception", "%s", path);
+	return r == CLI_DONE ? cli_flush() : r;
 }
 
 static int run_allow(struct cli *cli, int argc, char **argv)
@@ -84,6 +94,7 @@ static int run_allow(struct cli *cli, int argc, char **argv)
 	const struct cli_option opts[] = {
 		{ "once", NULL, &a.once },
 		{ "for", &a.for_text, NULL },
+		{ "always", NULL, &a.always },
 		{ "reason", &a.reason, NULL },
 		{ NULL, NULL, NULL },
 	};
@@ -105,13 +116,15 @@ static int run_block(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cmd_allow = {
 	.name = "allow",
-	.args = "PID | TOKEN [--once | --for TIME] [--reason TEXT]",
+	.args = "PID | TOKEN [--once | --for TIME | --always] [--reason TEXT]",
 	.summary = "let what is held go on",
 	.help = "TOKEN is one of oknek pending; PID means all that this process has held.\n"
 		"  --once         this once: the default\n"
 		"  --for TIME     the same to that tree by these rules, too, for so long (10m, 2h): the\n"
 		"                 same file, or the same program with the same arguments\n"
-		"  --reason TEXT  why: for the evidence\n",
+		"  --always       that file, or program with these arguments, to all trees of that agent,\n"
+		"                 by an exception in oknek.yaml.d/90-operator.yaml\n"
+		"  --reason TEXT  why: for the evidence and the exception\n",
 	.run = run_allow,
 };
 

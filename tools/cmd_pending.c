@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "core/cleanup.h"
 #include "tools/cli.h"
@@ -58,17 +62,119 @@ static int take(void *arg, json_t *item, const char *text)
 	return 0;
 }
 
+/* --- following --------------------------------------------------------------------------------- */
+
+#define LOOK_MS 500
+
+struct following {
+	struct cli *cli;
+	bool notify, bell;
+	int64_t told; /* tokens grow: the greatest that was told */
+	int64_t now_greatest;
+};
+
+/* In the operator's own session, by the operator's own program; nobody waits for it. */
+static void tell_desktop(const char *what)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (fork() == 0) {
+			execlp("notify-send", "notify-send", "--urgency=critical", "--app-name=oknek", "--",
+			       "oknek: held", what, (char *)NULL);
+			_exit(127);
+		}
+		_exit(0);
+	}
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+}
+
+static int follow_one(void *arg, json_t *item, const char *text)
+{
+	struct following *f = arg;
+	const json_t *process = json_object_get(item, "process");
+	_cleanup_free_ char *command = command_of(json_object_get(item, "argv")), *line = NULL;
+	int64_t token = cli_int(item, "token"), t;
+	char until[32] = "";
+
+	if (!json_is_true(json_object_get(item, "held")) || token <= f->told)
+		return 0;
+	if (token > f->now_greatest)
+		f->now_greatest = token;
+	if (f->cli->json) {
+		cli_json_line(f->cli, item, text);
+	} else {
+		if (cli_json_time(json_object_get(item, "deadline"), &t) == 0)
+			cli_time(t, time(NULL), until);
+		if (asprintf(&line, "%s %s (%s, pid %lld) by %s, until %s: oknek allow t%lld, or oknek block "
+			     "t%lld", cli_str(process, "comm"), command ? command : cli_str(item, "path"),
+			     cli_str(item, "agent"), (long long)cli_int(process, "pid"),
+			     cli_str(item, "rules"), until, (long long)token, (long long)token) < 0)
+			return 1;
+		cli_text(line);
+		putchar('\n');
+		if (f->bell)
+			putchar('\a');
+	}
+	if (f->notify)
+		tell_desktop(line ? line : cli_str(item, "path"));
+	return fflush(stdout) == 0 ? 0 : 1;
+}
+
+static int follow(struct cli *cli, bool notify)
+{
+	struct following f = { .cli = cli, .notify = notify, .bell = isatty(STDOUT_FILENO) };
+	int r;
+
+	do {
+		_cleanup_json_ json_t *res = NULL;
+
+		r = cli_ask(cli, json_pack("{s:s}", "cmd", "pending"), CLI_TIMEOUT_MS, follow_one, &f,
+			    &res);
+		f.told = f.now_greatest;
+		if (r == CLI_DONE)
+			poll(NULL, 0, LOOK_MS);
+	} while (r == CLI_DONE && !ferror(stdout));
+	return r;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
 	static const char *const headings[] = { "TOKEN", "UNTIL", "THEN", "RULE", "PATH", "AGENT", "PROCESS" };
 
-	return cli_list(cli, argc, argv, "pending", headings, ARRAY_SIZE(headings), take,
-			"nothing is held");
+	struct cli_listing l = { .cli = cli, .table.columns = ARRAY_SIZE(headings) };
+	bool watch = false, notify = false;
+	const struct cli_option opts[] = {
+		{ "watch", NULL, &watch },
+		{ "notify", NULL, &notify },
+		{ NULL, NULL, NULL },
+	};
+	int r = cli_options(cli, argc, argv, opts, false);
+
+	if (r < 0)
+		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
+	if (!cli_positional(cli, r, 0, 0))
+		return CLI_FAILED;
+	if (watch || notify)
+		return follow(cli, notify);
+	cli_table_add(&l.table, headings);
+	r = cli_ask(cli, json_pack("{s:s}", "cmd", "pending"), CLI_TIMEOUT_MS, take, &l, NULL);
+	if (r == CLI_DONE && !cli->json) {
+		if (l.table.n > 1)
+			cli_table_print(cli, &l.table);
+		else
+			puts("nothing is held");
+	}
+	cli_table_free(&l.table);
+	return r == CLI_DONE ? cli_flush() : r;
 }
 
 const struct cli_command cmd_pending = {
 	.name = "pending",
-	.args = "",
+	.args = "[--watch [--notify]]",
 	.summary = "what is held and waits for an answer",
+	.help = "  --watch   go on, a line for each that is held from now on, and a bell on a terminal\n"
+		"  --notify  the same, and a notification on this desktop (notify-send)\n",
 	.run = run,
 };

@@ -41,7 +41,7 @@ static bool end_process(const struct hold_brief *b)
 
 struct asked {
 	struct hold_answer a;
-	bool kill;
+	bool kill, always;
 	const char *reason;
 };
 
@@ -56,6 +56,8 @@ static json_t *detail_json(const struct asked *q, const struct hold_brief *b, co
 		json_object_set_new(j, "pid", json_integer(q->a.pid));
 	if (q->a.verdict == VERDICT_ALLOW)
 		json_object_set_new(j, "for_s", json_integer((json_int_t)(q->a.for_ns / NSEC_PER_SEC)));
+	if (q->always)
+		json_object_set_new(j, "always", json_true());
 	if (q->reason)
 		json_object_set_new(j, "reason", json_string(q->reason));
 	if (!b)
@@ -121,6 +123,12 @@ static const char *answer(struct daemon *d, const struct control_peer *peer, con
 	code = read_request(req, verdict == VERDICT_ALLOW, q, reply);
 	if (code)
 		return code;
+	q->always = json_is_true(json_object_get(req, "always"));
+	if (q->always && !peer->privileged) {
+		daemon_refused(d, peer, cmd, 0);
+		return daemon_say(reply, "denied", "allow --always: only root, a member of the control group "
+				  "or an admin may");
+	}
 	q->a.verdict = verdict;
 	q->a.by_pid = peer->pid;
 	q->a.by_uid = peer->uid;

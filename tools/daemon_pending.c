@@ -125,8 +125,10 @@ static json_t *parked_json(const struct parked_brief *b)
 		return j;
 	json_object_set_new(j, "rules", text_or_null(b->hold.rules));
 	json_object_set_new(j, "session", text_or_null(b->hold.session));
-	if (b->exec)
-		json_object_set_new(j, "argv", hold_arguments(&b->hold));
+	if (!b->exec)
+		return j;
+	json_object_set_new(j, "argv", hold_arguments(&b->hold));
+	json_object_set_new(j, "argv_cut", json_boolean(b->hold.argv_len_bytes == HOLD_ARGV_SHOWN));
 	return j;
 }
 
@@ -136,8 +138,9 @@ const char *daemon_cmd_pending(void *arg, const struct control_peer *peer, const
 	_cleanup_free_ struct parked_call *c = calloc(1, sizeof(*c));
 	struct daemon *d = arg;
 
-	(void)peer;
 	(void)req;
+	if (peer->privileged)
+		reply->result = json_pack("{s:o}", "config", daemon_json_text(d->opt.config));
 	if (!c || !d->fanotify)
 		return NULL;
 	c->d = d;

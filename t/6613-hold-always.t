@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# allow --always: an exception with reason and author, in force at once, after a reload and a restart.
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=t/attack/scene.sh
+. t/attack/scene.sh
+# shellcheck source=t/attack/hold.sh
+. t/attack/hold.sh
+need_root
+need_command jq
+in_private_mounts "$@"
+need_bin oknek oknekd plain_open atk_json
+
+scene tmpfs || { fail "the scene"; done_testing; }
+hold aws.yaml
+write_rule other.yaml .ssh/key block X701
+hold other.yaml
+put "$TEST_HOME/.ssh/key" "$TOKEN"
+write_config
+start_daemon --rules "$OWN_RULES" || { fail "the daemon starts"; done_testing; }
+mine=$CONFIG.d/90-operator.yaml
+
+opens "$(bin plain_open)" "$SECRET"
+wait_for 5 held 1
+ok "always" oknek allow "t$(token)" --always --reason 'the "deploy" job: needs it'
+came 1 0 "it opens"
+like "$(cat "$mine")" 'X700:' "an exception is written"
+is "$(stat -c '%a %u' "$mine")" "644 0" "that others may read, and root alone write"
+is "$(oknek --json rules | jq -c 'select(.id == "X700").exceptions[] | [.reason, .author]')" \
+	'["the \"deploy\" job: needs it","root (uid 0)"]' "with reason and author"
+is "$(events --rule O2 --limit 10 | jq -c 'select(.capture.command == "allow").capture.detail | [.always,.outcome]')" \
+	'[true,"allowed"]' "and the act is evidence"
+opens "$(bin plain_open)" "$SECRET"
+came 2 0 "the next is not asked about"
+opens "$(bin plain_open)" "$TEST_HOME/.ssh/key"
+ok "another file is" wait_for 5 held 1
+ok "always, too" oknek allow "t$(token)" --always
+came 3 0 "it opens"
+is "$(grep -c 'match:' "$mine")" 2 "a second exception stands beside the first"
+ok "reload" oknek update --reload-local
+opens "$(bin plain_open)" "$SECRET"
+came 4 0 "after a reload it holds"
+ok "restart" stop_daemon
+start_daemon --rules "$OWN_RULES"
+opens "$(bin plain_open)" "$SECRET"
+came 5 0 "after a restart, too"
+
+# A file that cannot be served is put back as it was.
+rm "$mine"
+echo 'exceptions: {X999: {match: {uid: {eq: 1}}, reason: r, author: a}}' >"$CONFIG.d/95-bad.yaml"
+oknek update --reload-local >/dev/null 2>&1
+mv "$CONFIG.d/95-bad.yaml" "$CONFIG.d/95-bad.off"
+oknek update --reload-local >/dev/null
+mv "$CONFIG.d/95-bad.off" "$CONFIG.d/95-bad.yaml"
+opens "$(bin plain_open)" "$SECRET"
+wait_for 5 held 1
+nok "a configuration that does not load" oknek allow "t$(token)" --always
+like "$(cat "$SCRATCH/out")" 'X999.*
+.*as before.*
+.*this once' "is said"
+came 6 0 "it was allowed once"
+nok "and nothing is left of it" test -e "$mine"
+rm "$CONFIG.d/95-bad.yaml"
+opens "$(bin plain_open)" "$SECRET"
+wait_for 5 held 1
+nok "not by who is no admin" as_user "$(bin oknek)" --run-dir "$RUN" allow "t$(token)" --always
+ok "it is held still" held 1
+oknek block "t$(token)" >/dev/null
+came 7 1 "and blocked"
+ok "the daemon stops cleanly" stop_daemon
+done_testing

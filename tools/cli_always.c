@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * allow --always: an exception in a file of our own beside the configuration, written by whoever may
+ * write there, and a reload. A file that the daemon would not take is put back.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "tools/cli.h"
+#include "tools/cli_always.h"
+
+#define FILE_NAME "90-operator.yaml"
+#define FILE_MAX_BYTES (1 << 20)
+
+static const char head[] =
+	"# Written by `oknek allow --always`. An entry that is removed counts no more after\n"
+	"# `oknek update --reload-local`.\n"
+	"exceptions:\n";
+
+struct finding {
+	bool token;
+	int64_t id;
+	json_t *item; /* that is meant */
+};
+
+static int take(void *arg, json_t *item, const char *text)
+{
+	struct finding *f = arg;
+	json_int_t id = f->token ? cli_int(item, "token") : cli_int(json_object_get(item, "process"), "pid");
+
+	(void)text;
+	if (id == f->id && json_is_true(json_object_get(item, "held")) && !f->item)
+		f->item = json_incref(item);
+	return 0;
+}
+
+/* As a double-quoted scalar. False: it cannot be said there. */
+static bool put_scalar(FILE *out, const char *text)
+{
+	fputc('"', out);
+	for (const char *c = text; *c; c++) {
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			return false;
+		if (*c == '"' || *c == '\\')
+			fputc('\\', out);
+		fputc(*c, out);
+	}
+	fputc('"', out);
+	return true;
+}
+
+static bool put_match(FILE *out, const json_t *item)
+{
+	const json_t *argv = json_object_get(item, "argv");
+	_cleanup_free_ char *joined = NULL;
+	bool ok = true;
+	size_t size;
+	FILE *words;
+
+	fputs("    - match: { all_of: [ { ", out);
+	if (argv) {
+		words = open_memstream(&joined, &size);
+		for (size_t i = 0; words && i < json_array_size(argv); i++)
+			fprintf(words, "%s%s", i ? " " : "", json_string_value(json_array_get(argv, i)));
+		if (!words || fclose(words) != 0)
+			return false;
+		fputs("argv: { eq: ", out);
+		ok = put_scalar(out, joined);
+	} else {
+		fputs("path: { eq: ", out);
+		ok = put_scalar(out, cli_str(item, "path"));
+	}
+	fputs(" } }, { agent_identifier: { eq: ", out);
+	ok = put_scalar(out, cli_str(item, "agent")) && ok;
+	fputs(" } } ] }\n", out);
+	return ok;
+}
+
+static char *entry_of(const json_t *item, const char *reason)
+{
+	const struct passwd *pw = getpwuid(geteuid());
+	char author[128];
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	bool ok;
+
+	if (!out)
+		return NULL;
+	snprintf(author, sizeof(author), "%s (uid %u)", pw ? pw->pw_name : "?", (unsigned)geteuid());
+	ok = put_match(out, item);
+	fputs("      reason: ", out);
+	ok = put_scalar(out, reason ? reason : "allowed by an operator, who gave no reason") && ok;
+	fputs("\n      author: ", out);
+	ok = put_scalar(out, author) && ok;
+	fputc('\n', out);
+	if (fclose(out) != 0 || !ok) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+static char *read_whole(const char *path)
+{
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	char *text = f ? calloc(1, FILE_MAX_BYTES + 1) : NULL;
+
+	if (text && fread(text, 1, FILE_MAX_BYTES, f) == FILE_MAX_BYTES) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+/* Below the line of its rule; of a rule that has none, at the end. */
+static void write_entries(FILE *out, const char *before, const char *rules, const char *entry)
+{
+	_cleanup_free_ char *list = strdup(rules), *text = strdup(before && *before ? before : head);
+	char *save, *next;
+
+	for (char *rule = list ? strtok_r(list, " ", &save) : NULL; rule && text;
+	     rule = strtok_r(NULL, " ", &save)) {
+		_cleanup_free_ char *key = NULL;
+		char *at;
+
+		if (asprintf(&key, "\n  %s:\n", rule) < 0)
+			return;
+		at = strstr(text, key);
+		if (at) {
+			at += strlen(key);
+			if (asprintf(&next, "%.*s%s%s", (int)(at - text), text, entry, at) < 0)
+				return;
+		} else if (asprintf(&next, "%s%s  %s:\n%s", text,
+				    text[strlen(text) - 1] == '\n' ? "" : "\n", rule, entry) < 0) {
+			return;
+		}
+		free(text);
+		text = next;
+	}
+	if (text)
+		fputs(text, out);
+}
+
+/* In place of what is there, in one step. text NULL: nothing is to be there. */
+static int replace(const char *path, const char *text)
+{
+	_cleanup_free_ char *new = NULL;
+	int fd, err = 0;
+	size_t len = text ? strlen(text) : 0;
+
+	if (!text)
+		return unlink(path) < 0 ? -errno : 0;
+	if (asprintf(&new, "%s.new", path) < 0) /* no .yaml: nobody reads it */
+		return -ENOMEM;
+	unlink(new);
+	fd = open(new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, len) != (ssize_t)len || fsync(fd) < 0)
+		err = errno ? -errno : -EIO;
+	close(fd);
+	if (!err && rename(new, path) < 0)
+		err = -errno;
+	if (err)
+		unlink(new);
+	return err;
+}
+
+static int cannot(const char *path, int err)
+{
+	cli_error("%s: %s%s", path, strerror(-err),
+		  err == -EACCES || err == -EPERM || err == -EROFS ?
+			  ": --always is for who may write there" : "");
+	return CLI_FAILED;
+}
+
+static int reload(struct cli *cli)
+{
+	_cleanup_json_ json_t *res = NULL;
+
+	return cli_ask(cli, json_pack("{s:s}", "cmd", "reload"), CLI_TIMEOUT_MS, NULL, NULL, &res);
+}
+
+/* With the folder locked: two operators write one after the other. */
+static int add(struct cli *cli, const char *dir, const json_t *item, const char *entry, char **path)
+{
+	_cleanup_free_ char *before = NULL, *after = NULL;
+	_cleanup_close_ int fd = -1;
+	size_t size;
+	FILE *out;
+	int err;
+
+	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+		return cannot(dir, -errno);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || flock(fd, LOCK_EX) < 0)
+		return cannot(dir, -errno);
+	if (asprintf(path, "%s/" FILE_NAME, dir) < 0)
+		return cannot(dir, -ENOMEM);
+	before = read_whole(*path);
+	if (!before && access(*path, F_OK) == 0)
+		return cannot(*path, -EFBIG);
+	out = open_memstream(&after, &size);
+	if (!out)
+		return cannot(*path, -ENOMEM);
+	write_entries(out, before, cli_str(item, "rules"), entry);
+	if (fclose(out) != 0 || !size)
+		return cannot(*path, -ENOMEM);
+	err = replace(*path, after);
+	if (err < 0)
+		return cannot(*path, err);
+	if (reload(cli) == CLI_DONE)
+		return CLI_DONE;
+	err = replace(*path, before);
+	cli_error("%s is as before%s", *path, err < 0 ? ", or should be: it cannot be put back" : "");
+	return CLI_FAILED;
+}
+
+int cli_always(struct cli *cli, bool token, int64_t id, const char *reason,
+	       int (*allow)(struct cli *cli, void *arg), void *arg, char **path)
+{
+	struct finding f = { token, id, NULL };
+	_cleanup_json_ json_t *res = NULL, *item = NULL;
+	_cleanup_free_ char *entry = NULL, *dir = NULL;
+	const char *config;
+	int r = cli_ask(cli, json_pack("{s:s}", "cmd", "pending"), CLI_TIMEOUT_MS, take, &f, &res);
+
+	item = f.item;
+	if (r != CLI_DONE)
+		return r;
+	config = cli_str(res, "config");
+	if (!item) {
+		cli_error("nothing waits for an answer of yours");
+		return CLI_FAILED;
+	}
+	if (json_is_true(json_object_get(item, "argv_cut"))) {
+		cli_error("its arguments are too long for an exception: write one by hand");
+		return CLI_FAILED;
+	}
+	if (config[0] != '/' || asprintf(&dir, "%s.d", config) < 0) {
+		dir = NULL;
+		cli_error("the daemon does not tell where its configuration is: --always is for admins");
+		return CLI_FAILED;
+	}
+	entry = entry_of(item, reason);
+	if (!entry) {
+		cli_error("its name cannot be written into a YAML file: write an exception by hand");
+		return CLI_FAILED;
+	}
+	/* First, so that it is known who let it through: the reload would, too. */
+	r = allow(cli, arg);
+	if (r == CLI_DONE && add(cli, dir, item, entry, path) != CLI_DONE) {
+		cli_error("it is allowed this once, and not always");
+		return CLI_FAILED;
+	}
+	return r;
+}
