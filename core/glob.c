@@ -118,7 +118,7 @@ const char *glob_next_component(const char **at, size_t *len_bytes)
 			*at = s;
 			return NULL;
 		}
-		n = strcspn(s, "/");
+		n = (size_t)(strchrnul(s, '/') - s);
 		if (n == 1 && *s == '.') {
 			s++;
 			continue;
@@ -202,23 +202,74 @@ static bool components_continue(const struct alternative *a, const char *path)
 	return ci < a->n;
 }
 
-static bool alternative_match(const struct alternative *a, const char *path, const char *home)
+/* The last of what glob_next_component() would find; NULL when there is none. */
+static const char *last_component(const char *path, size_t *len_bytes)
 {
-	if (*path != '/')
-		return false;
-	if (a->root == GLOB_AT_HOME) {
-		path = glob_below_home(path, home, NULL);
-		if (!path)
-			return false;
+	size_t end = strlen(path), from;
+	const char *slash;
+
+	for (;; end = from) {
+		while (end && path[end - 1] == '/')
+			end--;
+		if (!end)
+			return NULL;
+		slash = memrchr(path, '/', end);
+		from = slash ? (size_t)(slash - path) + 1 : 0;
+		if (end - from != 1 || path[from] != '.')
+			break;
 	}
-	return components_match(a, path);
+	*len_bytes = end - from;
+	return path + from;
+}
+
+/* Most patterns are told from most paths by how they end, wherever the path begins to count: what ends a
+ * pattern takes one name, and that is the last. */
+static bool may_end(const struct alternative *a, const char *last, size_t len_bytes)
+{
+	return !a->n || (last && component_match(&a->components[a->n - 1], last, len_bytes));
 }
 
 bool glob_match(const struct glob *g, const char *path, const char *home)
 {
-	for (size_t i = 0; i < g->n; i++)
-		if (alternative_match(&g->alternatives[i], path, home))
+	size_t len = 0;
+	const char *last;
+
+	if (*path != '/')
+		return false;
+	last = last_component(path, &len);
+	for (size_t i = 0; i < g->n; i++) {
+		const struct alternative *a = &g->alternatives[i];
+		const char *below = path;
+
+		if (!may_end(a, last, len))
+			continue;
+		if (a->root == GLOB_AT_HOME)
+			below = glob_below_home(path, home, NULL);
+		if (below && components_match(a, below))
 			return true;
+	}
+	return false;
+}
+
+bool glob_match_any_home(const struct glob *g, const char *path)
+{
+	size_t len = 0, n;
+	const char *last;
+
+	if (*path != '/')
+		return false;
+	last = last_component(path, &len);
+	for (size_t i = 0; i < g->n; i++) {
+		const struct alternative *a = &g->alternatives[i];
+		const char *below = path;
+
+		if (!may_end(a, last, len))
+			continue;
+		do {
+			if (components_match(a, below))
+				return true;
+		} while (a->root == GLOB_AT_HOME && glob_next_component(&below, &n));
+	}
 	return false;
 }
 

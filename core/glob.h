@@ -34,6 +34,8 @@ const char *glob_source(const struct glob *g);
 /* Does the absolute path match? home: what `~` means, without trailing slash; NULL: `~` matches
  * nothing. Allocates nothing; linear in pattern times path. */
 bool glob_match(const struct glob *g, const char *path, const char *home);
+/* Would it, if any directory above the path, or what it names, were the home? */
+bool glob_match_any_home(const struct glob *g, const char *path);
 
 enum glob_reach {
 	GLOB_NONE = 0,

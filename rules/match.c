@@ -100,8 +100,12 @@ static bool string_value(const struct match_context *ctx, const struct node *n,
 	if (n->op != OP_GLOB && !v->at_home)
 		return text_compare(n->op, v, s);
 
-	if (ctx->any_home && wanted != (n->op == OP_NE) && at_some_home(n, v, s))
-		return true;
+	if (ctx->any_home && wanted != (n->op == OP_NE)) {
+		if (n->op == OP_GLOB)
+			return glob_match_any_home(v->glob, s);
+		if (at_some_home(n, v, s))
+			return true;
+	}
 	homes = homes_for(ctx, n->field);
 	if (n->op == OP_GLOB && homes.n == 0)
 		return glob_match(v->glob, s, NULL); /* braces may hold absolute paths too */

@@ -295,6 +295,22 @@ static const char *pick(unsigned *seed, const char *const *list, size_t n)
 }
 
 /* Short random patterns and paths over few letters hit each other often. */
+/* With each directory above the path, and what it names, as home. */
+static bool matches_some_home(const struct glob *g, const char *path)
+{
+	char home[128];
+
+	if (glob_match(g, path, "/"))
+		return true;
+	for (size_t i = 1; i <= strlen(path); i++) {
+		memcpy(home, path, i);
+		home[i] = '\0';
+		if ((!path[i] || path[i] == '/') && glob_match(g, path, home))
+			return true;
+	}
+	return false;
+}
+
 static void agrees_with_a_slow_matcher(void **state)
 {
 	static const char *const bits[] = {
@@ -325,6 +341,9 @@ static void agrees_with_a_slow_matcher(void **state)
 			if (glob_match(g, path, HOME) != slow_glob_match(pattern, path, HOME))
 				fail_msg("%s and %s: %d", pattern, path,
 					 glob_match(g, path, HOME));
+			if (glob_match_any_home(g, path) != matches_some_home(g, path))
+				fail_msg("%s and %s: of any home %d", pattern, path,
+					 glob_match_any_home(g, path));
 			if (glob_reach(g, path, HOME) & GLOB_HERE) {
 				matched++;
 				assert_true(glob_match(g, path, HOME));

@@ -36,7 +36,12 @@ static void test_paths(void **state)
 		bool wanted;
 	} cases[] = {
 		{ "any_of: [{path: {glob: \"~/.aws/credentials\"}}]", "/home/u/.aws/credentials", true },
-		{ "any_of: [{path: {glob: \"~/.aws/credentials\"}}]", "/.aws/credentials", false },
+		{ "any_of: [{path: {glob: \"~/.aws/credentials\"}}]", "/.aws/credentials", true },
+		{ "any_of: [{path: {glob: \"~/.aws/credentials\"}}]", "/.aws/config", false },
+		{ "any_of: [{path: {glob: \"~/.aws/**\"}}]", "/home/u/.aws/a/b", true },
+		{ "any_of: [{path: {glob: \"~/.aws/**\"}}]", "/home/u/.aws", false },
+		{ "any_of: [{path: {glob: \"{~/.aws,/srv/x}/credentials\"}}]", "/srv/x/credentials", true },
+		{ "any_of: [{path: {glob: \"{~/.aws,/srv/x}/credentials\"}}]", "/a/srv/x/credentials", false },
 		{ "any_of: [{path: {glob: \"~/.aws/credentials\"}}]", "/home/u/.aws/config", false },
 		{ "any_of: [{path: {glob: \"~/.aws/credentials\"}}]", "/a/b/c/d/.aws/credentials", true },
 		{ "any_of: [{path: {eq: \"~/x\"}}]", "/any/where/x", true },
