@@ -49,7 +49,7 @@ static bool asks_rules(struct ebpf_bulk *k, const void *data, size_t len)
 static bool is_wanted(struct ebpf_bulk *k, const uint8_t *data, size_t len)
 {
 	const struct events_open *o = (const struct events_open *)data;
-	struct ebpf_answer *a;
+	struct ebpf_answer *row, *a;
 	size_t key_len;
 	uint32_t key;
 
@@ -60,10 +60,14 @@ static bool is_wanted(struct ebpf_bulk *k, const uint8_t *data, size_t len)
 	if (key_len > sizeof(a->bytes))
 		return asks_rules(k, data, len);
 	key = o->names_len << 1 | (o->head.flags & EVENTS_CUT_PATH ? 1 : 0);
-	a = &k->answers[(hash_bytes(data + sizeof(*o), key_len) + key) % EBPF_ANSWERS];
-	if (a->generation == k->generation && a->key == key && a->len == key_len &&
-	    !memcmp(a->bytes, data + sizeof(*o), key_len))
-		return a->wanted;
+	row = k->answers[(hash_bytes(data + sizeof(*o), key_len) + key) % EBPF_ANSWERS];
+	for (unsigned i = 0; i < EBPF_ANSWER_WAYS; i++) {
+		a = &row[i];
+		if (a->generation == k->generation && a->key == key && a->len == key_len &&
+		    !memcmp(a->bytes, data + sizeof(*o), key_len))
+			return a->wanted;
+	}
+	a = &row[k->turn++ % EBPF_ANSWER_WAYS];
 	a->wanted = asks_rules(k, data, len);
 	a->generation = k->generation;
 	a->key = key;

@@ -10,7 +10,8 @@
 
 #define EBPF_EXES 1024
 #define EBPF_EXES_KEPT 3  /* of one process, the last */
-#define EBPF_ANSWERS 4096 /* rows of what rules ask for */
+#define EBPF_ANSWERS 1024 /* rows of what rules ask for */
+#define EBPF_ANSWER_WAYS 4
 #define EBPF_LINKS 40
 
 struct bpf_link;
@@ -41,12 +42,13 @@ struct ebpf_answer {
 struct ebpf_bulk {
 	struct ring_buffer *ring;
 	struct ebpf_filter filter;
-	struct ebpf_answer *answers;
+	struct ebpf_answer (*answers)[EBPF_ANSWER_WAYS];
 	struct ebpf_queue queue; /* to the verdict thread */
 	int queue_fd;            /* it is told so */
 	int epoll_fd, stop_fd;
 	uint64_t generation;
 	unsigned taken, put; /* in this batch */
+	unsigned turn;       /* whose answer is given up for another */
 	_Atomic bool stop;
 	_Atomic uint64_t read, left_out, malformed;
 	struct ebpf_record record;
