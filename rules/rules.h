@@ -152,6 +152,8 @@ struct rule_exception {
  * False is certain. True where the set was not loaded for it. Pure; any thread.
  */
 bool ruleset_wants_path(const struct ruleset *rs, const char *path);
+/* Could any for what is of this kind, whatever it is? As above. */
+bool ruleset_wants_kind(const struct ruleset *rs, enum event_kind kind);
 
 /* Is this exe named by an exception, so that it matters whether it is that file? Any thread; makes no
  * system call. */

@@ -105,3 +105,14 @@ bool ruleset_wants_path(const struct ruleset *rs, const char *path)
 		index_lookup(rs->by_path, NULL, path, NULL, 0, take_wanting, &w);
 	return w.any;
 }
+
+bool ruleset_wants_kind(const struct ruleset *rs, enum event_kind kind)
+{
+	for (size_t i = 0; i < rs->n; i++) {
+		const struct rule *r = &rs->rules[i]->rule;
+
+		if (r->kind == kind && r->action != VERDICT_ALLOW)
+			return true;
+	}
+	return false;
+}

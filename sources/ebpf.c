@@ -123,6 +123,13 @@ void ebpf_finish(struct source *s, struct bus *b)
 	(void)b;
 }
 
+void ebpf_tell(struct source *s, bool opens, bool connections)
+{
+	(void)s;
+	(void)opens;
+	(void)connections;
+}
+
 void ebpf_figures(const struct source *s, struct ebpf_figures *ret)
 {
 	(void)s;

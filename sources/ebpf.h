@@ -98,6 +98,10 @@ enum open_mode ebpf_opening_alone(const struct source *s, const struct subject *
 /* Whether anybody is killed for it; not at first. Any thread. */
 void ebpf_exec_enforce(struct source *s, bool enforce);
 
+/* Whether opens (and watches), and connections, are told of; at first they are. Not told of is what no rule
+ * could say anything about, whatever the path. Any thread, no system call. */
+void ebpf_tell(struct source *s, bool opens, bool connections);
+
 /*
  * Reads the bulk ring until it is told to stop; on a thread of its own, where ebpf_sees_calls(). Stop: any
  * thread; who runs it is to be waited for before close. Without it nothing but programs is told.

@@ -259,6 +259,15 @@ void ebpf_bulk_asleep(struct ebpf_source *s, bool asleep)
 			 __ATOMIC_SEQ_CST);
 }
 
+void ebpf_tell(struct source *base, bool opens, bool connections)
+{
+	struct ebpf_source *s = (struct ebpf_source *)base;
+	uint32_t not_told = (opens ? 0 : 1u << EVENTS_OPEN | 1u << EVENTS_WATCH) |
+			    (connections ? 0 : 1u << EVENTS_NET);
+
+	__atomic_store_n((uint32_t *)&s->skel->bss->settings.not_told, not_told, __ATOMIC_SEQ_CST);
+}
+
 static uint32_t ring_bytes(uint32_t wanted, uint32_t usual)
 {
 	uint32_t n = EBPF_RING_LEAST;

@@ -82,12 +82,36 @@ static void test_no_rules(void **state)
 			   "action: {default: warn}\n", "/usr/x", true));
 }
 
+static void test_kinds(void **state)
+{
+	static const char opens[] = RULE("any_of: [{path: {glob: \"/etc/*\"}}]");
+	static const char *const allows[] = { "block", "allow" };
+	struct rules_config c = { .by_path = true };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct rules_error err;
+		struct ruleset *rs;
+		char yaml[512];
+
+		snprintf(yaml, sizeof(yaml), "%s", opens);
+		memcpy(strstr(yaml, "block"), allows[i], 5);
+		if (ruleset_load_buffer("f", yaml, strlen(yaml), &c, &rs, &err) < 0)
+			fail_msg("%s", err.text);
+		assert_int_equal(ruleset_wants_kind(rs, KIND_FILE_OPENED), i == 0);
+		assert_false(ruleset_wants_kind(rs, KIND_SOCKET_CONNECT));
+		assert_false(ruleset_wants_kind(rs, KIND_EXEC_OBSERVED));
+		ruleset_unref(rs);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_not_asked_for),
 		cmocka_unit_test(test_no_rules),
+		cmocka_unit_test(test_kinds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,16 @@ void daemon_bulk_filter(struct daemon *d, struct ebpf_filter *ret)
 	*ret = (struct ebpf_filter){ begin, wants, end, &d->bulk };
 }
 
+/* What is looked at by nobody is not even sent. With the lock held: else an old answer might come last. */
+static void tell(struct daemon *d)
+{
+	const struct ruleset *rs = d->bulk.everything ? NULL : d->bulk.rules;
+
+	if (d->ebpf)
+		ebpf_tell(d->ebpf, !rs || ruleset_wants_kind(rs, KIND_FILE_OPENED),
+			  !rs || ruleset_wants_kind(rs, KIND_SOCKET_CONNECT));
+}
+
 void daemon_bulk_rules(struct daemon *d, struct ruleset *rs)
 {
 	struct ruleset *was;
@@ -45,6 +55,7 @@ void daemon_bulk_rules(struct daemon *d, struct ruleset *rs)
 	pthread_mutex_lock(&d->bulk.lock);
 	was = d->bulk.rules;
 	d->bulk.rules = rs ? ruleset_ref(rs) : NULL;
+	tell(d);
 	pthread_mutex_unlock(&d->bulk.lock);
 	ruleset_unref(was);
 }
@@ -55,6 +66,7 @@ void daemon_bulk_everything(struct daemon *d, bool on)
 		return;
 	pthread_mutex_lock(&d->bulk.lock);
 	d->bulk.everything = on;
+	tell(d);
 	pthread_mutex_unlock(&d->bulk.lock);
 }
 

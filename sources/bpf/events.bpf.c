@@ -131,7 +131,7 @@ int exit_open(struct sys_exit *ctx)
 		count_slot(id >> 32, *how, -1);
 		bpf_map_delete_elem(&opening, &tid);
 	}
-	return ctx->ret < 0 ? 0 : tell_open(m, ctx->ret, 0);
+	return ctx->ret < 0 || !is_told(EVENTS_OPEN) ? 0 : tell_open(m, ctx->ret, 0);
 }
 
 /* ---- inotify --------------------------------------------------------------------------------- */
@@ -143,7 +143,7 @@ int enter_watch(struct sys_enter *ctx)
 	struct asked a = { .pointer = ctx->args[1] };
 	__u32 tid = (__u32)id;
 
-	if (member_of(id))
+	if (is_told(EVENTS_WATCH) && member_of(id))
 		bpf_map_update_elem(&asked, &tid, &a, BPF_ANY);
 	return 0;
 }
@@ -253,6 +253,8 @@ int uring_submit(struct bpf_raw_tracepoint_args *ctx)
 	if (!m)
 		return 0;
 	set_uring(id >> 32, 1);
+	if (!is_told(EVENTS_OPEN))
+		return 0;
 	uring_used = 1;
 	if (complete_form && !(BPF_CORE_READ(req, flags) & URING_SKIP) &&
 	    !BPF_CORE_READ(open, file_slot) &&
@@ -298,7 +300,7 @@ int uring_connect(struct bpf_raw_tracepoint_args *ctx)
 	struct wire_member *m;
 	struct asked a = { 0 };
 
-	if (BPF_CORE_READ(req, opcode) != URING_CONNECT)
+	if (!is_told(EVENTS_NET) || BPF_CORE_READ(req, opcode) != URING_CONNECT)
 		return 0;
 	m = member_of(bpf_get_current_pid_tgid());
 	if (!m)

@@ -124,7 +124,7 @@ struct events_settings {
 	__u32 on;
 	__u32 enforce; /* else nobody is killed */
 	__u32 bulk_asleep; /* whoever reads bulk waits to be woken */
-	__u32 unused;
+	__u32 not_told; /* 1 << enum events_type, of what nobody would do anything with */
 	__u64 row_key; /* odd */
 	__u64 hash_key[2];
 };

@@ -250,6 +250,11 @@ static __always_inline struct wire_member *member_of(__u64 pid_tgid)
 	return m->start_time_ns / WIRE_TICK_NS == start / WIRE_TICK_NS ? m : 0;
 }
 
+static __always_inline int is_told(__u32 type)
+{
+	return !(settings.not_told & 1 << type);
+}
+
 static __always_inline void put_head(struct events_head *h, struct wire_member *m, __u32 type,
 				     long result)
 {

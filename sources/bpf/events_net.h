@@ -66,7 +66,7 @@ static __always_inline int begin_net(unsigned long fd, unsigned long user, unsig
 	__u32 tid = (__u32)id;
 	struct asked a = { 0 };
 
-	if (!user || !member_of(id))
+	if (!user || !is_told(EVENTS_NET) || !member_of(id))
 		return 0;
 	a.fd = fd;
 	a.pointer = user;
@@ -100,7 +100,7 @@ int enter_sendmsg(struct sys_enter *ctx)
 {
 	struct message msg = { 0 };
 
-	if (!member_of(bpf_get_current_pid_tgid()))
+	if (!is_told(EVENTS_NET) || !member_of(bpf_get_current_pid_tgid()))
 		return 0;
 	if (bpf_probe_read_user(&msg, sizeof(msg), (void *)ctx->args[1])) {
 		struct asked a = { .fd = ctx->args[0], .pointer = ctx->args[1], .messages = 1 };
@@ -145,7 +145,7 @@ int enter_sendmmsg(struct sys_enter *ctx)
 	struct asked a = { .fd = ctx->args[0], .pointer = ctx->args[1], .messages = ctx->args[2] };
 	__u32 tid = (__u32)id;
 
-	if (member_of(id))
+	if (is_told(EVENTS_NET) && member_of(id))
 		bpf_map_update_elem(&asked, &tid, &a, BPF_ANY);
 	return 0;
 }
@@ -194,7 +194,7 @@ int exit_socket(struct sys_exit *ctx)
 	struct scratch *s;
 	struct socket *sock;
 
-	if (ctx->ret < 0)
+	if (ctx->ret < 0 || !is_told(EVENTS_NET))
 		return 0;
 	m = member_of(bpf_get_current_pid_tgid());
 	if (!m)
