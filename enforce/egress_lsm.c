@@ -128,35 +128,50 @@ unsigned egress_lsm_kept_fds(const struct egress_lsm *l, int *fds, unsigned max)
 
 /* ---- whether they are called ------------------------------------------------------------------- */
 
+static bool is_refused(int r)
+{
+	return r < 0 && errno == EPERM;
+}
+
+/* Nothing leaves: of a datagram socket a connect sets where it would go, and a member's send stays here
+ * even where it is not refused: without a gateway nobody has that address. */
 static int try_each(void *arg)
 {
+	const bool is_member = *(const bool *)arg;
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
-	bool denied;
-	int fd;
+	int fd, refused = 0;
 
-	(void)arg;
 	memcpy(&to.sin_addr, egress_lsm_proof_address + 12, sizeof(to.sin_addr));
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	/* Nothing leaves: of a datagram socket this alone sets where it would go. */
-	denied = connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 && errno == EPERM;
+	if (is_member)
+		refused += is_refused((int)sendto(fd, "", 0, MSG_DONTROUTE | MSG_DONTWAIT,
+						  (struct sockaddr *)&to, sizeof(to)));
+	refused += is_refused(connect(fd, (struct sockaddr *)&to, sizeof(to)));
 	close(fd);
+	/* Without privilege a stranger, too, is refused these. */
+	if (!is_member)
+		return refused ? -EPERM : 0;
 	fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
-	denied &= fd < 0 && errno == EPERM;
+	refused += is_refused(fd);
 	if (fd >= 0)
 		close(fd);
-	return denied ? -EPERM : 0;
+	return refused == 3 ? -EPERM : refused ? -EACCES : 0;
 }
 
 int egress_lsm_try(int members_fd, pid_t *child, char why[192])
 {
-	int r = prove_as_member(members_fd, LSM_PROOF_TREE, try_each, NULL, child);
+	bool is_member = true;
+	int r = prove_as_member(members_fd, LSM_PROOF_TREE, try_each, &is_member, child);
 
-	if (r == EPERM && try_each(NULL) == 0)
+	is_member = false;
+	if (r == EPERM && try_each(&is_member) == 0)
 		return 0;
 	snprintf(why, 192, "when it was tried out, %s", r < 0 ? "it could not be" :
-		 r == EPERM ? "a stranger was refused" : "a member was not refused a connection");
+		 r == EPERM ? "a stranger was refused" :
+		 r == EACCES ? "a member was not refused all" :
+			       "a member was not refused a connection");
 	return r < 0 ? r : -EOPNOTSUPP;
 }
 
