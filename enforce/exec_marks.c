@@ -141,6 +141,13 @@ static void put_handle(struct exec_mark *e, const struct lookup_found *f)
 	memcpy(e->handle.bytes, f->handle, f->handle_len);
 }
 
+/* For what else holds it: by what it is really called, since the kernel knows nothing of links. */
+static void tell(struct marks *m, const struct lookup_found *f, const char *path, bool first)
+{
+	if (m->c.program)
+		m->c.program(m->c.arg, f->fd, f->dev, f->ino, path, first);
+}
+
 static void on_found(void *arg, const struct lookup_found *f)
 {
 	struct marks *m = arg;
@@ -166,6 +173,7 @@ static void on_found(void *arg, const struct lookup_found *f)
 	e = find(&m->exec, f->dev, f->ino);
 	if (e && e->seen) {
 		add_name(e, f->path);
+		tell(m, f, real, false);
 		return;
 	}
 	err = change(m, FAN_MARK_ADD, f->fd);
@@ -186,6 +194,7 @@ static void on_found(void *arg, const struct lookup_found *f)
 	clear_names(e);
 	add_name(e, real);
 	add_name(e, f->path);
+	tell(m, f, real, true);
 }
 
 static void on_gap(void *arg, const struct lookup_gap *g)
@@ -222,6 +231,7 @@ static int look(struct marks *m, struct pathset *patterns, const struct lookup_h
 struct taking {
 	struct marks *m;
 	const struct exec_mark *e;
+	bool unwanted; /* and not only that it may not be held now */
 	bool done;
 };
 
@@ -229,8 +239,11 @@ static void take_found(void *arg, const struct lookup_found *f)
 {
 	struct taking *t = arg;
 
-	if (!f->is_dir && f->dev == t->e->dev && f->ino == t->e->ino)
-		t->done = change(t->m, FAN_MARK_REMOVE, f->fd) == 0;
+	if (f->is_dir || f->dev != t->e->dev || f->ino != t->e->ino)
+		return;
+	if (t->unwanted)
+		tell(t->m, f, NULL, true);
+	t->done = change(t->m, FAN_MARK_REMOVE, f->fd) == 0;
 }
 
 static void no_gap(void *arg, const struct lookup_gap *g)
@@ -240,9 +253,9 @@ static void no_gap(void *arg, const struct lookup_gap *g)
 }
 
 /* By its handle, and where the filesystem opens none by a name that it still has. */
-static void take(struct marks *m, const struct exec_mark *e)
+static void take(struct marks *m, const struct exec_mark *e, bool unwanted)
 {
-	struct taking t = { m, e, false };
+	struct taking t = { m, e, unwanted, false };
 	struct lookup_handler h = { take_found, no_gap, &t };
 
 	if (e->handle.len && e->n_names)
@@ -269,7 +282,7 @@ static void take_away(struct marks *m, bool all)
 	for (unsigned i = x->n; i > 0; i--) {
 		if (!all && x->v[i - 1].seen)
 			continue;
-		take(m, &x->v[i - 1]);
+		take(m, &x->v[i - 1], !all);
 		drop(x, i - 1);
 		any = true;
 	}

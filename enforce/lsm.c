@@ -13,7 +13,7 @@
 #include "core/cleanup.h"
 #include "enforce/lsm_priv.h"
 
-bool lsm_path_text(const struct lsm_path *p, char *buf, size_t size)
+static bool join(const struct lsm_path *p, bool rooted, char *buf, size_t size)
 {
 	size_t at = p->len, used = 0;
 
@@ -21,7 +21,7 @@ bool lsm_path_text(const struct lsm_path *p, char *buf, size_t size)
 	if (p->len > sizeof(p->parts) || (at && p->parts[at - 1]))
 		return false;
 	/* From the last component, which is the first of the path. */
-	while (p->whole && at) {
+	while (at) {
 		size_t end = at - 1, begin = end;
 		bool sane;
 
@@ -32,13 +32,28 @@ bool lsm_path_text(const struct lsm_path *p, char *buf, size_t size)
 			buf[0] = '\0';
 			return sane;
 		}
-		buf[used++] = '/';
+		if (rooted || used)
+			buf[used++] = '/';
 		memcpy(buf + used, p->parts + begin, end - begin);
 		used += end - begin;
 		buf[used] = '\0';
 		at = begin;
 	}
 	return true;
+}
+
+bool lsm_path_text(const struct lsm_path *p, char *buf, size_t size)
+{
+	bool sane = join(p, true, buf, size);
+
+	if (!p->whole)
+		buf[0] = '\0';
+	return sane;
+}
+
+bool lsm_path_end(const struct lsm_path *p, char *buf, size_t size)
+{
+	return join(p, p->whole, buf, size);
 }
 
 #ifdef OKNEK_NO_BPF
@@ -239,9 +254,14 @@ void lsm_serve(struct lsm *l, uint32_t word)
 	__atomic_store_n((uint32_t *)&l->skel->bss->settings.word, word, __ATOMIC_SEQ_CST);
 }
 
+void lsm_enforce_at(struct lsm *l, uint32_t hooks)
+{
+	__atomic_store_n((uint32_t *)&l->skel->bss->settings.enforce, hooks, __ATOMIC_SEQ_CST);
+}
+
 void lsm_enforce(struct lsm *l, bool on)
 {
-	__atomic_store_n((uint32_t *)&l->skel->bss->settings.enforce, on, __ATOMIC_SEQ_CST);
+	lsm_enforce_at(l, on ? LSM_AT_OPEN | LSM_AT_EXEC_OPEN | LSM_AT_EXEC : 0);
 }
 
 static int put_label(struct lsm *l, int fd, const struct lsm_label *wanted, uint32_t word,
@@ -253,6 +273,8 @@ static int put_label(struct lsm *l, int fd, const struct lsm_label *wanted, uint
 
 	if (bpf_map_lookup_elem(map, &fd, &label) < 0)
 		label = *wanted;
+	if (slot->word != word && !modes)
+		return 0;
 	modes |= slot->word == word ? slot->modes & ~about : 0;
 	if (slot->word == word && slot->modes == modes && label.dev == wanted->dev &&
 	    label.ino == wanted->ino)

@@ -56,6 +56,8 @@ int lsm_take(struct lsm *l, void (*fn)(void *arg, const struct lsm_record *r), v
 
 /* The path as text, "" when it is not known whole. False: what the kernel told is no path. */
 bool lsm_path_text(const struct lsm_path *p, char *buf, size_t size);
+/* The same, or where it is not known whole its last components, without a slash before them. */
+bool lsm_path_end(const struct lsm_path *p, char *buf, size_t size);
 
 struct lsm_figures {
 	uint64_t labels, not_labelled; /* written; could not be */

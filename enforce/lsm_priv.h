@@ -5,6 +5,9 @@
 
 #include "enforce/lsm.h"
 
+/* At which hooks, LSM_AT_OPEN …, something is refused. */
+void lsm_enforce_at(struct lsm *l, uint32_t hooks);
+
 /* lsm_prove.c. Does the kernel say that bpf is none of its LSMs; then why does, too. */
 bool lsm_is_off(char why[192]);
 /* ran: set by the programs when no rules are in force. -EOPNOTSUPP: they are not called. */

@@ -119,9 +119,10 @@ static int make_file(void)
 	return fd < 0 ? -errno : fd;
 }
 
-/* One way to use a labelled file: as a member, and as a stranger, who gets `usual`. */
-static int prove(struct lsm *l, int members_fd, int file, uint32_t mode, int (*attempt)(void *arg),
-		 int usual, char *why, size_t size)
+/* One way to use a labelled file, which one hook refuses: as a member, and as a stranger, who gets
+ * `usual`. */
+static int prove(struct lsm *l, int members_fd, int file, uint32_t mode, uint32_t hook,
+		 int (*attempt)(void *arg), int usual, char *why, size_t size)
 {
 	struct seen seen = { 0 };
 	struct stat st;
@@ -136,10 +137,10 @@ static int prove(struct lsm *l, int members_fd, int file, uint32_t mode, int (*a
 		return r;
 	}
 	lsm_serve(l, word);
-	lsm_enforce(l, true);
+	lsm_enforce_at(l, hook);
 	r = prove_as_member(members_fd, LSM_PROOF_TREE, attempt, &file, &seen.child);
 	as_stranger = attempt(&file);
-	lsm_enforce(l, false);
+	lsm_enforce_at(l, 0);
 	lsm_serve(l, 0);
 	lsm_take(l, take, &seen);
 	if (r == EPERM && as_stranger == usual && seen.told)
@@ -160,7 +161,7 @@ int lsm_prove_opens(struct lsm *l, int members_fd, char *why, size_t size)
 		snprintf(why, size, "no file to try it with: %s", strerror(-file));
 		return file;
 	}
-	return prove(l, members_fd, file, LSM_READ, try_open, 0, why, size);
+	return prove(l, members_fd, file, LSM_READ, LSM_AT_OPEN, try_open, 0, why, size);
 }
 
 int lsm_prove_execs(struct lsm *l, int members_fd, const volatile struct lsm_ran *ran, char *why,
@@ -182,7 +183,8 @@ int lsm_prove_execs(struct lsm *l, int members_fd, const volatile struct lsm_ran
 		snprintf(why, size, "the kernel takes the program, and never calls it");
 		return -EOPNOTSUPP;
 	}
-	return prove(l, members_fd, file, LSM_RUN, try_run, -ENOEXEC, why, size);
+	r = prove(l, members_fd, file, LSM_RUN, LSM_AT_EXEC_OPEN, try_run, -ENOEXEC, why, size);
+	return r < 0 ? r : prove(l, members_fd, file, LSM_RUN, LSM_AT_EXEC, try_run, -ENOEXEC, why, size);
 }
 
 #endif

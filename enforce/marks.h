@@ -37,6 +37,9 @@ struct marks_config {
 	/* A file that some rule blocks, through an O_PATH descriptor, whenever its marks are looked at:
 	 * for what else holds it beside them. Mark thread; NULL: nothing does. */
 	void (*label)(void *arg, int fd, const struct object *o);
+	/* The same for a program that is marked, by the path where it stands; first: the first of its
+	 * names of this look. NULL: it is none any more. */
+	void (*program)(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path, bool first);
 	/* The home of a uid became known and its marks stand; mark thread. */
 	void (*home)(void *arg, uid_t uid, const char *home);
 	void *arg;

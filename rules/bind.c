@@ -362,7 +362,7 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 		hold_watch(c, l->budget);
 	}
 	if (have >> MECH_LSM & 1 && c->rule.kind != KIND_SOCKET_CONNECT &&
-	    !sure_rule(c, config->site, unsure))
+	    !sure_rule(c, config->site, held > 0, unsure))
 		have &= ~(1u << MECH_LSM);
 	if (!why)
 		return no_memory(l);

@@ -71,29 +71,43 @@ static bool quote(const char *s, char *buf, size_t size)
 	return !*s;
 }
 
+static const char *text_of(const struct value *v)
+{
+	return v->glob ? glob_source(v->glob) : v->text;
+}
+
+/* The pattern by which such programs are found, NULL: there is none. */
+static const char *pattern_of(const struct node *n, const struct value *v, char *buf, size_t size)
+{
+	const char *text = text_of(v);
+
+	/* A dynamic loader the kernel opens for any program that is started, and says no more. */
+	if (v->at_home || text[0] != '/' || program_is_loader(text))
+		return NULL;
+	if (n->op == OP_EQ)
+		return quote(text, buf, size) ? buf : NULL;
+	return n->op != OP_GLOB || glob_is_floating(v->glob) || glob_uses_home(v->glob) ||
+			       strstr(text, "**") ? NULL : text;
+}
+
+bool exec_is_looked_for(const struct node *n, const struct value *v)
+{
+	char buf[4096];
+
+	return n->field == FIELD_EXE && pattern_of(n, v, buf, sizeof(buf));
+}
+
 static bool exe_bounds(const struct node *n, struct need *need)
 {
-	char quoted[4096];
+	char buf[4096];
 
 	for (size_t i = 0; i < n->n; i++) {
 		const struct value *v = &n->values[i];
-		const char *text = v->glob ? glob_source(v->glob) : v->text;
+		const char *pattern = pattern_of(n, v, buf, sizeof(buf));
 
-		if (v->at_home || text[0] != '/')
+		need->loader |= !v->at_home && text_of(v)[0] == '/' && program_is_loader(text_of(v));
+		if (!pattern || !put(need, pattern))
 			return false;
-		/* The kernel opens it for any program that is started, and says no more. */
-		if (program_is_loader(text)) {
-			need->loader = true;
-			return false;
-		}
-		if (n->op == OP_GLOB) {
-			if (glob_is_floating(v->glob) || glob_uses_home(v->glob) ||
-			    strstr(text, "**") || !put(need, text))
-				return false;
-		} else if (n->op != OP_EQ || !quote(text, quoted, sizeof(quoted)) ||
-			   !put(need, quoted)) {
-			return false;
-		}
 	}
 	return true;
 }

@@ -181,11 +181,14 @@ bool hold_prepare(struct compiled *c, struct budget *b);
 /* It is only detected: the kernel lets pass what it could be about, and tells of it. */
 bool hold_watch(struct compiled *c, struct budget *b);
 
-/* sure.c: rules that MECH_LSM can hold. *why: what it does not know. prepare: for one that is held. */
-bool sure_rule(const struct compiled *c, const struct config *site, char why[160]);
+/* sure.c: rules that MECH_LSM can hold. files: the programs that it names by their paths are looked
+ * for. *why: what it does not know. prepare: for one that is held. */
+bool sure_rule(const struct compiled *c, const struct config *site, bool files, char why[160]);
 void sure_prepare(struct compiled *c);
 /* sure_exec.c: the same for what asks nothing but which program is started. */
-bool sure_exec_rule(const struct compiled *c, char why[160]);
+bool sure_exec_rule(const struct compiled *c, bool files, char why[160]);
+/* bind_exec.c: a comparison's value names programs by a path, or a pattern of such, that is looked for. */
+bool exec_is_looked_for(const struct node *n, const struct value *v);
 
 /* bind.c */
 int bind_paths(struct loader *l, struct compiled *c);

@@ -44,7 +44,7 @@ static const char *reader_of(const struct compiled *c, const struct config *site
 	return NULL;
 }
 
-bool sure_rule(const struct compiled *c, const struct config *site, char why[160])
+bool sure_rule(const struct compiled *c, const struct config *site, bool files, char why[160])
 {
 	const char *reader = reader_of(c, site);
 	uint64_t set = 0;
@@ -53,7 +53,7 @@ bool sure_rule(const struct compiled *c, const struct config *site, char why[160
 	set &= ~KNOWN;
 	why[0] = '\0';
 	if (c->rule.kind == KIND_EXEC_OBSERVED)
-		sure_exec_rule(c, why);
+		sure_exec_rule(c, files, why);
 	else if (c->rule.kind != KIND_FILE_OPENED || !c->n_paths)
 		snprintf(why, 160, "it has no path");
 	else if (set)

@@ -55,13 +55,6 @@ static const char *component_of(const struct node *n, const struct value *v)
 	return is_plain(s) ? s : NULL;
 }
 
-static bool is_rooted(const struct node *n, const struct value *v)
-{
-	if (n->op == OP_EQ)
-		return !v->at_home && v->text[0] == '/';
-	return n->op == OP_GLOB && !glob_is_floating(v->glob) && !glob_uses_home(v->glob);
-}
-
 static enum told compare_told(const struct node *n)
 {
 	bool by_name = true, by_file = true;
@@ -74,7 +67,7 @@ static enum told compare_told(const struct node *n)
 			by_name &= n->op == OP_EQ && v->len_bytes <= SURE_NAME_MAX;
 			continue;
 		}
-		by_file &= is_rooted(n, v);
+		by_file &= exec_is_looked_for(n, v);
 		by_name &= component_of(n, v) && strlen(component_of(n, v)) <= SURE_NAME_MAX;
 	}
 	return by_file ? TOLD_BY_FILE : by_name ? TOLD_BY_NAME : TOLD_NOT;
@@ -129,7 +122,7 @@ static const char *unclear_name(const struct node *n)
 	return NULL;
 }
 
-bool sure_exec_rule(const struct compiled *c, char why[160])
+bool sure_exec_rule(const struct compiled *c, bool files, char why[160])
 {
 	const char *name = unclear_name(c->match);
 	uint64_t set = 0;
@@ -143,8 +136,8 @@ bool sure_exec_rule(const struct compiled *c, char why[160])
 		snprintf(why, 160, "no file tells that the process is called %.60s", name);
 	else if (node_told(c->match) == TOLD_NOT)
 		snprintf(why, 160, "it can match programs that it does not name");
-	else if (node_told(c->match) & TOLD_BY_FILE)
-		snprintf(why, 160, "it names a program by its path");
+	else if (node_told(c->match) & TOLD_BY_FILE && !files)
+		snprintf(why, 160, "nothing looks for the programs that it names by their paths");
 	return !why[0];
 }
 

@@ -22,7 +22,7 @@ kernels=(6.1)
 for kernel in "${kernels[@]}"; do
 	for what in exec connect; do
 		rc=0
-		in_guest "$kernel, $what" --kernel "$kernel" --timeout 280 \
+		in_guest "$kernel, $what" --kernel "$kernel" --timeout 400 \
 			--append "lsm=landlock,lockdown,yama,apparmor,bpf" --env LSM=on \
 			"t/guest/lsm_$what.sh" "${files[@]}" || rc=$?
 		[ $rc -ne 69 ] || skip "$kernel, $what" "$(tail -n 1 "$SCRATCH/guest.err")"

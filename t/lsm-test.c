@@ -18,6 +18,15 @@ static bool text(const char *parts, size_t len, bool whole, char *buf, size_t si
 	return lsm_path_text(&p, buf, size);
 }
 
+static bool end(const char *parts, size_t len, bool whole, char *buf, size_t size)
+{
+	struct lsm_path p = { .len = (uint32_t)len, .whole = whole };
+
+	memcpy(p.parts, parts, len);
+	return lsm_path_end(&p, buf, size);
+}
+
+#define END(parts, whole) end(parts, sizeof(parts) - 1, whole, buf, sizeof(buf))
 #define TEXT(parts, whole) text(parts, sizeof(parts) - 1, whole, buf, sizeof(buf))
 
 static void is_joined(void **state)
@@ -46,6 +55,23 @@ static void is_not_known_whole(void **state)
 	assert_string_equal(small, "");
 }
 
+static void is_known_at_its_end(void **state)
+{
+	char buf[4096];
+
+	(void)state;
+	assert_true(END("cat\0bin\0usr\0", true));
+	assert_string_equal(buf, "/usr/bin/cat");
+	assert_true(END("cat\0bin\0", false));
+	assert_string_equal(buf, "bin/cat");
+	assert_true(END("", false));
+	assert_string_equal(buf, "");
+	assert_false(END("a/b\0", false));
+	assert_string_equal(buf, "");
+	assert_false(END("cat", false));
+	assert_string_equal(buf, "");
+}
+
 static void is_no_path(void **state)
 {
 	static const char full[LSM_PATH + LSM_NAME + 1];
@@ -68,6 +94,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(is_joined),
 		cmocka_unit_test(is_not_known_whole),
+		cmocka_unit_test(is_known_at_its_end),
 		cmocka_unit_test(is_no_path),
 	};
 

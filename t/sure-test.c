@@ -163,9 +163,10 @@ static void no_block(void **state)
 
 /* ---- programs ------------------------------------------------------------------------------------ */
 
-static struct ruleset *load_exec(const char *match, unsigned mechanisms)
+static struct ruleset *load_below(const char *match, unsigned mechanisms, char *const *roots)
 {
-	const struct rules_config c = { .mechanisms = { [KIND_EXEC_OBSERVED] = mechanisms } };
+	const struct rules_config c = { .mechanisms = { [KIND_EXEC_OBSERVED] = mechanisms },
+					.mark_roots = roots };
 	struct rules_error err = { "" };
 	struct ruleset *rs = NULL;
 	char text[4096];
@@ -175,6 +176,11 @@ static struct ruleset *load_exec(const char *match, unsigned mechanisms)
 	if (ruleset_load_buffer("sure.yaml", text, strlen(text), &c, &rs, &err))
 		fail_msg("%s: %s", match, err.text);
 	return rs;
+}
+
+static struct ruleset *load_exec(const char *match, unsigned mechanisms)
+{
+	return load_below(match, mechanisms, NULL);
 }
 
 static void add_name(void *arg, const char *name)
@@ -254,6 +260,72 @@ static void programs_by_more(void **state)
 		    more);
 }
 
+#define MARKS (1u << MECH_LSM | 1u << MECH_FANOTIFY)
+
+/* yes and no: paths with a space after each. */
+static void is_filed(const char *match, const char *yes, const char *no)
+{
+	_cleanup_(cleanup_rules) struct ruleset *rs = load_exec(match, MARKS);
+	const char *lists[] = { no, yes };
+	char path[128];
+	int n;
+
+	assert_int_equal(ruleset_rule(rs, 0)->mechanism, MECH_LSM);
+	assert_string_equal(ruleset_rule(rs, 0)->bound_why, "");
+	for (int want = 0; want < 2; want++)
+		for (const char *s = lists[want]; sscanf(s, "%127s%n", path, &n) == 1; s += n)
+			if (ruleset_sure_program(rs, path) != want)
+				fail_msg("%s: %s", match, path);
+}
+
+static void programs_by_file(void **state)
+{
+	(void)state;
+	is_filed("any_of: [{ exe: { in: [/o/a, /o/b] } }]", "/o/a /o/b", "/o /o/c /p/o/a o/a");
+	is_filed("any_of: [{ exe: { glob: '/o/t/*' } }]", "/o/t/a", "/o/t/a/b /o/t /t/a");
+	is_filed("all_of: [{ exe: { glob: '/o/t/*' } }, { process_name: { ne: good } }]", "/o/t/a",
+		 "/o/t/good /o/t/good.exe /o/a");
+	is_filed("all_of: [{ exe: { glob: '/o/t/*' } }], none_of: [{ exe: { suffix: .sh } }]", "/o/t/a",
+		 "/o/t/a.sh");
+	is_filed("any_of: [{ exe: { eq: /o/a } }, { process_name: { eq: nc } }]",
+		 "/o/a /usr/bin/nc /usr/bin/nc.exe", "/o/b /usr/bin/ncat");
+	is_filed("all_of: [{ any_of: [{ exe: { eq: /o/a } }, { exe: { glob: '/p/*' } }] }, "
+		 "{ exe: { contains: a } }]", "/o/a /p/a", "/p/b /q/a");
+	/* What means something in a pattern means nothing in a path. */
+	is_filed("any_of: [{ exe: { eq: '/o/[ab]*' } }]", "/o/[ab]*", "/o/a");
+}
+
+/* The kernel knows of files that were found. */
+static void nobody_looks(void **state)
+{
+	static const char *const more = "not by lsm: it can match programs that it does not name";
+	char *roots[] = { (char *)"/srv", NULL };
+	struct ruleset *rs;
+
+	(void)state;
+	is_not_sure("any_of: [{ exe: { glob: '/o/**/a' } }]", more);
+	is_not_sure("any_of: [{ exe: { eq: /lib/ld-linux-x86-64.so.2 } }]", more);
+	is_not_sure("any_of: [{ exe: { eq: /o/a } }, { exe: { glob: '/o/**/a' } }]", more);
+	/* By the name alone some are found, and the path is asked of these. */
+	is_not_sure("all_of: [{ exe: { glob: '/o/**/a' } }, { process_name: { eq: a } }]", more);
+	/* Without marks nobody finds them. */
+	rs = load_exec("any_of: [{ exe: { eq: /o/a } }]", 1u << MECH_LSM);
+	assert_int_equal(ruleset_rule(rs, 0)->mechanism, MECH_DETECT);
+	assert_string_equal(ruleset_rule(rs, 0)->bound_why,
+			    "not by lsm: nothing looks for the programs that it names by their paths");
+	assert_false(ruleset_sure_program(rs, "/o/a"));
+	ruleset_unref(rs);
+	/* Nor where none may be set. */
+	rs = load_below("any_of: [{ exe: { eq: /o/a } }]", MARKS, roots);
+	assert_int_equal(ruleset_rule(rs, 0)->mechanism, MECH_DETECT);
+	ruleset_unref(rs);
+	roots[0] = (char *)"/o";
+	rs = load_below("any_of: [{ exe: { eq: /o/a } }]", MARKS, roots);
+	assert_int_equal(ruleset_rule(rs, 0)->mechanism, MECH_LSM);
+	assert_true(ruleset_sure_program(rs, "/o/a"));
+	ruleset_unref(rs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +333,7 @@ int main(void)
 		cmocka_unit_test(who_is_let_off), cmocka_unit_test(what_they_say),
 		cmocka_unit_test(several_names),  cmocka_unit_test(no_block),
 		cmocka_unit_test(programs_by_name), cmocka_unit_test(programs_by_more),
+		cmocka_unit_test(programs_by_file), cmocka_unit_test(nobody_looks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -404,7 +404,7 @@ void daemon_lsm_settle(struct daemon *d, bool served);
 void daemon_lsm_mode(struct daemon *d);
 void daemon_lsm_label(void *arg, int fd, const struct object *o); /* mark thread */
 /* A program of a name that rules give, whenever it is looked at; mark thread. */
-void daemon_lsm_program(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path);
+void daemon_lsm_program(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path, bool first);
 int daemon_lsm_fd(const struct daemon *d);
 void daemon_lsm_dispatch(void *arg); /* verdict thread */
 unsigned daemon_lsm_kept(const struct daemon *d, int *fds, unsigned max);

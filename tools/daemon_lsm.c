@@ -239,7 +239,7 @@ void daemon_lsm_label(void *arg, int fd, const struct object *o)
 	}
 }
 
-void daemon_lsm_program(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path)
+void daemon_lsm_program(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path, bool first)
 {
 	struct daemon *d = arg;
 	struct labelled_rules both[2];
@@ -248,9 +248,12 @@ void daemon_lsm_program(void *arg, int fd, uint64_t dev, uint64_t ino, const cha
 		return;
 	both_rules(d->lsm, both);
 	for (int i = 0; i < 2; i++) {
-		/* What one of its names says another does not take back. */
-		if (both[i].rules && ruleset_sure_program(both[i].rules, path))
-			lsm_label(d->lsm->lsm, fd, dev, ino, both[i].word, LSM_RUN, LSM_RUN);
+		bool runs = both[i].rules && (!path || !ruleset_sure_program(both[i].rules, path));
+
+		/* What one of its names says another does not take back; of what it was called when it
+		 * was looked at before nothing stays. */
+		if (both[i].rules && (first || !runs))
+			lsm_label(d->lsm->lsm, fd, dev, ino, both[i].word, LSM_RUN, runs ? 0 : LSM_RUN);
 		ruleset_unref(both[i].rules);
 	}
 }
@@ -340,17 +343,32 @@ static void fill_file(struct daemon *d, const struct lsm_record *r, struct event
 			o->names[i].path, o->names[i].home[0] ? o->names[i].home : NULL };
 }
 
+/* By a link elsewhere, or below another mount, it is the program that is labelled: of its names the one
+ * that rules mind. */
+static const char *name_of(const struct daemon *d, const struct lsm_record *r, const char *path)
+{
+	const struct program *known = r->ino ? programs_find(d->programs, r->dev, r->ino) : NULL;
+
+	if (!known || (path[0] && ruleset_sure_program(d->rules, path)))
+		return path;
+	for (unsigned i = 0; i < known->n_names; i++)
+		if (ruleset_sure_program(d->rules, known->names[i]))
+			return known->names[i];
+	return path[0] ? path : known->names[0];
+}
+
 /* As elsewhere `exe` is the program that was to run; who asked is told by comm and lineage. */
 static void fill_exec(struct daemon *d, const struct lsm_exec *x, struct event *ev)
 {
 	struct daemon_lsm *l = d->lsm;
 
-	lsm_path_text(&x->program, l->program, sizeof(l->program));
+	/* In many directories, one below the other, a name is still a name. */
+	lsm_path_end(&x->program, l->program, sizeof(l->program));
 	ev->kind = KIND_EXEC_OBSERVED;
-	ev->subj.exe = l->program;
+	ev->subj.exe = name_of(d, &x->head, l->program);
 	ev->subj.main_exe = false; /* that is what it runs until now */
 	ev->exec = (struct exec_object){
-		.path = l->program,
+		.path = ev->subj.exe,
 		.argv = x->argv_len ? x->argv : NULL,
 		.argv_len_bytes = x->argv_len,
 		.argv_cut = x->argv_cut,

@@ -121,6 +121,7 @@ static int open_marks(struct daemon *d)
 		.config = d->config,
 		.guarded = daemon_is_guarded,
 		.label = daemon_lsm_label,
+		.program = daemon_lsm_program,
 		.pathset = ruleset_pathset(d->rules),
 		.programs_wanted = ruleset_programs(d->rules),
 		.programs = d->programs,

@@ -280,7 +280,7 @@ int lsm_file_open(unsigned long long *ctx)
 	if (!f.member || !f.counters)
 		return 0;
 	f.counters->seen++;
-	if (!settings.enforce || label->slot[word & 1].word != word)
+	if (!(settings.enforce & LSM_AT_OPEN) || label->slot[word & 1].word != word)
 		return 0;
 	f.flags = file->f_flags;
 	f.modes = modes_of(f.flags) & label->slot[word & 1].modes;
@@ -375,18 +375,21 @@ static __always_inline int has_name(struct file *file, __u32 word)
 	return bpf_map_lookup_elem(&names, &key) != 0;
 }
 
-/* What loads other programs is opened by the kernel for each of them: it is run only when it is asked
- * about by itself. */
+/* What loads other programs is opened by the kernel for each of them: by its name it is run only when it
+ * is asked about by itself. No loader has a label. */
 static __always_inline int is_loader(struct file *file)
 {
-	char name[3] = { 0 };
+	char name[8] = { 0 };
 
-	bpf_probe_read_kernel(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
-	return name[0] == 'l' && name[1] == 'd' &&
-	       (name[2] == '-' || name[2] == '.' || name[2] == '6');
+	if (bpf_probe_read_kernel_str(name, sizeof(name),
+				      BPF_CORE_READ(file, f_path.dentry, d_name.name)) <= 0)
+		return 0;
+	if (name[0] == 'l' && name[1] == 'd')
+		return name[2] == '-' || name[2] == '.' || name[2] == '6';
+	return !__builtin_memcmp(name, "libc.so", 8); /* musl's, where it is both */
 }
 
-static __always_inline int check_program(struct file *file, __u32 word)
+static __always_inline int check_program(struct file *file, __u32 word, __u32 hook)
 {
 	struct refused f = { .modes = LSM_RUN };
 	struct lsm_label *label;
@@ -399,12 +402,12 @@ static __always_inline int check_program(struct file *file, __u32 word)
 	if (!f.member || !f.counters)
 		return 0;
 	f.counters->seen++;
-	if (!settings.enforce)
+	if (!(settings.enforce & hook))
 		return 0;
 	label = bpf_inode_storage_get(&labels, file->f_inode, 0, 0);
 	if (label && label->slot[word & 1].word == word && label->slot[word & 1].modes & LSM_RUN)
 		f.label = label;
-	else if (!has_name(file, word))
+	else if ((hook == LSM_AT_EXEC_OPEN && is_loader(file)) || !has_name(file, word))
 		return 0;
 	f.counters->refused++;
 	now_ns = bpf_ktime_get_boot_ns();
@@ -432,9 +435,9 @@ int lsm_exec_open(unsigned long long *ctx)
 
 	if (before)
 		return -EPERM;
-	if (!word || !(file->f_flags & FMODE_EXEC) || is_loader(file))
+	if (!word || !(file->f_flags & FMODE_EXEC))
 		return 0;
-	return check_program(file, word);
+	return check_program(file, word, LSM_AT_EXEC_OPEN);
 }
 
 SEC("lsm/bprm_check_security")
@@ -448,5 +451,5 @@ int lsm_exec(unsigned long long *ctx)
 		ran.exec = 1;
 		return 0;
 	}
-	return before ? -EPERM : check_program(bprm->file, word);
+	return before ? -EPERM : check_program(bprm->file, word, LSM_AT_EXEC);
 }

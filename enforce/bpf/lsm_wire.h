@@ -31,9 +31,14 @@ struct lsm_label {
 	__u64 dev, ino; /* the object, as fstat told who wrote this */
 };
 
+/* Hooks, a bit each: so that each is tried out by itself. */
+#define LSM_AT_OPEN 1u
+#define LSM_AT_EXEC_OPEN 2u
+#define LSM_AT_EXEC 4u
+
 struct lsm_settings {
 	__u32 word;    /* 0: none are in force */
-	__u32 enforce; /* else nothing is refused, nor told */
+	__u32 enforce; /* LSM_AT_OPEN …; elsewhere nothing is refused, nor told */
 };
 
 struct lsm_counters { /* of one CPU */

@@ -2,13 +2,15 @@
 /*
  * runs HOW PROGRAM [ARG…]: PROGRAM is run, in one of several ways, from a static binary. Exits with what
  * it exits with; 1 for EPERM, 2 for another error (which is printed).
- *	path fd script link thread vfork clone-vfork spawn double-fork clone-parent
+ *	path fd script link interp bind thread vfork clone-vfork spawn double-fork clone-parent
  *	memfd copy                   a copy of it in memory, in the working directory
  *	memfd-as copy-as             the same, by a name that is not its own
  *	loader                       as an argument of the dynamic loader that LOADER names
- * script, link and the copies make a file in the working directory.
+ * script, link, interp (as what another program names as its loader) and the copies make files in the
+ * working directory; bind is below a mount of its directory elsewhere.
  */
 /* LDLIBS: -static */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -20,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -82,6 +85,69 @@ static int run_link(char **argv)
 		return 2;
 	}
 	argv[0] = (char *)"./runs-link";
+	return run(argv);
+}
+
+/* A file that is nothing but the name of what the kernel is to load and start for it. */
+static int run_interp(char **argv)
+{
+	struct {
+		Elf64_Ehdr head;
+		Elf64_Phdr parts[2];
+		char name[4096];
+	} elf = { .head = { .e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+					 EV_CURRENT },
+			    .e_type = ET_EXEC,
+			    .e_machine = EM_X86_64,
+			    .e_version = EV_CURRENT,
+			    .e_phoff = sizeof(Elf64_Ehdr),
+			    .e_ehsize = sizeof(Elf64_Ehdr),
+			    .e_phentsize = sizeof(Elf64_Phdr),
+			    .e_phnum = 2 } };
+	char dir[2048];
+	int fd;
+
+	unlink("ld-runs");
+	if (!getcwd(dir, sizeof(dir)) || link(argv[0], "ld-runs") < 0) {
+		perror("ld-runs");
+		return 2;
+	}
+	snprintf(elf.name, sizeof(elf.name), "%s/ld-runs", dir);
+	elf.parts[0] = (Elf64_Phdr){ .p_type = PT_INTERP,
+				     .p_offset = (size_t)(elf.name - (char *)&elf),
+				     .p_filesz = strlen(elf.name) + 1 };
+	elf.parts[1] = (Elf64_Phdr){ .p_type = PT_LOAD, .p_flags = PF_R, .p_vaddr = 0x10000000,
+				     .p_filesz = sizeof(elf), .p_memsz = sizeof(elf),
+				     .p_align = 4096 };
+	unlink("runs-interp");
+	fd = open("runs-interp", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	if (fd < 0 || write(fd, &elf, sizeof(elf)) != sizeof(elf) || close(fd) < 0) {
+		perror("runs-interp");
+		return 2;
+	}
+	argv[0] = (char *)"./runs-interp";
+	return run(argv);
+}
+
+static int run_bind(char **argv)
+{
+	char dir[] = "/tmp/runs-XXXXXX", from[2048], *slash;
+	static char to[4096];
+
+	snprintf(from, sizeof(from), "%s", argv[0]);
+	slash = strrchr(from, '/');
+	if (!slash)
+		return 2;
+	*slash = '\0';
+	/* The mount goes with us; the directory stays, if what was run is let. */
+	if (!mkdtemp(dir) || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount(from, dir, NULL, MS_BIND, NULL) < 0) {
+		perror("bind");
+		return 2;
+	}
+	snprintf(to, sizeof(to), "%s/%s", dir, slash + 1);
+	argv[0] = to;
 	return run(argv);
 }
 
@@ -230,6 +296,10 @@ int main(int argc, char **argv)
 		return run_script(argv);
 	if (!strcmp(how, "link"))
 		return run_link(argv);
+	if (!strcmp(how, "interp"))
+		return run_interp(argv);
+	if (!strcmp(how, "bind"))
+		return run_bind(argv);
 	if (!strcmp(how, "thread"))
 		return run_thread(argv);
 	if (!strcmp(how, "vfork"))
