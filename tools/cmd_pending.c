@@ -117,9 +117,11 @@ static int follow_one(void *arg, json_t *item, const char *text)
 		if (f->bell)
 			putchar('\a');
 	}
-	if (f->notify)
+	if (fflush(stdout) != 0)
+		return 1;
+	if (f->notify) /* forks: nothing may be left in the buffer */
 		tell_desktop(line ? line : cli_str(item, "path"));
-	return fflush(stdout) == 0 ? 0 : 1;
+	return 0;
 }
 
 static int follow(struct cli *cli, bool notify)
