@@ -138,6 +138,9 @@ bool daemon_operator(void *arg, struct event *ev, const struct decision *decisio
 		*by = BY_OPERATOR;
 		return false;
 	}
+	/* Nor is it what anybody was shown when it is read anew before the answer. */
+	if (h && ev->kind == KIND_EXEC_OBSERVED && h->name_hash != object.name_hash)
+		return false;
 	r = fanotify_hold(d->fanotify, ev, decision, for_ns, then, &h);
 	if (r == 0) {
 		h->name_hash = object.name_hash;
