@@ -260,8 +260,9 @@ void fanotify_decide(struct fanotify_source *s, struct permission *p, struct bus
 		bus_gone(b, &ev);
 		return;
 	}
-	/* All but the mode was known: then it counts as any. */
-	if (expired && ctx->mode_is != MODE_WANTED && ctx->mode_is != MODE_ASKED) {
+	/* All but the mode was known: then it counts as any. Not of whom an operator has been asked: that
+	 * time is over, whatever the rules ask now. */
+	if (expired && (held || (ctx->mode_is != MODE_WANTED && ctx->mode_is != MODE_ASKED))) {
 		s->fig.by_deadline++;
 		bus_expire(b, &ev, p->on_timeout, BY_DEADLINE);
 		return;
@@ -602,6 +603,7 @@ void fanotify_finish(struct source *base, struct bus *b)
 	while (judge_next(s, b))
 		;
 	permission_sweep(s->c.permissions, take_left, &(struct recheck){ s, b, true });
+	s->resting = true; /* who would be held from here on is let go with the group */
 	expire(s, b, UINT64_MAX);
 	permission_end(s->c.permissions);
 }
