@@ -298,16 +298,15 @@ static bool has_room_to_hold(const struct permission_table *t, uint32_t tree_id)
 int permission_hold(struct permission_table *t, struct permission *p, uint32_t tree_id,
 		    uint64_t deadline_ns, enum verdict on_timeout)
 {
-	int err;
-
 	if (!has_room_to_hold(t, tree_id))
 		return -EBUSY;
+	/* Who finds it held answers as on_timeout says, from that moment on, also when it is his already. */
 	if (!p->deadline_ns) {
+		if (!has_room(t, tree_id, p->exec != 0))
+			return -EBUSY;
+		p->on_timeout = on_timeout;
 		atomic_store(&p->held, 1);
-		err = permission_park(t, p, tree_id, deadline_ns, on_timeout);
-		if (err)
-			atomic_store(&p->held, 0);
-		return err;
+		return permission_park(t, p, tree_id, deadline_ns, on_timeout);
 	}
 	if (state_of(p) != PERM_PARKED)
 		return -EALREADY;

@@ -625,6 +625,71 @@ static void an_operator_has_places_of_his_own(void **state)
 	assert_int_equal(permission_hold(t, q, 9, 5000, VERDICT_BLOCK), -EALREADY);
 }
 
+#define HELD_TIMES 3000
+
+struct first_look {
+	_Atomic uint32_t slot; /* + 1; 0: none */
+	_Atomic uint32_t end, wrong, had;
+};
+
+static void guard_held(struct permission_table *t, struct first_look *f)
+{
+	while (!atomic_load(&f->end)) {
+		uint32_t slot = atomic_load(&f->slot);
+		struct permission *p = slot ? permission_slot(t, slot - 1) : NULL;
+		uint32_t seen = p ? permission_look(p) : 0;
+
+		if (!p || (permission_state(seen) != PERM_READ && permission_state(seen) != PERM_PARKED) ||
+		    !atomic_load(&p->held) || !permission_guard(p, seen))
+			continue;
+		f->wrong += p->on_timeout != VERDICT_BLOCK || !atomic_load(&p->held);
+		f->had++;
+		atomic_store(&f->slot, 0);
+		permission_guarded(t, p);
+	}
+}
+
+static void none_left(struct permission *p, void *arg)
+{
+	(void)p;
+	(void)arg;
+	fail();
+}
+
+/* From the moment that it counts as held it is known what it gets without an answer. */
+static void whoever_finds_it_held_denies_it(void **state)
+{
+	struct permission_table *t = *state;
+	struct first_look *f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+				    -1, 0);
+	pid_t pid;
+
+	assert_ptr_not_equal(f, MAP_FAILED);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		guard_held(t, f);
+		_exit(0);
+	}
+	for (unsigned i = 0; i < HELD_TIMES; i++) {
+		struct permission *p = take(t, 1, 2, 3);
+		int r;
+
+		atomic_store(&f->slot, permission_index(t, p) + 1);
+		r = permission_hold(t, p, 7, 5000, VERDICT_BLOCK);
+		assert_true(r == 0 || r == -EALREADY);
+		while (state_of(p) != PERM_ANSWERED)
+			sched_yield();
+		permission_sweep(t, none_left, NULL);
+	}
+	atomic_store(&f->end, 1);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(f->had, HELD_TIMES);
+	assert_int_equal(f->wrong, 0);
+	assert_int_equal(permission_parked(t), 0);
+	munmap(f, sizeof(*f));
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -647,6 +712,7 @@ int main(void)
 		TEST(an_event_that_was_not_noted_is_guarded),
 		TEST(two_processes_answer_each_once),
 		TEST(an_operator_has_places_of_his_own),
+		TEST(whoever_finds_it_held_denies_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
