@@ -85,12 +85,12 @@ like "$(events --rule X800 --limit 1 | jq -c .capture.argv)" 'forbidden; echo di
 
 # --- for a time ---------------------------------------------------------------------------------------
 # shellcheck disable=SC2016 # for that shell
-opens bash -c 'for i in 1 2 3; do "$1" "$2"; done; sleep 3; "$1" "$2"' bash "$(bin plain_open)" "$SECRET"
+opens bash -c 'for i in 1 2 3; do "$1" "$2"; done; sleep 8; "$1" "$2"' bash "$(bin plain_open)" "$SECRET"
 wait_for 5 held 1
-like "$(oknek allow "t$(token)" --for 2s)" 'until then' "allowed for two seconds"
+like "$(oknek allow "t$(token)" --for 7s)" 'until then' "allowed for seven seconds"
 thrice() { [ "$(grep -c "$TOKEN" "$SCRATCH/got.8")" = 3 ]; }
 ok "the same is not asked again" wait_for 5 thrice
-ok "until they are over" wait_for 6 held 1
+ok "until they are over" wait_for 20 held 1
 p=$(pending | jq .process.pid)
 opens "$(bin plain_open)" "$SECRET"
 ok "another tree is asked about" wait_for 5 held 2
@@ -98,6 +98,12 @@ ok "block --kill" oknek block "$p" --kill
 came 8 137 "ends who was held"
 oknek block "t$(token)" >/dev/null
 came 9 1 "and no other"
+for k in 10 11 12; do
+	opens "$(bin plain_open)" "$SECRET"
+	wait_for 5 held 1 && oknek block "$(pending | jq .process.pid)" --kill >/dev/null
+	wait_for 10 ended $k
+done
+is "$(cat "$SCRATCH"/rc.1[0-2] | xargs)" "137 137 137" "who is ended does not hear of the answer before"
 
 # --- too many -----------------------------------------------------------------------------------------
 # shellcheck disable=SC2016 # for that shell

@@ -248,6 +248,37 @@ static void others_again(struct daemon *d, const struct hold_brief *b)
 			fanotify_held_again(d->fanotify, &d->bus, h);
 }
 
+static bool is_among(const struct hold_answer *a, uint64_t token)
+{
+	for (unsigned i = 0; i < a->n; i++)
+		if (a->briefs[i].token == token)
+			return true;
+	return false;
+}
+
+static void tell(void *arg)
+{
+	struct answer_call *c = arg;
+	struct daemon *d = c->d;
+	struct hold_answer *a = c->a;
+	struct fanotify_held *h;
+	unsigned at = 0;
+
+	while ((h = fanotify_held_next(d->fanotify, &at)))
+		if (is_among(a, h->token))
+			fanotify_held_again(d->fanotify, &d->bus, h);
+	for (unsigned i = 0; i < a->n && (a->verdict == VERDICT_BLOCK || a->for_ns); i++)
+		others_again(d, &a->briefs[i]);
+}
+
+/* Whoever answers in place of us from here on is to give that answer. */
+static void deny_in_any_case(struct daemon *d, const struct fanotify_held *h)
+{
+	struct permission *p = permission_slot(d->permissions, h->slot);
+
+	permission_set_deadline(d->permissions, p, p->deadline_ns, VERDICT_BLOCK);
+}
+
 static void answer(void *arg)
 {
 	struct answer_call *c = arg;
@@ -263,12 +294,13 @@ static void answer(void *arg)
 		h->answer = a->verdict == VERDICT_BLOCK ? HELD_REFUSED : HELD_ALLOWED;
 		keep(d, a, h);
 		note_answered(d, a, h);
-		fanotify_held_again(d->fanotify, &d->bus, h);
+		if (a->later)
+			deny_in_any_case(d, h);
 	}
-	for (unsigned i = 0; i < a->n && (a->verdict == VERDICT_BLOCK || a->for_ns); i++)
-		others_again(d, &a->briefs[i]);
 	if (!a->n)
 		find_answered(d, a);
+	else if (!a->later)
+		tell(c);
 }
 
 int daemon_hold_answer(struct daemon *d, struct hold_answer *a)
@@ -279,6 +311,13 @@ int daemon_hold_answer(struct daemon *d, struct hold_answer *a)
 	if (!d->hold || !d->fanotify)
 		return 0;
 	return loop_call(d->loop, answer, &c);
+}
+
+int daemon_hold_told(struct daemon *d, struct hold_answer *a)
+{
+	struct answer_call c = { d, a };
+
+	return a->n ? loop_call(d->loop, tell, &c) : 0;
 }
 
 /* ---- when the world is another --------------------------------------------------------------------- */

@@ -31,6 +31,7 @@ struct hold_answer {
 	pid_t pid;
 	enum verdict verdict;
 	uint64_t for_ns; /* ALLOW: and the same again without asking; 0: this once */
+	bool later;      /* BLOCK: settled, and who is held is told with daemon_hold_told() */
 	pid_t by_pid;
 	uid_t by_uid;
 	/* What came of it. */
@@ -47,6 +48,7 @@ struct hold_answer {
 
 /* -ESHUTDOWN. Not on the verdict thread. */
 int daemon_hold_answer(struct daemon *d, struct hold_answer *a);
+int daemon_hold_told(struct daemon *d, struct hold_answer *a);
 /* On the verdict thread. */
 void hold_brief_of(struct daemon *d, const struct fanotify_held *h, struct hold_brief *ret);
 json_t *hold_arguments(const struct hold_brief *b); /* a list of texts */

@@ -42,6 +42,7 @@ static bool end_process(const struct hold_brief *b)
 struct asked {
 	struct hold_answer a;
 	bool kill, always;
+	bool ended[HOLD_ANSWERS_MAX];
 	const char *reason;
 };
 
@@ -132,18 +133,22 @@ static const char *answer(struct daemon *d, const struct control_peer *peer, con
 	q->a.verdict = verdict;
 	q->a.by_pid = peer->pid;
 	q->a.by_uid = peer->uid;
+	q->a.later = q->kill;
 	if (daemon_hold_answer(d, &q->a) < 0)
 		return daemon_say(reply, "failed", "the daemon is stopping");
+	/* While it is held: who has been told no has gone on. */
+	for (unsigned i = 0; i < q->a.n && q->kill; i++)
+		killed += q->ended[i] = end_process(&q->a.briefs[i]);
+	if (q->kill)
+		daemon_hold_told(d, &q->a); /* a daemon that is stopping tells them by its end */
 	if (!q->a.n)
 		return none_waited(d, peer, cmd, q, reply);
 	for (unsigned i = 0; i < q->a.n; i++) {
-		bool ended = q->kill && end_process(&q->a.briefs[i]);
 		json_t *detail = detail_json(q, &q->a.briefs[i],
 					     verdict == VERDICT_ALLOW ? "allowed" : "blocked");
 
-		killed += ended;
 		if (q->kill)
-			json_object_set_new(detail, "killed", json_boolean(ended));
+			json_object_set_new(detail, "killed", json_boolean(q->ended[i]));
 		if (q->a.no_room)
 			json_object_set_new(detail, "kept", json_false());
 		daemon_operator_act(d, peer, cmd, detail);
