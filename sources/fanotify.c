@@ -210,7 +210,8 @@ void fanotify_decide(struct fanotify_source *s, struct permission *p, struct bus
 	struct member spare;
 	enum who who = fanotify_who(s, p->tgid, &spare, &m);
 	const struct fanotify_held *held = fanotify_held_of(&s->base, p);
-	bool became_member = ctx->undecided && who == WHO_MEMBER && !expired, gone = false;
+	/* Who is held for an operator has his deadline already, whatever gap the feed had meanwhile. */
+	bool became_member = ctx->undecided && who == WHO_MEMBER && !expired && !held, gone = false;
 	enum verdict on_timeout;
 	uint64_t deadline_ns;
 
@@ -227,11 +228,9 @@ void fanotify_decide(struct fanotify_source *s, struct permission *p, struct bus
 		bus_allow(b, &ev);
 		return;
 	}
-	if (became_member) {
-		/* It is parked; from now on as what it is. */
-		ctx->undecided = false;
-		p->tree_id = m->tree_id;
-	}
+	ctx->undecided = false;
+	if (became_member)
+		p->tree_id = m->tree_id; /* it is parked; from now on as what it is */
 	fanotify_subject(s, m, &ev.subj);
 	if (p->exec) {
 		count_verdict(s, m->tree_id, fanotify_exec_decide(s, &ev, b, ctx, m->tree_id,
