@@ -167,13 +167,13 @@ void bus_expire(struct bus *b, struct event *ev, enum verdict verdict, enum deci
 	settle(b, ev, &d, category, mode == MODE_ENFORCE ? verdict : VERDICT_ALLOW, mode, by, false);
 }
 
-void bus_gone(struct bus *b, struct event *ev)
+void bus_gone(struct bus *b, struct event *ev, bool left)
 {
 	struct decision d = { .verdict = VERDICT_ALLOW };
 	const char *category = NULL;
 
 	b->decide(b->decide_arg, ev, &d, &category);
-	settle(b, ev, &d, category, VERDICT_ALLOW, b->mode(b->mode_arg), BY_RULE, true);
+	settle(b, ev, &d, category, VERDICT_ALLOW, b->mode(b->mode_arg), left ? BY_OPERATOR : BY_RULE, !left);
 }
 
 void bus_allow(struct bus *b, struct event *ev)

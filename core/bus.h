@@ -83,8 +83,9 @@ enum verdict bus_publish(struct bus *b, struct event *ev);
  * what the rules say of the event as it is known now. */
 void bus_expire(struct bus *b, struct event *ev, enum verdict verdict, enum decided_by by);
 
-/* Of one that waited, whose opener has ended meanwhile: records that, and lets the kernel forget it. */
-void bus_gone(struct bus *b, struct event *ev);
+/* Of one that waited, whose opener has ended meanwhile: records that, and lets the kernel forget it.
+ * left: it lives, and is let go because an operator has said that it is watched no more. */
+void bus_gone(struct bus *b, struct event *ev, bool left);
 
 /* Answers a permission that no rule is asked about (the opener is not watched): allow, no record. */
 void bus_allow(struct bus *b, struct event *ev);

@@ -157,6 +157,7 @@ struct row *table_put_row(struct proctree *t, const struct member *m)
 	SHARED_SET(r->m.tgid, 0);
 	SHARED_SET(r->m.tree_id, m->tree_id);
 	SHARED_SET(r->m.exited, false);
+	r->m.left = false;
 	r->m.ppid = m->ppid;
 	r->m.start_time_ns = m->start_time_ns;
 	r->m.uid = m->uid;
@@ -361,8 +362,10 @@ int proctree_remove_tree(struct proctree *t, uint32_t tree_id)
 	for (uint32_t i = 0; i < t->head->rows_high; i++) {
 		struct row *r = &t->rows[i];
 
-		if (r->m.tgid && !r->m.exited && r->m.tree_id == tree_id)
+		if (r->m.tgid && !r->m.exited && r->m.tree_id == tree_id) {
+			r->m.left = true;
 			row_exit(t, r);
+		}
 	}
 	return 0;
 }

@@ -47,6 +47,7 @@ struct member {
 	bool exited; /* kept for a while for lineage */
 	bool main_exe; /* runs the agent's own main executable: root process or self re-exec */
 	bool execed;   /* since it became a member */
+	bool left;     /* with exited: its tree was unwatched, it lived */
 	uint16_t threads; /* for feeds that count them; 0 not known */
 };
 

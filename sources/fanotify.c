@@ -211,7 +211,8 @@ void fanotify_decide(struct fanotify_source *s, struct permission *p, struct bus
 	enum who who = fanotify_who(s, p->tgid, &spare, &m);
 	const struct fanotify_held *held = fanotify_held_of(&s->base, p);
 	/* Who is held for an operator has his deadline already, whatever gap the feed had meanwhile. */
-	bool became_member = ctx->undecided && who == WHO_MEMBER && !expired && !held, gone = false;
+	bool became_member = ctx->undecided && who == WHO_MEMBER && !expired && !held;
+	enum gone gone = GONE_NOT;
 	enum verdict on_timeout;
 	uint64_t deadline_ns;
 
@@ -256,7 +257,7 @@ void fanotify_decide(struct fanotify_source *s, struct permission *p, struct bus
 	if (expired && held)
 		fanotify_held_event(held, &ev);
 	if (gone) {
-		bus_gone(b, &ev);
+		bus_gone(b, &ev, gone == GONE_LEFT);
 		return;
 	}
 	/* All but the mode was known: then it counts as any. Not of whom an operator has been asked: that

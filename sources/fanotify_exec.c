@@ -93,7 +93,7 @@ static enum verdict settle(struct fanotify_source *s, struct event *ev, struct b
 
 enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, struct bus *b,
 				  struct parked *ctx, uint32_t tree_id, bool became_member,
-				  bool expired, bool gone)
+				  bool expired, enum gone gone)
 {
 	const struct peek_answer *a = s->peeked;
 	struct permission *p = ev->perm;
@@ -108,7 +108,7 @@ enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, s
 	if (held && (expired || gone || held->answer == HELD_REFUSED))
 		fanotify_held_event(held, ev);
 	if (gone) {
-		bus_gone(b, ev);
+		bus_gone(b, ev, gone == GONE_LEFT);
 		return VERDICT_ALLOW;
 	}
 	if (held && !expired && held->answer == HELD_REFUSED)

@@ -193,10 +193,11 @@ void fanotify_held_look(struct fanotify_source *s, struct bus *b)
 
 /*
  * It was a member when it was held, and while it is held its pid is nobody else's: that the feed has a
- * gap right now must not let it go. Who has ended is told of as who he was.
+ * gap right now must not let it go. Who has ended, or is watched no more, is told of as who he was.
  */
 enum who fanotify_held_who(struct fanotify_source *s, const struct fanotify_held *h, enum who who,
-			   bool expired, struct member *spare, const struct member **m, bool *gone)
+			   bool expired, struct member *spare, const struct member **m,
+			   enum gone *gone)
 {
 	const struct member *recent;
 
@@ -212,7 +213,7 @@ enum who fanotify_held_who(struct fanotify_source *s, const struct fanotify_held
 		return who;
 	*spare = *recent;
 	*m = spare;
-	*gone = true;
+	*gone = recent->left ? GONE_LEFT : GONE_ENDED;
 	return WHO_MEMBER;
 }
 

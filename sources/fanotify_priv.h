@@ -147,11 +147,13 @@ enum verdict fanotify_timeout_by_names(struct fanotify_source *s, struct event *
 void fanotify_names(struct fanotify_source *s, struct event *ev, struct parked *ctx,
 		    const struct object *obj);
 
+enum gone { GONE_NOT, GONE_ENDED, GONE_LEFT }; /* left: it lives, and is watched no more */
+
 /* fanotify_exec.c: decides about a program that a member, who is in ev, is about to run, or parks it
  * and asks for its arguments. What took effect, as bus_publish() tells. */
 enum verdict fanotify_exec_decide(struct fanotify_source *s, struct event *ev, struct bus *b,
 				  struct parked *ctx, uint32_t tree_id, bool became_member,
-				  bool expired, bool gone);
+				  bool expired, enum gone gone);
 /* Asks for them; one that is parked. False: nobody will ever tell. */
 bool fanotify_exec_ask(struct fanotify_source *s, const struct permission *p, struct parked *ctx);
 
@@ -165,9 +167,10 @@ bool fanotify_mode_again(struct fanotify_source *s, const struct permission *p, 
 
 /* fanotify_hold.c: a look at who is held, after each batch: who has ended is let go. */
 void fanotify_held_look(struct fanotify_source *s, struct bus *b);
-/* As whom it is to be judged whose membership cannot be told, or who has ended (*gone). */
+/* As whom it is to be judged whose membership cannot be told, or who is a member no more (*gone). */
 enum who fanotify_held_who(struct fanotify_source *s, const struct fanotify_held *h, enum who who,
-			   bool expired, struct member *spare, const struct member **m, bool *gone);
+			   bool expired, struct member *spare, const struct member **m,
+			   enum gone *gone);
 /* What was known of the event when it was held. */
 void fanotify_held_event(const struct fanotify_held *h, struct event *ev);
 void fanotify_decide(struct fanotify_source *s, struct permission *p, struct bus *b, bool expired);

@@ -64,6 +64,8 @@ opens "$(bin plain_open)" "$SECRET"
 wait_for 5 held 1
 ok "unwatch" oknek unwatch "$(pending | jq .process.pid)"
 came 5 0 "who is watched no more is let go"
+let_go() { [ "$(events --rule X700 --limit 1 | jq -r '[.verdict,.outcome,.decided_by]|join(" ")')" = "allow allowed operator" ]; }
+ok "and the record says by whom, and not that it had ended" wait_for 5 let_go
 
 # --- programs ---------------------------------------------------------------------------------------
 opens "$MNT/bin/dash" -c ': forbidden; echo did'
