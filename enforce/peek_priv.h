@@ -47,7 +47,7 @@ struct peek_shares {
 	unsigned processors;
 	struct peek_share {
 		uint64_t had_ns, since_ns;
-	} trees[PEEK_SHARES];
+	} trees[PEEK_SHARES], all;
 };
 
 /* Of this process and those it makes. While privileged, before it is confined. */

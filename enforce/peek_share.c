@@ -9,7 +9,8 @@
  *   none for longer than PEEK_WAIT_MS;
  * - one that has taken LONG_NS of computing goes on at the ordinary priority;
  * - a tree has BURST_NS, and a SHAREth of what all processors could do as time goes by; what it asks
- *   beyond that is read at the ordinary priority, as slowly as it would compute itself.
+ *   beyond that is read at the ordinary priority, as slowly as it would compute itself;
+ * - all trees together have ALL_BURST_NS, and an ALL_SHAREth: who has many trees has no more of it.
  *
  * An ordinary exec takes 140 µs (measured), so the share is for 700 of them a second and processor,
  * which is about as many as that can start. What the server does for a question is the same for
@@ -26,6 +27,8 @@
 #define LONG_NS (20 * NSEC_PER_MSEC)
 #define BURST_NS (100 * NSEC_PER_MSEC)
 #define SHARE 10
+#define ALL_BURST_NS (3 * BURST_NS)
+#define ALL_SHARE 4
 
 /* ---- priorities ------------------------------------------------------------------------------ */
 
@@ -90,25 +93,35 @@ void peek_shares_init(struct peek_shares *s)
 	*s = (struct peek_shares){ .processors = processors() };
 }
 
-/* What it has had and not made up for since. */
-static struct peek_share *of_tree(struct peek_shares *s, uint32_t tree_id, uint64_t now_ns)
+/* What was had of it and not made up for since. */
+static uint64_t *had(struct peek_share *t, uint64_t share, unsigned processors, uint64_t now_ns)
 {
-	struct peek_share *t = &s->trees[tree_id % PEEK_SHARES];
-	uint64_t made_up_ns = (now_ns - t->since_ns) / SHARE * s->processors;
+	uint64_t made_up_ns = (now_ns - t->since_ns) / share * processors;
 
 	t->had_ns = made_up_ns < t->had_ns ? t->had_ns - made_up_ns : 0;
 	t->since_ns = now_ns;
-	return t;
+	return &t->had_ns;
+}
+
+static uint64_t *of_tree(struct peek_shares *s, uint32_t tree_id, uint64_t now_ns)
+{
+	return had(&s->trees[tree_id % PEEK_SHARES], SHARE, s->processors, now_ns);
+}
+
+static uint64_t *of_all(struct peek_shares *s, uint64_t now_ns)
+{
+	return had(&s->all, ALL_SHARE, s->processors, now_ns);
 }
 
 bool peek_share_left(struct peek_shares *s, uint32_t tree_id, uint64_t now_ns)
 {
-	return of_tree(s, tree_id, now_ns)->had_ns < BURST_NS;
+	return *of_tree(s, tree_id, now_ns) < BURST_NS && *of_all(s, now_ns) < ALL_BURST_NS;
 }
 
 void peek_share_take(struct peek_shares *s, uint32_t tree_id, uint64_t ns, uint64_t now_ns)
 {
-	of_tree(s, tree_id, now_ns)->had_ns += ns;
+	*of_tree(s, tree_id, now_ns) += ns;
+	*of_all(s, now_ns) += ns;
 }
 
 uint64_t peek_share_long_ns(uint64_t computed_ns)

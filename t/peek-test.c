@@ -700,6 +700,14 @@ static void a_share_is_used_up(void **state)
 	now_ns += NSEC_PER_SEC;
 	peek_share_take(&s, 1, 120 * NSEC_PER_MSEC, now_ns);
 	assert_false(peek_share_left(&s, 1, now_ns));
+	/* Nor is there more for many trees: half a processor for all of them. */
+	now_ns += 10 * NSEC_PER_SEC;
+	for (uint32_t tree = 1; tree <= 10; tree++) {
+		assert_int_equal(peek_share_left(&s, tree, now_ns), tree <= 4);
+		peek_share_take(&s, tree, 80 * NSEC_PER_MSEC, now_ns);
+	}
+	assert_false(peek_share_left(&s, 15, now_ns + 990 * NSEC_PER_MSEC));
+	assert_true(peek_share_left(&s, 15, now_ns + 1010 * NSEC_PER_MSEC));
 }
 
 /* As where yama's ptrace_scope is 3, for all that are born here. */
