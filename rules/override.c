@@ -149,6 +149,8 @@ static int override_on_block(struct loader *l, const struct config *site, struct
 		r->hold = r->hold_said ? r->hold : site->hold;
 		return 0;
 	}
+	if (r->hold_said && r->hold && !o->hold)
+		r->deadline_ns = 0; /* it was an operator's: a helper is not given that long */
 	r->hold = o->hold;
 	r->hold_from = place(l, o);
 	return r->hold_from ? 0 : no_memory(l);

@@ -324,6 +324,27 @@ static void deadlines_and_answers_of_rules_count(void **state)
 	ruleset_unref(rs);
 }
 
+/* How long an operator would have had is not how long a helper has. */
+static void a_deadline_goes_with_the_hold_that_it_was_for(void **state)
+{
+	static const char text[] =
+		SLOW("R1", "path: { eq: /a }", "default: block, on_block: hold, deadline: 5m")
+		SLOW("R2", "path: { eq: /b }", "default: block, on_block: deny, deadline: 3s");
+	struct ruleset *rs = loaded(text, "rules:\n  R1: { on_block: deny }\n  R2: { on_block: deny }\n");
+	static const char *const paths[] = { "/a", "/b" };
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(paths); i++) {
+		struct event ev = an_open(paths[i]);
+		uint64_t ns = NSEC_PER_SEC;
+		enum verdict v = VERDICT_BLOCK;
+
+		rules_timeout(rs, &ev, &ns, &v);
+		assert_int_equal(ns, i ? 3 * NSEC_PER_SEC : NSEC_PER_SEC);
+	}
+	ruleset_unref(rs);
+}
+
 /* ---- versions ------------------------------------------------------------------------------- */
 
 static void append(void *arg, const struct version_fault *f)
@@ -404,6 +425,7 @@ int main(void)
 		cmocka_unit_test(action_and_threshold_go_together),
 		cmocka_unit_test(kinds_that_nobody_reports_say_so),
 		cmocka_unit_test(deadlines_and_answers_of_rules_count),
+		cmocka_unit_test(a_deadline_goes_with_the_hold_that_it_was_for),
 		cmocka_unit_test(versions_only_go_up),
 		cmocka_unit_test(groups_are_nested_to_a_depth),
 	};
