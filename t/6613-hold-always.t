@@ -16,7 +16,16 @@ hold aws.yaml
 write_rule other.yaml .ssh/key block X701
 hold other.yaml
 put "$TEST_HOME/.ssh/key" "$TOKEN"
-write_config
+mkdir "$MNT/bin" && cp "$(readlink -f /bin/sh)" "$MNT/bin/dash"
+cat >"$OWN_RULES/exec.yaml" <<-END
+	id: X800
+	name: test rule
+	version: 1
+	kind: exec_observed
+	match: { all_of: [ { bash_command: { contains: forbidden } } ] }
+	action: { default: block, on_block: hold }
+END
+write_config "exec: {programs: [\"$MNT/bin/dash\"]}"
 start_daemon --rules "$OWN_RULES" || { fail "the daemon starts"; done_testing; }
 mine=$CONFIG.d/90-operator.yaml
 
@@ -67,5 +76,15 @@ nok "not by who is no admin" as_user "$(bin oknek)" --run-dir "$RUN" allow "t$(t
 ok "it is held still" held 1
 oknek block "t$(token)" >/dev/null
 came 7 1 "and blocked"
+
+# Arguments alone do not say which program it is, nor where each begins.
+opens "$MNT/bin/dash" -c ': forbidden; echo did'
+ok "a program is held" wait_for 5 held 1
+nok "always is for files" oknek allow "t$(token)" --always
+like "$(cat "$SCRATCH/out")" 'always is for files.*once or --for' "is said"
+nok "nothing is written" test -e "$mine"
+ok "it is held still" held 1
+ok "it may be allowed once" oknek allow "t$(token)"
+came 8 0 "and runs" did
 ok "the daemon stops cleanly" stop_daemon
 done_testing

@@ -59,25 +59,10 @@ static bool put_scalar(FILE *out, const char *text)
 
 static bool put_match(FILE *out, const json_t *item)
 {
-	const json_t *argv = json_object_get(item, "argv");
-	_cleanup_free_ char *joined = NULL;
-	bool ok = true;
-	size_t size;
-	FILE *words;
+	bool ok;
 
-	fputs("    - match: { all_of: [ { ", out);
-	if (argv) {
-		words = open_memstream(&joined, &size);
-		for (size_t i = 0; words && i < json_array_size(argv); i++)
-			fprintf(words, "%s%s", i ? " " : "", json_string_value(json_array_get(argv, i)));
-		if (!words || fclose(words) != 0)
-			return false;
-		fputs("argv: { eq: ", out);
-		ok = put_scalar(out, joined);
-	} else {
-		fputs("path: { eq: ", out);
-		ok = put_scalar(out, cli_str(item, "path"));
-	}
+	fputs("    - match: { all_of: [ { path: { eq: ", out);
+	ok = put_scalar(out, cli_str(item, "path"));
 	fputs(" } }, { agent_identifier: { eq: ", out);
 	ok = put_scalar(out, cli_str(item, "agent")) && ok;
 	fputs(" } } ] }\n", out);
@@ -242,8 +227,11 @@ int cli_always(struct cli *cli, bool token, int64_t id, const char *reason,
 		cli_error("nothing waits for an answer of yours");
 		return CLI_FAILED;
 	}
-	if (json_is_true(json_object_get(item, "argv_cut"))) {
-		cli_error("its arguments are too long for an exception: write one by hand");
+	/* Which program it is an exception of a start cannot say: that is verified of who opens a file.
+	 * Its arguments alone, with blanks between them, are those of others, too. */
+	if (json_object_get(item, "argv")) {
+		cli_error("--always is for files: an exception by arguments would let other programs through "
+			  "as well; allow it once or --for a time, or write an exception by hand");
 		return CLI_FAILED;
 	}
 	if (config[0] != '/' || asprintf(&dir, "%s.d", config) < 0) {

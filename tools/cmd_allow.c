@@ -122,8 +122,8 @@ const struct cli_command cmd_allow = {
 		"  --once         this once: the default\n"
 		"  --for TIME     the same to that tree by these rules, too, for so long (10m, 2h): the\n"
 		"                 same file, or the same program with the same arguments\n"
-		"  --always       that file, or program with these arguments, to all trees of that agent,\n"
-		"                 by an exception in oknek.yaml.d/90-operator.yaml\n"
+		"  --always       that file, to all trees of that agent, by an exception in\n"
+		"                 oknek.yaml.d/90-operator.yaml\n"
 		"  --reason TEXT  why: for the evidence and the exception\n",
 	.run = run_allow,
 };
