@@ -663,10 +663,10 @@ static int fanotify_source_dispatch(struct source *base, struct bus *b)
 		handled = read_permissions(s, b);
 	if (ready & READY_CHANGE)
 		changes_drained(s, s->read_seq);
+	fanotify_held_look(s, b); /* first: it is counted then who is held */
 	if ((ready & READY_DONE && read(s->c.queue->done_fd, &n, sizeof(n)) > 0) ||
 	    permission_parked(s->c.permissions) > s->n_held)
 		recheck_parked(s, b);
-	fanotify_held_look(s, b);
 	if (ready & READY_OPEN)
 		fanotify_drain_opens(s, b);
 	objects_quiescent(s->c.objects);
