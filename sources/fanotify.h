@@ -134,7 +134,8 @@ void fanotify_exec_seen(struct source *s, pid_t tgid);
 /*
  * fanotify_hold.c: events that are held for an operator; verdict thread. hold: of the event that is
  * being published, for so long from now, and what is answered then. 0: it waits, as *ret, which was
- * there before if it is held again; -EBUSY: there is no room, -EALREADY: the guardian was first.
+ * there before if it is held again; -EBUSY: there is no room, -EAGAIN: nobody is made to wait now,
+ * -EALREADY: the guardian was first.
  */
 int fanotify_hold(struct source *s, const struct event *ev, const struct decision *d,
 		  uint64_t for_ns, enum verdict then, struct fanotify_held **ret);

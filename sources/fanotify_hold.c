@@ -133,7 +133,7 @@ int fanotify_hold(struct source *base, const struct event *ev, const struct deci
 	int err;
 
 	if (s->resting)
-		return -EBUSY;
+		return -EAGAIN;
 	if (h) { /* rules that came to serve meanwhile give nobody more time */
 		if (permission_state(permission_look(p)) != PERM_PARKED)
 			return -EALREADY;

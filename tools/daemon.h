@@ -154,7 +154,7 @@ struct daemon {
 	struct daemon_fuse *fuse; /* NULL: nobody is held */
 	struct daemon_recheck *recheck; /* NULL: the same */
 	struct daemon_hold *hold; /* NULL: the same; the verdict thread's */
-	_Atomic uint64_t holds_refused; /* there was no room to hold: the default at once */
+	_Atomic uint64_t holds_refused; /* there was no room to hold: denied at once */
 	struct enforcer *enforcer;
 	struct marks *marks;
 	struct unavailable unavailable[SOURCES_MAX];

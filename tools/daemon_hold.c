@@ -147,7 +147,10 @@ bool daemon_operator(void *arg, struct event *ev, const struct decision *decisio
 		return true;
 	}
 	if (r == -EBUSY) {
+		/* Not what on_timeout says: who fills the places by himself would be let through by them. */
 		atomic_fetch_add_explicit(&d->holds_refused, 1, memory_order_relaxed);
+		*by = BY_DEADLINE;
+	} else if (r == -EAGAIN) {
 		*effect = then;
 		*by = BY_DEADLINE;
 	}
