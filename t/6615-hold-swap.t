@@ -54,5 +54,14 @@ ok "it is held still" held 1
 is "$(token)" "$t" "by the same token"
 ok "allow" oknek allow "t$t"
 came 3 0 "it runs" 'no harm'
+
+# Nobody is shown all of it.
+long=$(printf '%01200d' 0)
+opens "$MNT/bin/dash" -c 'echo forbidden but long' "$long" the end
+ok "a program is held" wait_for 10 held 1
+is "$(pending | jq .argv_cut)" true "that its arguments are cut is told"
+like "$(oknek pending)" '0 …' "to people, too"
+like "$(oknek allow "t$(token)")" 'not shown' "and who allows it"
+came 4 0 "it runs" 'but long'
 ok "the daemon stops cleanly" stop_daemon
 done_testing

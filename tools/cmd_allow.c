@@ -58,6 +58,8 @@ static int ask(struct cli *cli, void *arg)
 				     ", and the same is refused to that tree until it is unwatched" : "");
 	if (a->kill)
 		cli_field(cli, "killed", "%lld", (long long)cli_int(res, "killed"));
+	if (*cli_str(res, "unseen"))
+		cli_field(cli, "notice", "%s", cli_str(res, "unseen"));
 	if (*cli_str(res, "notice"))
 		cli_field(cli, "notice", "%s", cli_str(res, "notice"));
 	return cli_flush();

@@ -12,9 +12,11 @@
 
 #define ARGUMENTS_SHOWN 200 /* bytes */
 
-/* A program with its arguments, as far as they are shown. */
-static char *command_of(const json_t *argv)
+/* A program with its arguments, as far as they are shown: … where there are more. */
+static char *command_of(const json_t *item)
 {
+	const json_t *argv = json_object_get(item, "argv");
+	bool cut = json_is_true(json_object_get(item, "argv_cut"));
 	char text[ARGUMENTS_SHOWN + 8] = "";
 	size_t used = 0;
 
@@ -24,11 +26,13 @@ static char *command_of(const json_t *argv)
 				 word ? word : "?");
 
 		if (n < 0 || used + (size_t)n >= ARGUMENTS_SHOWN) {
-			strcat(text, " …");
+			cut = true;
 			break;
 		}
 		used += (size_t)n;
 	}
+	if (cut && *text)
+		strcat(text, " …");
 	return *text ? strdup(text) : NULL;
 }
 
@@ -44,7 +48,7 @@ static int take(void *arg, json_t *item, const char *text)
 		return cli_json_line(l->cli, item, text);
 	if (!process)
 		process = item;
-	command = command_of(json_object_get(item, "argv"));
+	command = command_of(item);
 	path = cli_tilde(cli_str(item, "path"), (uid_t)cli_int(process, "uid"));
 	snprintf(token, sizeof(token), "t%lld", (long long)cli_int(item, "token"));
 	snprintf(who, sizeof(who), "%lld %s", (long long)cli_int(process, "pid"),
@@ -94,7 +98,7 @@ static int follow_one(void *arg, json_t *item, const char *text)
 {
 	struct following *f = arg;
 	const json_t *process = json_object_get(item, "process");
-	_cleanup_free_ char *command = command_of(json_object_get(item, "argv")), *line = NULL;
+	_cleanup_free_ char *command = command_of(item), *line = NULL;
 	int64_t token = cli_int(item, "token"), t;
 	char until[32] = "";
 

@@ -176,6 +176,8 @@ void hold_brief_of(struct daemon *d, const struct fanotify_held *h, struct hold_
 	snprintf(b->session, sizeof(b->session), "%s", t ? t->session : "");
 	b->argv_len_bytes = h->argv_len_bytes < sizeof(b->argv) ? h->argv_len_bytes :
 								  (uint32_t)sizeof(b->argv);
+	b->argv_cut = h->kind == KIND_EXEC_OBSERVED &&
+		      (h->argv_cut || h->argv_len_bytes > sizeof(b->argv));
 	memcpy(b->argv, h->argv, b->argv_len_bytes);
 }
 

@@ -23,6 +23,7 @@ struct hold_brief {
 	char path[4096];
 	char argv[HOLD_ARGV_SHOWN]; /* NUL after each; cut */
 	uint32_t argv_len_bytes;
+	bool argv_cut; /* there are more arguments than these bytes */
 };
 
 /* An answer. token 0: of all that pid has held. */

@@ -67,8 +67,10 @@ static json_t *detail_json(const struct asked *q, const struct hold_brief *b, co
 	json_object_set_new(j, "rules", daemon_json_text(b->rules));
 	json_object_set_new(j, "kind", json_string(event_kind_name(b->kind)));
 	json_object_set_new(j, "path", daemon_json_text(b->path));
-	if (b->kind == KIND_EXEC_OBSERVED)
+	if (b->kind == KIND_EXEC_OBSERVED) {
 		json_object_set_new(j, "argv", hold_arguments(b));
+		json_object_set_new(j, "argv_cut", json_boolean(b->argv_cut));
+	}
 	json_object_set_new(j, "tree", json_integer(b->tree_id));
 	json_object_set_new(j, "session", daemon_json_text(b->session));
 	json_object_set_new(j, "agent", daemon_json_text(b->agent));
@@ -118,6 +120,7 @@ static const char *answer(struct daemon *d, const struct control_peer *peer, con
 	_cleanup_free_ struct asked *q = calloc(1, sizeof(*q));
 	const char *code;
 	unsigned killed = 0;
+	bool unseen = false;
 
 	if (!q)
 		return daemon_say(reply, "failed", "out of memory");
@@ -151,12 +154,16 @@ static const char *answer(struct daemon *d, const struct control_peer *peer, con
 			json_object_set_new(detail, "killed", json_boolean(q->ended[i]));
 		if (q->a.no_room)
 			json_object_set_new(detail, "kept", json_false());
+		unseen |= verdict == VERDICT_ALLOW && q->a.briefs[i].argv_cut;
 		daemon_operator_act(d, peer, cmd, detail);
 	}
 	reply->result = json_pack("{s:i, s:b}", "answered", (int)q->a.n, "kept",
 				  !q->a.no_room && (verdict == VERDICT_BLOCK || q->a.for_ns));
 	if (q->kill)
 		json_object_set_new(reply->result, "killed", json_integer(killed));
+	if (unseen)
+		json_object_set_new(reply->result, "unseen",
+				    json_string("its arguments have an end that was not shown: they are too long"));
 	if (q->a.no_room)
 		json_object_set_new(reply->result, "notice",
 				    json_string("only this once: too much is allowed or refused already"));

@@ -128,7 +128,7 @@ static json_t *parked_json(const struct parked_brief *b)
 	if (!b->exec)
 		return j;
 	json_object_set_new(j, "argv", hold_arguments(&b->hold));
-	json_object_set_new(j, "argv_cut", json_boolean(b->hold.argv_len_bytes == HOLD_ARGV_SHOWN));
+	json_object_set_new(j, "argv_cut", json_boolean(b->hold.argv_cut));
 	return j;
 }
 
