@@ -66,12 +66,12 @@ for i in range(2):
     threading.Thread(target=tries, daemon=True).start()
 time.sleep(3)
 PY
-# What readers have computed, in ms.
+# What readers have computed, those that have ended included, in ms.
 computed() {
 	local p
 	for p in $(daemon_pids); do
 		[[ $(cat "/proc/$p/comm" 2>/dev/null) = oknek-peek* ]] && sed 's/.*) //' "/proc/$p/stat"
-	done | awk -v hz="$(getconf CLK_TCK)" '{ n += $12 + $13 } END { printf "%d\n", n * 1000 / hz }'
+	done | awk -v hz="$(getconf CLK_TCK)" '{ n += $12 + $13 + $14 + $15 } END { printf "%d\n", n * 1000 / hz }'
 }
 from=$(computed)
 loaded /usr/bin/python3 "$SCRATCH/long.py" "$B/dash"

@@ -14,7 +14,7 @@ need_bin oknek oknekd plain_open atk_json
 
 scene tmpfs || { fail "the scene"; done_testing; }
 hold aws.yaml
-write_config "hold: {deadline: 2s}"
+write_config "hold: {deadline: 4s}"
 start_daemon --rules "$OWN_RULES" || { fail "the daemon starts"; done_testing; }
 like "$(oknek --json rules | jq -r '.mechanism')" '^fanotify$' "the rule is held by fanotify"
 
@@ -28,23 +28,30 @@ is "$(events --rule X700 --limit 1 | jq -r '[.verdict,.outcome,.decided_by]|join
 
 # --- the daemon cannot ----------------------------------------------------------------------------
 opens "$(bin plain_open)" "$SECRET"
-wait_for 5 held 1
+ok "one is held" wait_for 5 held 1
 kill -STOP "$DAEMON_PID"
 came 2 1 "the daemon is stopped: the guardian denies it"
 kill -CONT "$DAEMON_PID"
 guarded() { oknek --json events --limit 0 | jq -r 'select(.decided_by == "guardian")|.outcome' | grep -q denied; }
 ok "and that is told" wait_for 10 guarded
 is "$(oknek --json pending | grep -c .)" 0 "nothing is pending then"
+# From here on nobody waits for the deadline.
+sed -i 's/deadline: 4s/deadline: 60s/' "$CONFIG"
+ok "reload" oknek update --reload-local
 opens "$(bin plain_open)" "$SECRET"
-wait_for 5 held 1
+ok "one is held" wait_for 5 held 1
+from=$SECONDS
 ok "a stop answers who is held" stop_daemon
 came 3 1 "with what is answered without an operator"
+ok "long before its deadline" [ $((SECONDS - from)) -lt 50 ]
 start_daemon --rules "$OWN_RULES"
 is "$(events --rule X700 --limit 1 | jq -r '[.outcome,.decided_by]|join(" ")')" "denied deadline" "as is told"
 opens "$(bin plain_open)" "$SECRET"
-wait_for 5 held 1
+ok "one is held" wait_for 5 held 1
+from=$SECONDS
 kill_daemon
 came 4 1 "the daemon is killed: the guardian denies it at once"
+ok "long before its deadline" [ $((SECONDS - from)) -lt 50 ]
 start_daemon --rules "$OWN_RULES"
 is "$(oknek --json pending | grep -c .)" 0 "the next daemon knows of nobody who waits"
 ok "the evidence holds" oknek verify --state-dir "$STATE"

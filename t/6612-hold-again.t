@@ -56,12 +56,12 @@ came 3 0 "it opens"
 
 # --- mode, unwatch ----------------------------------------------------------------------------------
 opens "$(bin plain_open)" "$SECRET"
-wait_for 5 held 1
+ok "one is held" wait_for 5 held 1
 oknek mode observe >/dev/null
 came 4 0 "who only observes holds nobody"
 oknek mode enforce >/dev/null
 opens "$(bin plain_open)" "$SECRET"
-wait_for 5 held 1
+ok "one is held" wait_for 5 held 1
 ok "unwatch" oknek unwatch "$(pending | jq .process.pid)"
 came 5 0 "who is watched no more is let go"
 let_go() { [ "$(events --rule X700 --limit 1 | jq -r '[.verdict,.outcome,.decided_by]|join(" ")')" = "allow allowed operator" ]; }

@@ -20,7 +20,7 @@ cat >>"$SCRATCH/passwd" <<-END
 	okn:*:23504:23504::/nonexistent:/bin/sh
 END
 echo "okops:*:23510:" >>"$SCRATCH/group"
-write_config 'roles: {viewer: [okv, 23506, ghost], operator: ["@okops", "@23511"], admin: [oka]}'
+write_config 'roles: {viewer: [okv, 23506, ghost], operator: ["@okops", "@23511"], admin: [oka]}' "hold: {deadline: 5m}"
 start_daemon --rules "$OWN_RULES" || { fail "the daemon starts"; done_testing; }
 like "$(cat "$LOG")" 'roles: user ghost has none: there is no such' "a name that nobody has is told"
 
