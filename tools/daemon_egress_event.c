@@ -73,11 +73,14 @@ static const char *find_exe(struct daemon *d, const struct egress_record *r, con
 			     r->time_ns);
 }
 
-static void fill_subject(struct daemon *d, const struct egress_record *r, struct tree *tree,
-			 struct subject *s)
+/* Returns the tree, NULL: it is gone. */
+static struct tree *fill_subject(struct daemon *d, const struct egress_record *r, struct subject *s)
 {
 	struct daemon_egress *e = d->egress;
+	/* Asked first: execs that are taken in on the way may end trees, and give rows to others. */
+	const char *exe = find_exe(d, r, find_member(d, r));
 	const struct member *m = find_member(d, r);
+	struct tree *tree = proctree_tree(d->tree, r->tree_id);
 
 	e->lineage[0] = '\0';
 	if (m)
@@ -90,12 +93,13 @@ static void fill_subject(struct daemon *d, const struct egress_record *r, struct
 		.uid = r->uid,
 		.auid = tree ? tree->auid : (uid_t)-1,
 		.comm = r->comm,
-		.exe = find_exe(d, r, m),
+		.exe = exe,
 		.cgroup = "",
 		.lineage = e->lineage,
 		.main_exe = m && m->main_exe,
 		.tree = tree,
 	};
+	return tree;
 }
 
 /* As people write it: @ for the NUL that an abstract name begins with. */
@@ -120,7 +124,6 @@ static void take_record(void *arg, const struct egress_record *r)
 {
 	struct daemon *d = arg;
 	struct daemon_egress *e = d->egress;
-	struct tree *tree = proctree_tree(d->tree, r->tree_id);
 	char number[16];
 	struct event ev = {
 		.seq = ++e->seq,
@@ -131,9 +134,9 @@ static void take_record(void *arg, const struct egress_record *r)
 			     .spared = r->verdict == EGRESS_DENY && !r->denied,
 			     .dropped = r->hook == EGRESS_PACKET && r->type == SOCK_STREAM },
 	};
+	struct tree *tree = fill_subject(d, r, &ev.subj);
 	enum verdict v;
 
-	fill_subject(d, r, tree, &ev.subj);
 	ev.dest = (struct dest_object){
 		.port = r->port,
 		.host = "",
