@@ -19,6 +19,9 @@ enum mechanism bus_mechanism(const struct event *ev, const struct decision *d)
 	for (unsigned i = 0; i < d->n_fired; i++) {
 		const struct fired *f = &d->fired[i];
 
+		/* What only programs that ask are kept from, nobody else is. */
+		if (f->rule->mechanism == MECH_PRELOAD && ev->settled.by != MECH_PRELOAD)
+			continue;
 		if (f->verdict == VERDICT_BLOCK && f->rule->mechanism > best)
 			best = f->rule->mechanism;
 	}

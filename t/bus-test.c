@@ -255,6 +255,27 @@ static void bound_to_detect_denies_nobody(void **state)
 	assert_int_equal(s->note.mechanism, MECH_FANOTIFY);
 }
 
+/* What is bound to programs that ask is theirs alone, whatever else is held. */
+static void only_who_asked_is_refused_by_the_shim(void **state)
+{
+	static const struct rule asks = { .id = "X5", .action = VERDICT_BLOCK,
+					  .mechanism = MECH_PRELOAD };
+	struct event asked = told;
+	struct scene *s = *state;
+
+	fires(s, &asks);
+	assert_int_equal(publish(s, &question), VERDICT_WARN);
+	assert_int_equal(s->note.mechanism, MECH_DETECT);
+	fires(s, &blocks);
+	assert_int_equal(publish(s, &question), VERDICT_BLOCK);
+	assert_int_equal(s->note.mechanism, MECH_FANOTIFY);
+	asked.settled.by = MECH_PRELOAD;
+	asked.settled.refused = true; /* as the daemon fills it in */
+	assert_int_equal(publish(s, &asked), VERDICT_BLOCK);
+	assert_int_equal(s->note.mechanism, MECH_PRELOAD);
+	assert_int_equal(s->answered, OUTCOME_DENIED);
+}
+
 /* Bound to what refuses in the kernel; what comes here had to be held. */
 static void who_was_held_was_held_by_the_enforcer(void **state)
 {
@@ -386,6 +407,7 @@ int main(void)
 		TEST(nothing_fired_is_no_record),
 		TEST(observe_denies_nobody),
 		TEST(bound_to_detect_denies_nobody),
+		TEST(only_who_asked_is_refused_by_the_shim),
 		TEST(who_was_held_was_held_by_the_enforcer),
 		TEST(who_was_killed_is_told),
 		TEST(what_has_happened_is_detected),
