@@ -166,8 +166,12 @@ static bool adopt_by_ancestors(struct daemon *d, pid_t pid)
 	if (!a)
 		return false;
 	a->d = d;
-	while (a->n < ANCESTORS_MAX && pid > 1 && process_read(pid, &a->line[a->n]) == 0)
+	while (a->n < ANCESTORS_MAX && pid > 1 && process_read(pid, &a->line[a->n]) == 0) {
+		/* A parent that began after its child has another's number. */
+		if (a->n && a->line[a->n].start_time_ns > a->line[a->n - 1].start_time_ns)
+			break;
 		pid = a->line[a->n++].ppid;
+	}
 	return loop_call(d->loop, adopt_line, a) == 0 && a->found;
 }
 
