@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Asks the daemon, and is answered within a second or not at all. Each question is one line on
+ * Asks the daemon, and is answered within a second, or what was said for it, or not at all. Each question is one line on
  * a connection of its own, so that nothing is shared between threads, between a process and its
  * children, or with a signal handler. What the daemon does not answer is settled by
  * OKNEK_PRELOAD_DEFAULT, and after that it is left alone for a while, longer each time.
@@ -13,8 +13,9 @@
 #include "preload/preload.h"
 #include "preload/system.h"
 
-#define ANSWER_MS 1000 /* as long as an opener is held, by default */
-#define WATCH_MS 2000 /* whoever asks to be watched: the first answer, for which secrets are marked */
+#define ANSWER_MS 1000 /* as long as an opener is held, by default; twice that for who asks to be watched */
+#define ANSWER_MIN_MS 100
+#define ANSWER_MAX_MS 10000
 #define AGAIN_MS 2
 #define SILENT_FIRST_MS 250
 #define SILENT_MAX_MS 5000
@@ -30,8 +31,10 @@
 static struct {
 	struct sockaddr_un address;
 	char watch[40];
+	int32_t wait_ms;
 	bool deny, begun;
-} settings = { .address = { .sun_family = AF_UNIX, .sun_path = OKNEK_RUN_DIR "/oknek.sock" } };
+} settings = { .address = { .sun_family = AF_UNIX, .sun_path = OKNEK_RUN_DIR "/oknek.sock" },
+	       .wait_ms = ANSWER_MS };
 
 static _Atomic int64_t silent_until_ms;
 static _Atomic int32_t silent_ms;
@@ -52,6 +55,18 @@ static bool is_name(const char *s, size_t max)
 	return n > 0 && n <= max && !s[n];
 }
 
+/* Milliseconds, within what is sensible; what is no number says nothing. */
+static int32_t read_wait(const char *s)
+{
+	int32_t ms = 0;
+
+	if (!s || !*s || s[strspn(s, "0123456789")])
+		return ANSWER_MS;
+	for (; *s && ms <= ANSWER_MAX_MS; s++)
+		ms = 10 * ms + (*s - '0');
+	return ms < ANSWER_MIN_MS ? ANSWER_MIN_MS : ms > ANSWER_MAX_MS ? ANSWER_MAX_MS : ms;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
 	const char *dir = environment("OKNEK_RUN_DIR"), *watch = environment("OKNEK_PRELOAD_WATCH");
@@ -66,6 +81,7 @@ __attribute__((constructor)) static void begin(void)
 	if (watch && is_name(watch, 31))
 		strcpy(settings.watch, watch);
 	settings.deny = otherwise && !strcmp(otherwise, "deny");
+	settings.wait_ms = read_wait(environment("OKNEK_PRELOAD_WAIT_MS"));
 	settings.begun = true;
 }
 
@@ -268,7 +284,7 @@ static void was_silent(void)
 bool shim_ask(struct shim_page *p)
 {
 	bool asks = settings.watch[0] && !atomic_load_explicit(&is_watched, memory_order_relaxed);
-	int64_t now_ms = sys_now_ms(), until_ms = now_ms + (asks ? WATCH_MS : ANSWER_MS);
+	int64_t now_ms = sys_now_ms(), until_ms = now_ms + (asks ? 2 : 1) * (int64_t)settings.wait_ms;
 	enum said said;
 
 	if (asks) {

@@ -85,6 +85,7 @@ denied "and all is as before" "${IN_TREE[@]}" cat "$SECRET"
 
 # ---- it stands still ---------------------------------------------------------------------------------
 
+export OKNEK_PRELOAD_WAIT_MS=1000 # as by default
 kill -STOP "$DAEMON_PID"
 takes "${ALLOWS[@]}" cat "$SECRET"
 is "$TOOK_RC" 0 "a daemon that stands still: the default"
@@ -93,7 +94,10 @@ takes "${ALLOWS[@]}" bash -c 'for i in $(seq 400); do read -r x <"$0"; done' "$S
 is "$TOOK_RC" 0 "400 opens"
 [ "$TOOK_MS" -lt 12000 ]; is $? 0 "do not wait a second each: $TOOK_MS ms"
 exits 1 "deny: EPERM" "${DENIES[@]}" "$(bin pre_calls)" open "$SECRET"
+takes "${ALLOWS[@]}" OKNEK_PRELOAD_WAIT_MS=3000 cat "$SECRET"
+[ "$TOOK_MS" -ge 3000 ]; is $? 0 "who is told to waits for longer: $TOOK_MS ms"
 kill -CONT "$DAEMON_PID"
+export OKNEK_PRELOAD_WAIT_MS=10000
 ok "it goes on" wait_for 10 oknek status
 denied "and so do its refusals" "${IN_TREE[@]}" cat "$SECRET"
 

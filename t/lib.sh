@@ -38,6 +38,8 @@ TEST_HOME=
 DAEMON_PID=
 MNT=
 PATH=$PATH:/usr/sbin:/sbin
+# What the preload shim is not told in time it allows: on a busy machine a second is not enough.
+export OKNEK_PRELOAD_WAIT_MS=10000
 export TSAN_OPTIONS="${TSAN_OPTIONS:-second_deadlock_stack=1}:suppressions=$ROOT/t/tsan.supp"
 
 # ---- TAP -------------------------------------------------------------------------------------
