@@ -16,7 +16,8 @@
 #define ANSWER_MS 1000 /* as long as an opener is held, by default; twice that for who asks to be watched */
 #define ANSWER_MIN_MS 100
 #define ANSWER_MAX_MS 10000
-#define AGAIN_MS 2
+#define AGAIN_MS 2 /* and twice as long each time, up to */
+#define AGAIN_MAX_MS 64
 #define SILENT_FIRST_MS 250
 #define SILENT_MAX_MS 5000
 
@@ -285,6 +286,7 @@ bool shim_ask(struct shim_page *p)
 {
 	bool asks = settings.watch[0] && !atomic_load_explicit(&is_watched, memory_order_relaxed);
 	int64_t now_ms = sys_now_ms(), until_ms = now_ms + (asks ? 2 : 1) * (int64_t)settings.wait_ms;
+	int32_t again_ms = AGAIN_MS;
 	enum said said;
 
 	if (asks) {
@@ -304,7 +306,9 @@ bool shim_ask(struct shim_page *p)
 			said = SAID_NOTHING;
 			break;
 		}
-		sys_wait(-1, 0, AGAIN_MS);
+		sys_wait(-1, 0, again_ms);
+		if (again_ms < AGAIN_MAX_MS)
+			again_ms *= 2;
 	}
 	if (said == SAID_NOTHING)
 		was_silent();

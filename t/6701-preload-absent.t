@@ -45,6 +45,10 @@ kept() { [ "$(oknek --json status | jq .evidence.pending)" = 0 ]; }
 wait_for 15 kept
 is "$(oknek --json events --limit 1 | jq -r '"\(.rule.id) \(.verdict) \(.agent.id)"')" "X700 block ollama" "under that name"
 gets "a name that is none is nobody's" "${ALLOWS[@]}" OKNEK_PRELOAD_WATCH='a b' cat "$SECRET"
+# Only one at a time is being watched; the others ask again, and nobody else waits for them.
+at_once() { for _ in $(seq 24); do "${ALLOWS[@]}" OKNEK_PRELOAD_WATCH=crowd cat "$SECRET" & p="$p $!"; done
+	for i in $p; do wait "$i"; echo $?; done; }
+is "$(p=; at_once 2>/dev/null | sort | uniq -c | tr -s ' ')" " 24 1" "24 at once that ask to be watched are, each"
 
 # ---- many at once ------------------------------------------------------------------------------------
 

@@ -135,6 +135,7 @@ struct daemon {
 	uint64_t guardian_again_ns;
 	bool was_guarded;
 	struct source *fanotify, *ebpf, *replay, *preload; /* NULL: does not run */
+	_Atomic bool preload_watches; /* somebody who asked to be watched is just being */
 	struct { /* of the feed, when there is no fanotify source; the verdict thread's */
 		uint64_t n;
 		bool open;

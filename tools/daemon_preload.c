@@ -175,8 +175,12 @@ static bool adopt_by_ancestors(struct daemon *d, pid_t pid)
 	return loop_call(d->loop, adopt_line, a) == 0 && a->found;
 }
 
-/* Who says that it wants to be watched is: it can only be restricted by that. */
-static bool watch_asker(struct daemon *d, const struct preload_asker *who, const json_t *req)
+/*
+ * Who says that it wants to be watched is: it can only be restricted by that. One at a time, since it
+ * takes seconds where marks are slow, and those who serve everybody else would all wait for it.
+ * -EBUSY: that is somebody else; -errno.
+ */
+static int watch_asker(struct daemon *d, const struct preload_asker *who, const json_t *req)
 {
 	const char *agent = json_string_value(json_object_get(req, "watch"));
 	struct watch_request rq = { .pid = who->pid, .agent = agent, .how = "preload",
@@ -186,9 +190,12 @@ static bool watch_asker(struct daemon *d, const struct preload_asker *who, const
 
 	if (!agent || !agent[0] || strlen(agent) >= sizeof(res.agent) ||
 	    agent[strspn(agent, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")])
-		return false;
+		return -EINVAL;
+	if (atomic_exchange(&d->preload_watches, true))
+		return -EBUSY;
 	err = daemon_watch(d, &rq, &res);
-	return !err || err == -EEXIST;
+	atomic_store(&d->preload_watches, false);
+	return err == -EEXIST ? 0 : err;
 }
 
 /* ---- the command -------------------------------------------------------------------------------- */
@@ -236,8 +243,16 @@ const char *daemon_cmd_judge(void *arg, const struct control_peer *peer, const j
 	err = look_at(peer, &c->who);
 	if (!err)
 		err = ask_rules(c);
-	if (err == -ESRCH && (adopt_by_ancestors(d, peer->pid) || watch_asker(d, &c->who, req)))
-		err = ask_rules(c);
+	if (err == -ESRCH) {
+		int watched = adopt_by_ancestors(d, peer->pid) ? 0 : watch_asker(d, &c->who, req);
+
+		if (watched == -EBUSY) { /* as the socket itself says it: who asks does so again */
+			snprintf(reply->err, sizeof(reply->err), "too many connections that ask to be watched");
+			return "failed";
+		}
+		if (!watched)
+			err = ask_rules(c);
+	}
 	if (err == -ESHUTDOWN) {
 		snprintf(reply->err, sizeof(reply->err), "the daemon is stopping");
 		return "failed";
