@@ -190,12 +190,19 @@ static inline int sys_wait(int fd, short events, int64_t ms)
 
 static inline void *sys_map(size_t size)
 {
-	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+#ifdef SYS_mmap2
+	const long call = SYS_mmap2;
+#else
+	const long call = SYS_mmap;
+#endif
+
+	return (void *)syscall(call, NULL, size, (long)(PROT_READ | PROT_WRITE),
+			       (long)(MAP_PRIVATE | MAP_ANONYMOUS), -1L, 0L);
 }
 
 static inline void sys_unmap(void *p, size_t size)
 {
-	munmap(p, size);
+	syscall(SYS_munmap, p, size);
 }
 
 static inline int sys_executable(const char *path)
