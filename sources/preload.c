@@ -139,12 +139,12 @@ static int read_connect(const json_t *req, struct preload_request *r)
 	uint16_t family, port;
 	size_t n;
 
-	if (read_hex(req, "address", a, sizeof(a), &n) < 0 || n < 4 ||
+	if (read_hex(req, "address", a, sizeof(a), &n) < 0 || n < 3 ||
 	    read_number(req, "type", INT32_MAX, &type) < 0 ||
 	    read_number(req, "protocol", INT32_MAX, &protocol) < 0)
 		return -EINVAL;
 	memcpy(&family, a, sizeof(family));
-	memcpy(&port, a + 2, sizeof(port));
+	memcpy(&port, a + 2, sizeof(port)); /* of a name of one byte the NUL behind it, too */
 	r->dest = (struct dest_object){ .host = "", .protocol = r->protocol, .path = "" };
 	if (family == AF_INET && n >= 8) {
 		memcpy(r->dest.addr, mapped, sizeof(mapped));

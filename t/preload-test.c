@@ -73,6 +73,10 @@ static void test_connect(void **state)
 				   &r), 0);
 	assert_string_equal(r.dest.path, "@x/");
 	assert_string_equal(r.dest.protocol, "unix");
+	/* A name needs no NUL behind it, and one byte is one. */
+	assert_int_equal(read_text("{\"what\":\"connect\",\"address\":\"010078\",\"type\":1,\"protocol\":0}",
+				   &r), 0);
+	assert_string_equal(r.dest.path, "x");
 }
 
 static void test_nonsense(void **state)
@@ -90,6 +94,8 @@ static void test_nonsense(void **state)
 		"{\"what\":\"exec\",\"path\":\"2f\",\"given\":\"\",\"argv\":\"61\",\"cut\":0}",
 		"{\"what\":\"exec\",\"path\":\"2f\",\"given\":\"\",\"argv\":\"6100\"}",
 		"{\"what\":\"connect\",\"address\":\"\",\"type\":1,\"protocol\":6}",
+		"{\"what\":\"connect\",\"address\":\"0100\",\"type\":1,\"protocol\":0}",
+		"{\"what\":\"connect\",\"address\":\"020000\",\"type\":1,\"protocol\":6}",
 		"{\"what\":\"connect\",\"address\":\"02000009\",\"type\":1,\"protocol\":6}",
 		"{\"what\":\"connect\",\"address\":\"100000097f000001\",\"type\":1,\"protocol\":6}",
 	};
