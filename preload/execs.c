@@ -27,40 +27,70 @@ extern char **environ;
 
 /* ---- questions ------------------------------------------------------------------------------- */
 
-/* As many as there is room for; false: there were more. */
-static bool take_arguments(struct shim_page *p, char *const argv[], size_t *len)
+/* One argument, with its NUL, as far as there is room for it; 0: it cannot be read. */
+static size_t take_argument(char *buf, size_t size, const char *from)
+{
+	const uintptr_t page = 4096; /* or more */
+	size_t at = 0;
+
+	while (at < size) {
+		size_t n = page - ((uintptr_t)from + at) % page;
+
+		if (!sys_readable(from + at, 1))
+			return 0;
+		for (; n > 0 && at < size; n--)
+			if (!(buf[at] = from[at]))
+				return at + 1;
+			else
+				at++;
+	}
+	return size;
+}
+
+enum taken { TAKEN_WHOLE, TAKEN_CUT, TAKEN_BAD };
+
+/* As many as there is room for; BAD: the kernel will not take them. */
+static enum taken take_arguments(struct shim_page *p, char *const argv[], size_t *len)
 {
 	size_t at = 0;
 
-	for (size_t i = 0; argv && argv[i]; i++) {
-		size_t n = strlen(argv[i]) + 1;
+	for (size_t i = 0; argv; i++) {
+		size_t n;
 
-		if (n > sizeof(p->argv) - at) {
-			memcpy(p->argv + at, argv[i], sizeof(p->argv) - at);
-			*len = sizeof(p->argv);
-			return false;
-		}
-		memcpy(p->argv + at, argv[i], n);
+		if (!sys_readable(&argv[i], sizeof(argv[i])))
+			return TAKEN_BAD;
+		*len = at;
+		if (!argv[i])
+			return TAKEN_WHOLE;
+		if (at == sizeof(p->argv))
+			return TAKEN_CUT;
+		n = take_argument(p->argv + at, sizeof(p->argv) - at, argv[i]);
+		if (!n)
+			return TAKEN_BAD;
 		at += n;
+		*len = at;
+		if (at == sizeof(p->argv) && p->argv[at - 1])
+			return TAKEN_CUT;
 	}
-	*len = at;
-	return true;
+	return TAKEN_WHOLE;
 }
 
 bool shim_refuses_exec(int dir, const char *path, char *const argv[])
 {
 	struct shim_page *p = path ? shim_page_get() : NULL;
 	int err = errno;
-	bool ret = false, whole;
-	size_t len;
+	enum taken taken;
+	bool ret = false;
+	size_t len = 0;
 
-	if (p && shim_name(p, dir, path, false, true)) {
-		whole = take_arguments(p, argv, &len);
+	/* The name is found out first: it needs the arguments' room. */
+	if (p && shim_name(p, dir, path, false, true) &&
+	    (taken = take_arguments(p, argv, &len)) != TAKEN_BAD) {
 		shim_begin_line(p, "exec");
 		shim_put_hex(p, "path", p->path, strlen(p->path));
 		shim_put_hex(p, "given", p->given, strlen(p->given));
 		shim_put_hex(p, "argv", p->argv, len);
-		shim_put_number(p, "cut", !whole);
+		shim_put_number(p, "cut", taken == TAKEN_CUT);
 		ret = shim_ask(p);
 	}
 	if (p)

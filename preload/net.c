@@ -30,7 +30,8 @@ static uint64_t mix(const void *bytes, size_t len, uint64_t seed)
 
 static bool is_judged(const struct sockaddr *address, socklen_t len)
 {
-	if (!address || len < sizeof(address->sa_family) || len > sizeof(struct sockaddr_storage))
+	if (!address || len < sizeof(address->sa_family) || len > sizeof(struct sockaddr_storage) ||
+	    !sys_readable(address, len)) /* which the kernel says */
 		return false;
 	switch (address->sa_family) {
 	case AF_INET:
@@ -121,7 +122,7 @@ INTERPOSE(sendto)
 
 static bool refuses_message(int fd, const struct msghdr *m)
 {
-	return m && m->msg_name && shim_refuses_address(fd, m->msg_name, m->msg_namelen, true);
+	return m && sys_readable(m, sizeof(*m)) && m->msg_name && shim_refuses_address(fd, m->msg_name, m->msg_namelen, true);
 }
 
 EXPORTED ssize_t INTERPOSED(sendmsg)(int fd, const struct msghdr *m, int flags)

@@ -111,6 +111,8 @@ exits 0 "errno is kept, and that of the call is its own" calls errno "$TEST_HOME
 exits 0 "a program's own open() is its own" calls own "$SECRET"
 exits 0 "a library that opens by dlopen()" calls dlopened "$TEST_HOME/.aws/other"
 exits 0 "bad pointers are the kernel's to refuse" calls efault
+exits 0 "those that end too early, and addresses, messages and arguments" calls efault_far
+exits 0 "arguments about as long as are sent" calls long
 
 settled >/dev/null
 for way in execve execv execvp execvpe execl execlp execle execveat fexecve posix_spawn posix_spawnp system popen; do

@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -142,6 +144,65 @@ static int way_efault(void)
 		return 2;
 	bad = NULL;
 	return open(bad, O_RDONLY) < 0 && errno == EFAULT ? 0 : 2;
+}
+
+static int is_fault(long n)
+{
+	int ok = n < 0 && errno == EFAULT;
+
+	if (!ok)
+		fprintf(stderr, "%ld, errno %d\n", n, errno);
+	errno = 0;
+	return ok;
+}
+
+/* What ends where nothing is mapped any more: one byte, and an argument without an end. */
+static int way_efault_far(void)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *edge = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct sockaddr *volatile half = (struct sockaddr *)(edge + page - 4);
+	struct msghdr m = { .msg_name = half, .msg_namelen = sizeof(struct sockaddr_in) };
+	struct mmsghdr many[2] = { { .msg_hdr = m } };
+	char sh[] = "sh";
+	char *args[] = { sh, edge + page - 2, NULL };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	if (edge == MAP_FAILED || munmap(edge + page, page) < 0)
+		return 2;
+	memset(edge, 'x', page);
+	half->sa_family = AF_INET;
+	return is_fault(connect(fd, half, sizeof(struct sockaddr_in))) &&
+			       is_fault(connect(fd, (struct sockaddr *)(edge + page), 16)) &&
+			       is_fault(sendto(fd, "x", 1, 0, half, sizeof(struct sockaddr_in))) &&
+			       is_fault(sendmsg(fd, &m, 0)) &&
+			       is_fault(sendmsg(fd, (struct msghdr *)(edge + page), 0)) &&
+			       is_fault(sendmmsg(fd, many, 1, 0)) &&
+			       is_fault(execve("/bin/sh", args, environ)) &&
+			       is_fault(execve("/bin/sh", (char **)(edge + page), environ)) ?
+		       0 : 2;
+}
+
+/* More than is sent of it, ends at a page's and at none: it is run all the same. */
+static int way_long(void)
+{
+	static char longest[100000];
+	char sh[] = "sh", c[] = "-c", colon[] = ":";
+	char *argv[] = { sh, c, colon, longest, longest, NULL };
+	int status;
+	pid_t pid;
+
+	for (size_t n = 12200; n < 12300; n += 3) {
+		memset(longest, 'x', n);
+		pid = fork();
+		if (pid == 0) {
+			execve("/bin/sh", argv, environ);
+			_exit(2);
+		}
+		if (waitpid(pid, &status, 0) != pid || ended(status) != 0)
+			return 2;
+	}
+	return 0;
 }
 
 /* By the number, as a program does that brings its own. */
@@ -284,6 +345,8 @@ int main(int argc, char **argv)
 	IS("vforked") way_vforked();
 	IS("errno") way_errno();
 	IS("efault") way_efault();
+	IS("efault_far") way_efault_far();
+	IS("long") way_long();
 	IS("own") way_own();
 	IS("dlopened") way_dlopened();
 	IS("execve") in_child(by_execve);
