@@ -282,6 +282,11 @@ static void was_silent(void)
 	atomic_store_explicit(&silent_until_ms, sys_now_ms() + ms, memory_order_relaxed);
 }
 
+bool shim_unasked(int err)
+{
+	return (err == EMFILE || err == ENFILE || err == ENOMEM) && settings.deny;
+}
+
 bool shim_ask(struct shim_page *p)
 {
 	bool asks = settings.watch[0] && !atomic_load_explicit(&is_watched, memory_order_relaxed);

@@ -77,12 +77,14 @@ static enum taken take_arguments(struct shim_page *p, char *const argv[], size_t
 
 bool shim_refuses_exec(int dir, const char *path, char *const argv[])
 {
-	struct shim_page *p = path ? shim_page_get() : NULL;
 	int err = errno;
+	struct shim_page *p;
 	enum taken taken;
 	bool ret = false;
 	size_t len = 0;
 
+	errno = 0;
+	p = path ? shim_page_get() : NULL;
 	/* The name is found out first: it needs the arguments' room. */
 	if (p && shim_name(p, dir, path, false, true) &&
 	    (taken = take_arguments(p, argv, &len)) != TAKEN_BAD) {
@@ -92,6 +94,8 @@ bool shim_refuses_exec(int dir, const char *path, char *const argv[])
 		shim_put_hex(p, "argv", p->argv, len);
 		shim_put_number(p, "cut", taken == TAKEN_CUT);
 		ret = shim_ask(p);
+	} else {
+		ret = shim_unasked(errno);
 	}
 	if (p)
 		shim_page_put(p);
@@ -108,9 +112,13 @@ bool shim_refuses_search(const char *file, char *const argv[])
 
 	if (!file || !*file || strchr(file, '/'))
 		return shim_refuses_exec(AT_FDCWD, file, argv);
+	errno = 0;
 	p = shim_page_get();
-	if (!p)
-		return false;
+	if (!p) {
+		ret = shim_unasked(errno);
+		errno = ret ? EPERM : err;
+		return ret;
+	}
 	for (dirs = dirs ? dirs : DEFAULT_PATH; !found; dirs = end + 1) {
 		size_t n = strcspn(dirs, ":"), len = strlen(file);
 

@@ -35,6 +35,7 @@ bool shim_refuses_open(int dir, const char *path, int flags)
 	if (flags & O_PATH)
 		return false;
 #endif
+	errno = 0;
 	p = path ? shim_page_get() : NULL;
 	if (p && shim_name(p, dir, path, flags & O_CREAT, !(flags & O_NOFOLLOW))) {
 		shim_begin_line(p, "open");
@@ -42,6 +43,8 @@ bool shim_refuses_open(int dir, const char *path, int flags)
 		shim_put_hex(p, "given", p->given, strlen(p->given));
 		shim_put_number(p, "access", flags & O_ACCMODE);
 		ret = shim_ask(p);
+	} else {
+		ret = shim_unasked(errno);
 	}
 	if (p)
 		shim_page_put(p);

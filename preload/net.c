@@ -81,9 +81,13 @@ bool shim_refuses_address(int fd, const struct sockaddr *address, socklen_t len,
 		if (atomic_load_explicit(&sent_to[key / 2 % REMEMBERED], memory_order_relaxed) == key)
 			return false;
 	}
+	errno = 0;
 	p = shim_page_get();
-	if (!p)
-		return false;
+	if (!p) {
+		ret = shim_unasked(errno);
+		errno = ret ? EPERM : err;
+		return ret;
+	}
 	shim_begin_line(p, "connect");
 	shim_put_hex(p, "address", address, len);
 	put_socket(p, fd);

@@ -98,6 +98,9 @@ void shim_put_number(struct shim_page *p, const char *key, long value);
 void shim_begin_line(struct shim_page *p, const char *what);
 /* Sends the line and waits, within bounds. True: refused. */
 bool shim_ask(struct shim_page *p);
+/* The same for what could not even be looked at, with this errno: the default, where that is for want
+ * of descriptors or of memory; else false, the call itself says why. */
+bool shim_unasked(int err);
 /* Is this where the daemon listens? */
 bool shim_is_daemon(const struct sockaddr *address, socklen_t len);
 

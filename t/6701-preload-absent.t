@@ -26,6 +26,9 @@ ok "it says nothing" cmp -s "$SCRATCH/took" "$SECRET"
 exits 1 "no daemon, deny: EPERM" "${DENIES[@]}" "$(bin pre_calls)" open "$SECRET"
 exits 1 "also for a program to be run" "${DENIES[@]}" "$(bin pre_calls)" execve fine
 exits 1 "and for a connection" "${DENIES[@]}" "$(bin pre_calls)" connect 10
+exits 1 "nor without a descriptor" "${DENIES[@]}" "$(bin pre_calls)" full exec
+exits 1 "of which an open says the same" "${DENIES[@]}" "$(bin pre_calls)" full "$SECRET"
+exits 0 "but by default what the kernel says" "${ALLOWS[@]}" "$(bin pre_calls)" full "$SECRET"
 exits 0 "any other word is the default" "${ALLOWS[@]}" OKNEK_PRELOAD_DEFAULT=maybe "$(bin pre_calls)" open "$SECRET"
 exits 125 "without a daemon nothing is run watched" "${IN_TREE[@]}" true
 

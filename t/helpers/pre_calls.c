@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -183,6 +184,23 @@ static int way_efault_far(void)
 		       0 : 2;
 }
 
+/* Where there is no descriptor left to look at it with, nor to ask. */
+static int way_full(void)
+{
+	const struct rlimit none = { 3, 3 };
+	char sh[] = "sh", c[] = "-c", colon[] = ":";
+	char *argv[] = { sh, c, colon, NULL };
+
+	if (setrlimit(RLIMIT_NOFILE, &none) < 0)
+		return 2;
+	while (dup(0) >= 0)
+		;
+	if (strcmp(arg, "exec") != 0)
+		return open(arg, O_RDONLY) >= 0 ? 2 : errno == EMFILE ? 0 : done(0);
+	execve("/bin/sh", argv, environ);
+	return done(0);
+}
+
 /* More than is sent of it, ends at a page's and at none: it is run all the same. */
 static int way_long(void)
 {
@@ -346,6 +364,7 @@ int main(int argc, char **argv)
 	IS("errno") way_errno();
 	IS("efault") way_efault();
 	IS("efault_far") way_efault_far();
+	IS("full") way_full();
 	IS("long") way_long();
 	IS("own") way_own();
 	IS("dlopened") way_dlopened();
