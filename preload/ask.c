@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "preload/preload.h"
@@ -24,6 +25,12 @@
 #ifndef OKNEK_RUN_DIR
 #define OKNEK_RUN_DIR "/run/oknek"
 #endif
+#ifndef OKNEK_BIN
+#define OKNEK_BIN "/usr/local/bin/oknek"
+#endif
+#ifndef OKNEK_DAEMON
+#define OKNEK_DAEMON "/usr/local/sbin/oknekd"
+#endif
 
 /*
  * Written while the library is loaded, before the program has threads; what the daemon's silence is
@@ -33,7 +40,7 @@ static struct {
 	struct sockaddr_un address;
 	char watch[40];
 	int32_t wait_ms;
-	bool deny, begun;
+	bool deny, mute, begun;
 } settings = { .address = { .sun_family = AF_UNIX, .sun_path = OKNEK_RUN_DIR "/oknek.sock" },
 	       .wait_ms = ANSWER_MS };
 
@@ -68,6 +75,15 @@ static int32_t read_wait(const char *s)
 	return ms < ANSWER_MIN_MS ? ANSWER_MIN_MS : ms > ANSWER_MAX_MS ? ANSWER_MAX_MS : ms;
 }
 
+/* Is that what runs here? */
+static bool is_program(const char *installed)
+{
+	struct stat ours, exe;
+
+	return stat(installed, &ours) == 0 && stat("/proc/self/exe", &exe) == 0 &&
+	       ours.st_dev == exe.st_dev && ours.st_ino == exe.st_ino;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
 	const char *dir = environment("OKNEK_RUN_DIR"), *watch = environment("OKNEK_PRELOAD_WATCH");
@@ -79,10 +95,13 @@ __attribute__((constructor)) static void begin(void)
 		memcpy(settings.address.sun_path, dir, n);
 		memcpy(settings.address.sun_path + n, name, sizeof(name));
 	}
-	if (watch && is_name(watch, 31))
+	/* A unit's commands carry the shim, too: the one of ours that has it watched is no part of it. */
+	if (watch && is_name(watch, 31) && !is_program(OKNEK_BIN))
 		strcpy(settings.watch, watch);
 	settings.deny = otherwise && !strcmp(otherwise, "deny");
 	settings.wait_ms = read_wait(environment("OKNEK_PRELOAD_WAIT_MS"));
+	/* It would wait for its own answer. */
+	settings.mute = is_program(OKNEK_DAEMON);
 	settings.begun = true;
 }
 
@@ -100,7 +119,7 @@ bool shim_is_daemon(const struct sockaddr *address, socklen_t len)
 
 struct shim_page *shim_page_get(void)
 {
-	struct shim_page *p = sys_map(sizeof(*p));
+	struct shim_page *p = settings.mute ? MAP_FAILED : sys_map(sizeof(*p));
 
 	return p == MAP_FAILED ? NULL : p;
 }

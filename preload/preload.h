@@ -85,7 +85,7 @@ struct shim_page {
 	char line[60000]; /* of at most 65,536 that the daemon takes */
 };
 
-struct shim_page *shim_page_get(void); /* NULL: no memory */
+struct shim_page *shim_page_get(void); /* NULL: no memory, or the daemon itself */
 void shim_page_put(struct shim_page *p);
 
 /* The name that the file has, and the one by which it was asked for, made absolute: in p->path and

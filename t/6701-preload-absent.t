@@ -48,6 +48,35 @@ kept() { [ "$(oknek --json status | jq .evidence.pending)" = 0 ]; }
 wait_for 15 kept
 is "$(oknek --json events --limit 1 | jq -r '"\(.rule.id) \(.verdict) \(.agent.id)"')" "X700 block ollama" "under that name"
 gets "a name that is none is nobody's" "${ALLOWS[@]}" OKNEK_PRELOAD_WATCH='a b' cat "$SECRET"
+# A unit's command of ours carries the shim as the unit does, and is no part of what is watched.
+mkdir -p "$SCRATCH/root/etc/systemd/system" && printf '[Service]\nExecStart=/bin/true\n' >"$SCRATCH/root/etc/systemd/system/my.service"
+ok "a unit" oknek watch --unit my --root "$SCRATCH/root"
+line=$(sed -n 's/^ExecStartPost=-+//p' "$SCRATCH/root/etc/systemd/system/my.service.d/50-oknek.conf")
+installed=${line%% *}
+like "$line" '^/.*/oknek .* watch .* \$MAINPID$' "has a command of ours"
+if [ -d "${installed%/*}" ] && mount -t tmpfs none "${installed%/*}" && cp "$(bin oknek)" "$installed"; then
+	"${OUTSIDE[@]}" sleep 300 &
+	main=$!
+	wait_for 30 grep -qx sleep "/proc/$main/comm"
+	# shellcheck disable=SC2086 # they are words
+	ok "which is run as the service manager does" env OKNEK_RUN_DIR="$RUN" OKNEK_PRELOAD_WATCH=my LD_PRELOAD="$SHIM" \
+		${line//\$MAINPID/$main}
+	is "$(oknek --json agents | jq 'select(.agent == "my").root_pid')" "$main" \
+		"the main process alone is watched"
+	ok "one that opens something" env OKNEK_RUN_DIR="$RUN" OKNEK_PRELOAD_WATCH=my LD_PRELOAD="$SHIM" \
+		"$installed" rules lint "$OWN_RULES/aws.yaml"
+	is "$(grep -c 'watching my,' "$LOG")" 1 "is not"
+	kill $main; wait $main 2>/dev/null
+	umount "${installed%/*}"
+fi
+# Nor does the daemon ask itself, whatever it was started with.
+sbin=${installed%/bin/*}/sbin
+if [ -d "$sbin" ] && mount -t tmpfs none "$sbin" && cp "$(bin pre_calls)" "$sbin/oknekd"; then
+	exits 0 "what is installed as the daemon is not asked for" env OKNEK_RUN_DIR=/nonexistent LD_PRELOAD="$SHIM" \
+		OKNEK_PRELOAD_DEFAULT=deny "$sbin/oknekd" open /etc/passwd
+	umount "$sbin"
+fi
+
 # Only one at a time is being watched; the others ask again, and nobody else waits for them.
 at_once() { for _ in $(seq 24); do "${ALLOWS[@]}" OKNEK_PRELOAD_WATCH=crowd cat "$SECRET" & p="$p $!"; done
 	for i in $p; do wait "$i"; echo $?; done; }
