@@ -28,16 +28,18 @@ static int first_unknown(const struct node *n)
 	return set ? __builtin_ctzll(set) : -1;
 }
 
-/* Can it come true when what the kernel does not know is taken for false; and it never does then when
- * it should not. */
-static bool can_hold(const struct node *n)
+/* Can it come true when what is not known is taken for false; and it never does then when it should not. */
+static bool can_hold(const struct node *n, uint64_t unknown)
 {
+	uint64_t set = 0;
 	size_t held = 0;
 
-	if (n->type == NODE_COMPARE || n->type == NODE_NONE)
-		return first_unknown(n) < 0;
+	if (n->type == NODE_COMPARE || n->type == NODE_NONE) {
+		fields_used(n, &set);
+		return !(set & unknown);
+	}
 	for (size_t i = 0; i < n->n; i++) {
-		if (can_hold(n->kids[i]))
+		if (can_hold(n->kids[i], unknown))
 			held++;
 		else if (n->kids[i]->type == NODE_NONE)
 			return false;
@@ -45,11 +47,16 @@ static bool can_hold(const struct node *n)
 	return n->type == NODE_ANY ? held > 0 : held == n->n;
 }
 
+bool hold_without_class(const struct compiled *c)
+{
+	return can_hold(c->match, BIT(EGRESS) | BIT(EGRESS_GATEWAY));
+}
+
 const char *hold_unknown(const struct compiled *c, bool *partly)
 {
 	int f = first_unknown(c->match);
 
-	*partly = f >= 0 && can_hold(c->match);
+	*partly = f >= 0 && can_hold(c->match, ~KNOWN);
 	return f < 0 ? NULL : field_info((enum field_id)f)->name;
 }
 
@@ -134,7 +141,7 @@ static bool has_room(const struct compiled *c, struct budget *b)
 
 bool hold_prepare(struct compiled *c, struct budget *b)
 {
-	if (!can_hold(c->match) || !has_room(c, b))
+	if (!can_hold(c->match, ~KNOWN) || !has_room(c, b))
 		return false;
 	c->asked = true;
 	return true;

@@ -47,6 +47,16 @@ cat >"$OWN_RULES/connect.yaml" <<-END
 	action: {default: block}
 	evidence: {capture: [dest_ip, dest_port, protocol]}
 END
+cat >"$OWN_RULES/class.yaml" <<-END
+	id: X705
+	name: refused kind of destination
+	version: 1
+	kind: socket_connect
+	match: {any_of: [{egress: {in: [foreign, metadata]}}]}
+	action: {default: block}
+	evidence: {capture: [dest_ip]}
+END
+sed 's/X705/X706/; s/any_of: \[/&{dest_port: {eq: 11}}, /' "$OWN_RULES/class.yaml" >"$OWN_RULES/either.yaml"
 write_config
 ok "a daemon with the shim alone" start_daemon --source=preload --rules "$OWN_RULES"
 is "$(oknek --json status | jq -c '[[.sources[].name], .enforcement.mechanism]')" '[["preload"],"preload"]' \
@@ -54,7 +64,9 @@ is "$(oknek --json status | jq -c '[[.sources[].name], .enforcement.mechanism]')
 like "$(oknek --json status | jq -r '.warnings[]')" 'advisory: static programs' "and that it can be bypassed"
 ok "so does the log" grep -q 'preload: the preload shim is advisory' "$LOG"
 is "$(oknek --json rules | jq -r '"\(.id) \(.mechanism)"' | sort | paste -sd' ')" \
-	"X700 preload X701 detect X703 preload X704 preload" "rules are bound to it"
+	"X700 preload X701 detect X703 preload X704 preload X705 detect X706 preload" \
+	"rules are bound to it that can fire by it"
+like "$(oknek rules show X705)" 'programs that ask do not know its egress' "of the other it is said why"
 
 # ---- real programs ---------------------------------------------------------------------------------
 
@@ -129,6 +141,8 @@ for way in connect sendto sendmsg; do
 done
 is "$(settled)" "3 X704 block preload denied preload EPERM" "each is one record"
 is "$(last '"\(.capture.dest_ip) \(.capture.dest_port) \(.capture.protocol)"')" "127.0.0.1 9 udp" "says where to"
+exits 1 "one of two ways to match is enough" calls connect 11
+is "$(settled)" "1 X706 block preload denied preload EPERM" "it is, by the port"
 
 # ---- a shim that lies, and who asks without one --------------------------------------------------------
 
