@@ -22,7 +22,7 @@ records() {
 }
 # What was decided is in the journal before the answer; and in the database when nothing is pending.
 kept() { [ "$(oknek --json status | jq .evidence.pending)" = 0 ]; }
-settled() { sleep 0.2; wait_for 15 kept; records; }
+settled() { sleep 0.2; wait_for 60 kept; records; }
 last() { oknek --json events --limit 1 | jq -r "$1"; }
 calls() { "${IN_TREE[@]}" "$(bin pre_calls)" "$@"; }
 

@@ -11,11 +11,16 @@ need_bin oknek oknekd oknek_preload.so pre_calls
 need_command jq
 
 kept() { [ "$(oknek --json status | jq .evidence.pending)" = 0 ]; }
+# What others see of the same comes on ways of its own: no more for a while, and nothing is pending.
+newest() { oknek --json events --limit 1 | jq .seq; }
+stable() {
+	local at
+	at=$(newest) && sleep 0.7 && kept && [ "$at" = "$(newest)" ]
+}
 records() {
 	local last
 	last=$(cat "$SCRATCH/last" 2>/dev/null)
-	sleep 0.3
-	wait_for 15 kept
+	wait_for 60 stable
 	oknek --json events --limit 1000 | jq -r --argjson l "${last:-0}" 'select(.seq > $l and .kind != null) |
 		"\(.rule.id) \(.verdict) \(.mechanism)"' | sort | uniq -c | sed 's/^ *//'
 	oknek --json events --limit 1 | jq .seq >"$SCRATCH/last"
@@ -26,7 +31,7 @@ chmod 755 "$(bin oknek_preload.so)"
 CARRIES=("${OUTSIDE[@]}" "$(bin oknek)" --run-dir "$RUN" run --agent claude-code --preload --)
 write_rule warned.yaml notes.txt warn X701
 ok "a daemon with all there is" start_daemon --source=fanotify,ebpf,preload --rules "$OWN_RULES"
-isnt "$(oknek --json rules | jq -r 'select(.id == "X700").mechanism')" preload "the kernel holds the rule"
+like "$(oknek --json rules | jq -r 'select(.id == "X700").mechanism')" '^(fanotify|lsm)$' "the kernel holds the rule"
 records >/dev/null
 denied "a secret" "${CARRIES[@]}" cat "$SECRET"
 is "$(records)" "1 X700 block $(oknek --json rules | jq -r 'select(.id == "X700").mechanism')" \
@@ -35,7 +40,9 @@ ok "what a rule warns of" "${CARRIES[@]}" cat "$TEST_HOME/notes.txt"
 is "$(records)" "1 X701 warn detect" "is one record"
 denied "without the shim" "${IN_TREE[@]}" cat "$SECRET"
 is "$(records | awk '{ print $1 }')" 1 "the same"
-unlike "$(tr '\0' '\n' < <("${IN_TREE[@]}" cat /proc/self/environ))" LD_PRELOAD "where others watch, it is not preloaded unasked"
+words=$(tr '\0' '\n' < <("${IN_TREE[@]}" cat /proc/self/environ))
+like "$words" "HOME=$TEST_HOME" "an environment"
+unlike "$words" LD_PRELOAD "where others watch, it is not preloaded unasked"
 # A program that has a function of that name of its own, and one that is checked for its memory.
 cat >"$SCRATCH/own.c" <<'END'
 #include <stdio.h>
