@@ -54,6 +54,37 @@ printf '[Service]\nEnvironment="LD_PRELOAD=/opt/x.so"\n' >"$units/ollama.service
 printf '[Service]\nEnvironment=\n' >"$units/ollama.service.d/20-none.conf"
 ok "one that takes it back" watch ollama
 is "$(line "$units/ollama.service.d")" "$shim" "has the shim alone"
+printf '[Service]\nEnvironment=A=b \\\n# said\n  LD_PRELOAD=/opt/y.so \\\n C=d\n' >"$units/ollama.service.d/30-long.conf"
+ok "one that says it over several lines" watch ollama
+is "$(line "$units/ollama.service.d")" "$shim:/opt/y.so" "keeps it"
+printf '[Service]\nEnvironment =\nEnvironmentFile=-/etc/default/my\nEnvironmentFile=/etc/not-there\n' >"$units/ollama.service.d/30-long.conf"
+mkdir -p "$root/etc/default" && echo 'A=b' >"$root/etc/default/my"
+ok "one that has a file for it" watch ollama
+echo 'LD_PRELOAD=/opt/z.so' >>"$root/etc/default/my"
+exits 2 "which takes the place of ours" watch ollama
+like "$(cat "$SCRATCH/out")" 'EnvironmentFile=/etc/default/my sets LD_PRELOAD' "is refused, with the reason"
+printf '[Service]\nEnvironment="LD_PRELOAD=/opt/\r.so"\n' >"$units/ollama.service.d/30-long.conf"
+exits 2 "so is what ends a line" watch ollama
+rm "$units/ollama.service.d/30-long.conf"
+
+# ---- links, and others' files ---------------------------------------------------------------------------
+
+mkdir -p "$SCRATCH/outside/ollama.service.d" "$SCRATCH/evil/etc/systemd" "$SCRATCH/evil/usr/lib/systemd/system"
+unit "$SCRATCH/evil/usr/lib/systemd/system/ollama.service"
+ln -s "$SCRATCH/outside" "$SCRATCH/evil/etc/systemd/system"
+exits 2 "a link that leads out of --root" oknek watch --unit ollama --root "$SCRATCH/evil"
+rm "$SCRATCH/evil/etc/systemd/system" && mkdir "$SCRATCH/evil/etc/systemd/system"
+ln -s "$SCRATCH/outside/ollama.service.d" "$SCRATCH/evil/etc/systemd/system/ollama.service.d"
+exits 2 "one in the place of our directory" oknek watch --unit ollama --root "$SCRATCH/evil"
+is "$(find "$SCRATCH/outside" -type f)" "" "nothing is written there"
+rm "$SCRATCH/evil/etc/systemd/system/ollama.service.d"
+ln -s /usr/lib/systemd/system/ollama.service "$SCRATCH/evil/etc/systemd/system/other.service"
+ok "a link within is followed as it is meant" oknek watch --unit other --root "$SCRATCH/evil"
+printf '[Service]\nNice=1\n' >"$SCRATCH/evil/etc/systemd/system/other.service.d/50-oknek.conf"
+exits 2 "a drop-in that somebody else wrote" oknek watch --unit other --root "$SCRATCH/evil"
+is "$(sed -n 2p "$SCRATCH/evil/etc/systemd/system/other.service.d/50-oknek.conf")" Nice=1 "is left alone"
+is "$(find "$SCRATCH/evil" -name '.oknek*')" "" "and nothing else is left"
+
 ok "a template" watch worker@
 ok "an instance" watch worker@7 --agent seven
 ok "of which each has its own" test -s "$units/worker@.service.d/50-oknek.conf" -a -s "$units/worker@7.service.d/50-oknek.conf"

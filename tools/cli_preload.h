@@ -26,7 +26,9 @@ struct cli_unit {
 	char name[256]; /* with its suffix */
 	char dir[4096], file[4200]; /* of our drop-in */
 	char preload[4096]; /* what the unit preloads without us, "" nothing */
-	const char *root; /* "" the machine's own */
+	char replaced[4096]; /* the EnvironmentFile= that says it instead, "" none */
+	const char *root;   /* "" the machine's own */
+	const char *parent; /* where our drop-in's directory goes, below it */
 	bool user;
 };
 

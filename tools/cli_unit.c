@@ -11,8 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <linux/openat2.h>
 
 #include "core/cleanup.h"
 #include "tools/cli_preload.h"
@@ -69,22 +71,107 @@ void cli_unit_agent(const struct cli_unit *u, char agent[32])
 
 /* ---- what is there --------------------------------------------------------------------------- */
 
-/* The value that Environment= of this file gives to LD_PRELOAD last; left alone when it does not. */
-static void read_preload(const char *path, char ret[4096])
+/* With --root no link leads out of it: it may be somebody else's tree. */
+static int open_below(const char *root, const char *path, int flags)
 {
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_IN_ROOT };
+	_cleanup_close_ int dir = -1;
+
+	if (!root[0])
+		return open(path, flags | O_CLOEXEC);
+	dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
+/* A device or a pipe, which might be read for ever, is no file of settings. */
+static FILE *read_below(const char *root, const char *path)
+{
+	_cleanup_close_ int fd = open_below(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	FILE *f;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return NULL;
+	f = fdopen(fd, "r");
+	if (f)
+		fd = -1;
+	return f;
+}
+
+/* A line, with those that it goes on in; false: there is none. */
+static bool read_line(FILE *f, char **line, size_t *size, char **more, size_t *more_size)
+{
+	ssize_t n = getline(line, size, f);
+
+	while (n > 1 && (*line)[n - 1] == '\n' && (*line)[n - 2] == '\\' &&
+	       getline(more, more_size, f) > 0) {
+		char *whole;
+
+		if ((*more)[0] == '#' || (*more)[0] == ';')
+			continue;
+		n = asprintf(&whole, "%.*s %s", (int)(n - 2), *line, *more);
+		if (n < 0)
+			return false;
+		free(*line);
+		*line = whole;
+		*size = (size_t)n + 1;
+	}
+	return n > 0;
+}
+
+/* What the line gives to the key, NULL: it is another's. */
+static const char *value_of(const char *line, const char *key)
+{
+	const char *s = line + strspn(line, " \t");
+
+	if (strncmp(s, key, strlen(key)) != 0)
+		return NULL;
+	s += strlen(key);
+	s += strspn(s, " \t");
+	return *s == '=' ? s + 1 + strspn(s + 1, " \t") : NULL;
+}
+
+/* What is in there takes the place of what Environment= says. */
+static void read_environment_file(struct cli_unit *u, const char *value)
+{
+	_cleanup_fclose_ FILE *f = NULL;
 	_cleanup_free_ char *line = NULL;
+	char path[sizeof(u->replaced)];
 	size_t size = 0;
 
-	while (f && getline(&line, &size, f) > 0) {
-		const char *s = line + strspn(line, " \t"), *at;
+	value += *value == '-';
+	snprintf(path, sizeof(path), "%.*s", (int)strcspn(value, "\n"), value);
+	if (!*path) {
+		u->replaced[0] = '\0';
+		return;
+	}
+	if (path[strcspn(path, "%*?[")])
+		cli_error("%s: what EnvironmentFile=%s sets is not looked at: an LD_PRELOAD in there takes "
+			  "the place of ours", u->name, path);
+	f = read_below(u->root, path);
+	while (f && getline(&line, &size, f) > 0)
+		if (value_of(line, "LD_PRELOAD"))
+			memcpy(u->replaced, path, sizeof(path));
+}
+
+/* What this file gives to LD_PRELOAD last; left alone when it does not. false: there is none. */
+static bool read_preload(struct cli_unit *u, const char *path)
+{
+	_cleanup_fclose_ FILE *f = read_below(u->root, path);
+	_cleanup_free_ char *line = NULL, *more = NULL;
+	size_t size = 0, more_size = 0;
+
+	while (f && read_line(f, &line, &size, &more, &more_size)) {
+		const char *s = value_of(line, "Environment"), *at;
+		const char *file = value_of(line, "EnvironmentFile");
 		char end;
 
-		if (strncmp(s, "Environment=", 12))
+		if (file)
+			read_environment_file(u, file);
+		if (!s)
 			continue;
-		s += 12;
 		if (!s[strspn(s, " \t\n")])
-			ret[0] = '\0'; /* which empties the list */
+			u->preload[0] = '\0'; /* which empties the list */
 		for (; (at = strstr(s, "LD_PRELOAD=")); s = at) {
 			bool starts = at == s || strchr(" \t\"'=", at[-1]);
 
@@ -93,34 +180,42 @@ static void read_preload(const char *path, char ret[4096])
 			if (!end || strchr("\"'", *at))
 				end = *at ? *at++ : '\0';
 			if (starts)
-				snprintf(ret, 4096, "%.*s", (int)strcspn(at, (char[]){ end, '\n', '\0' }), at);
+				snprintf(u->preload, sizeof(u->preload), "%.*s",
+					 (int)strcspn(at, (char[]){ end, '\n', '\0' }), at);
 			/* The linker takes either, a unit file without quotes only one. */
-			for (char *c = ret; *c; c++)
+			for (char *c = u->preload; *c; c++)
 				*c = *c == ' ' ? ':' : *c;
 		}
 	}
+	return f;
 }
 
-static bool read_drop_ins(const char *root, const char *dir, const char *unit, char preload[4096])
+static void read_drop_ins(struct cli_unit *u, const char *dir, const char *unit)
 {
 	_cleanup_free_ char *path = NULL;
+	_cleanup_close_ int fd = -1;
 	struct dirent **names = NULL;
 	int n;
 
-	if (asprintf(&path, "%s%s/%s.d", root, dir, unit) < 0)
-		return false;
-	n = scandir(path, &names, NULL, alphasort);
+	if (asprintf(&path, "%s/%s.d", dir, unit) < 0) {
+		path = NULL;
+		return;
+	}
+	fd = open_below(u->root, path, O_RDONLY | O_DIRECTORY);
+	n = fd < 0 ? 0 : scandirat(fd, ".", &names, NULL, alphasort);
 	for (int i = 0; i < n; i++) {
 		_cleanup_free_ char *file = NULL;
 		const char *dot = strrchr(names[i]->d_name, '.');
 
-		if (dot && !strcmp(dot, ".conf") && strcmp(names[i]->d_name, DROP_IN) != 0 &&
-		    asprintf(&file, "%s/%s", path, names[i]->d_name) >= 0)
-			read_preload(file, preload);
+		if (!dot || strcmp(dot, ".conf") != 0 || !strcmp(names[i]->d_name, DROP_IN))
+			;
+		else if (asprintf(&file, "%s/%s", path, names[i]->d_name) < 0)
+			file = NULL;
+		else
+			read_preload(u, file);
 		free(names[i]);
 	}
 	free(names);
-	return n > 0;
 }
 
 /* A file of the unit itself, or of the template that it is an instance of. */
@@ -128,14 +223,13 @@ static bool look_for(struct cli_unit *u, const char *const *dirs, const char *na
 {
 	for (size_t i = 0; dirs[i]; i++) {
 		_cleanup_free_ char *path = NULL;
-		struct stat st;
 
-		if (asprintf(&path, "%s%s/%s", u->root, dirs[i], name) < 0)
+		if (asprintf(&path, "%s/%s", dirs[i], name) < 0) {
+			path = NULL;
 			return false;
-		if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
-			continue;
-		read_preload(path, u->preload);
-		return true;
+		}
+		if (read_preload(u, path))
+			return true;
 	}
 	return false;
 }
@@ -161,6 +255,7 @@ bool cli_unit_find(const struct cli *cli, const char *name, const char *root, bo
 		cli_usage(cli, "--root: too long");
 		return false;
 	}
+	u.parent = dirs[0];
 	snprintf(u.dir, sizeof(u.dir), "%s%s/%s.d", u.root, dirs[0], u.name);
 	snprintf(u.file, sizeof(u.file), "%s/" DROP_IN, u.dir);
 	found = look_for(&u, dirs, u.name);
@@ -170,14 +265,14 @@ bool cli_unit_find(const struct cli *cli, const char *name, const char *root, bo
 		strcpy(at, "@.service");
 		found = look_for(&u, dirs, template);
 		for (size_t i = 0; dirs[i]; i++)
-			read_drop_ins(u.root, dirs[i], template, u.preload);
+			read_drop_ins(&u, dirs[i], template);
 	}
 	if (!found && exists) {
 		cli_error("there is no unit %s%s%s", u.name, u.root[0] ? " below " : "", u.root);
 		return false;
 	}
 	for (size_t i = 0; dirs[i]; i++)
-		read_drop_ins(u.root, dirs[i], u.name, u.preload);
+		read_drop_ins(&u, dirs[i], u.name);
 	*ret = u;
 	return true;
 }
@@ -187,7 +282,7 @@ bool cli_unit_find(const struct cli *cli, const char *name, const char *root, bo
 /* % begins a specifier, and a space or quote would end what it stands in. */
 static bool is_plain(const char *s)
 {
-	return !s[strcspn(s, "%\"'\\ \t\n$")];
+	return !s[strcspn(s, "%\"'\\ \t\n\r\v\f$")];
 }
 
 static void print(FILE *f, const struct cli_unit *u, const struct cli_preload *shim, const char *agent)
@@ -207,12 +302,42 @@ static void print(FILE *f, const struct cli_unit *u, const struct cli_preload *s
 		u->user ? "" : "+", OKNEK_BIN, shim->run_dir, agent);
 }
 
+/* Where unit files are, and the directory of the unit's drop-ins in there. */
+static int open_places(const struct cli_unit *u, bool make, int *parent, int *dir)
+{
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s/%s.d", u->parent, u->name); /* names are 255 at most */
+	*parent = open_below(u->root, u->parent, O_PATH | O_DIRECTORY);
+	if (*parent < 0 ||
+	    (make && mkdirat(*parent, strrchr(path, '/') + 1, 0755) < 0 && errno != EEXIST))
+		return -errno;
+	*dir = open_below(u->root, path, O_RDONLY | O_DIRECTORY);
+	return *dir < 0 ? -errno : 0;
+}
+
+static bool is_there(int dir)
+{
+	struct stat st;
+
+	return fstatat(dir, DROP_IN, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
+static bool is_ours(int dir)
+{
+	int fd = openat(dir, DROP_IN, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_fclose_ FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+	char line[sizeof(OURS)];
+
+	return f && fgets(line, sizeof(line), f) && !strcmp(line, OURS);
+}
+
 int cli_unit_write(const struct cli_unit *u, const struct cli_preload *shim, const char *agent)
 {
-	_cleanup_free_ char *tmp = NULL;
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int parent = -1, dir = -1, fd = -1;
+	char tmp[32];
 	FILE *f;
-	int err = 0;
+	int err;
 
 	if (!is_plain(u->preload) || !is_plain(shim->library) || !is_plain(shim->run_dir)) {
 		cli_error("%s: its LD_PRELOAD, or a directory of ours, has characters that a unit file takes "
@@ -223,14 +348,23 @@ int cli_unit_write(const struct cli_unit *u, const struct cli_preload *shim, con
 		cli_error("--run-dir %s: a unit needs the whole path", shim->run_dir);
 		return -EINVAL;
 	}
-	if (mkdir(u->dir, 0755) < 0 && errno != EEXIST) {
-		err = -errno;
+	if (u->replaced[0]) {
+		cli_error("%s: its EnvironmentFile=%s sets LD_PRELOAD, which takes the place of ours", u->name,
+			  u->replaced);
+		return -EINVAL;
+	}
+	err = open_places(u, true, &parent, &dir);
+	if (err) {
 		cli_error("%s: %s", u->dir, strerror(-err));
 		return err;
 	}
-	if (asprintf(&tmp, "%s/.oknek.XXXXXX", u->dir) < 0)
-		return -ENOMEM;
-	fd = mkostemp(tmp, O_CLOEXEC);
+	if (is_there(dir) && !is_ours(dir)) {
+		cli_error("%s was not written by oknek, and is left alone", u->file);
+		return -EPERM;
+	}
+	snprintf(tmp, sizeof(tmp), ".oknek.%d", getpid());
+	unlinkat(dir, tmp, 0); /* of one that was killed and had our number */
+	fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		err = -errno;
 		cli_error("%s: %s", u->dir, strerror(-err));
@@ -247,40 +381,38 @@ int cli_unit_write(const struct cli_unit *u, const struct cli_preload *shim, con
 	} else {
 		err = -ENOMEM;
 	}
-	if (!err && rename(tmp, u->file) < 0)
+	if (!err && renameat(dir, tmp, dir, DROP_IN) < 0)
 		err = -errno;
 	if (err) {
-		unlink(tmp);
+		unlinkat(dir, tmp, 0);
 		cli_error("%s: %s", u->file, strerror(-err));
 	}
 	return err;
 }
 
-static bool is_ours(const char *path)
-{
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
-	char line[sizeof(OURS)];
-
-	return f && fgets(line, sizeof(line), f) && !strcmp(line, OURS);
-}
-
 int cli_unit_remove(const struct cli_unit *u)
 {
-	struct stat st;
-	int err;
+	_cleanup_close_ int parent = -1, dir = -1;
+	char name[300];
+	int err = open_places(u, false, &parent, &dir);
 
-	if (lstat(u->file, &st) < 0 && errno == ENOENT)
+	if (err == -ENOENT || (!err && !is_there(dir)))
 		return 0;
-	if (!is_ours(u->file)) {
+	if (err) {
+		cli_error("%s: %s", u->dir, strerror(-err));
+		return err;
+	}
+	if (!is_ours(dir)) {
 		cli_error("%s was not written by oknek, and is left alone", u->file);
 		return -EPERM;
 	}
-	if (unlink(u->file) < 0) {
+	if (unlinkat(dir, DROP_IN, 0) < 0) {
 		err = -errno;
 		cli_error("%s: %s", u->file, strerror(-err));
 		return err;
 	}
-	rmdir(u->dir); /* others' drop-ins keep it */
+	snprintf(name, sizeof(name), "%s.d", u->name);
+	unlinkat(parent, name, AT_REMOVEDIR); /* others' drop-ins keep it */
 	return 1;
 }
 
