@@ -215,6 +215,7 @@ static void fill_subject(struct preload_source *s, const struct preload_asker *w
 		.cgroup = "",
 		.lineage = s->lineage,
 		.main_exe = m->main_exe,
+		.exe_verified = who->exe_verified,
 		.tree = tree,
 	};
 	add_home(&ret->homes, s->c.home_of(s->c.arg, who->uid));
@@ -263,6 +264,9 @@ int preload_judge(struct source *base, struct bus *b, const struct preload_asker
 	tree = proctree_tree(s->c.tree, m->tree_id);
 	if (!tree)
 		return -ESRCH;
+	if (what->kind == KIND_FILE_OPENED && !who->exe_looked_at &&
+	    s->c.reader_candidate(s->c.arg, who->exe))
+		return -EAGAIN;
 	atomic_fetch_add_explicit(&s->read, 1, memory_order_relaxed);
 	ev.seq = ++s->seq;
 	fill_subject(s, who, m, tree, &ev.subj);

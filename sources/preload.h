@@ -52,11 +52,13 @@ struct preload_asker {
 	uint64_t start_time_ns;
 	char comm[16];
 	char exe[4096]; /* "" not known */
+	bool exe_looked_at, exe_verified; /* whether it is the very file that the configuration means */
 };
 
 struct preload_config {
 	struct proctree *tree;
 	const char *(*home_of)(void *arg, uid_t uid);
+	bool (*reader_candidate)(void *arg, const char *exe); /* by readers: or an exception */
 	/* Will another source tell of it, and hold what is to be held? Then it is let go, untold. */
 	bool (*told)(void *arg, const struct event *ev);
 	void *arg;
@@ -65,7 +67,8 @@ struct preload_config {
 /* Freed with ops->close(). It has no descriptor of its own: dispatch has nothing to do. -errno. */
 int preload_open(const struct preload_config *c, struct source **ret);
 
-/* Verdict thread. BLOCK: the call is not to be made. -ESRCH: the asker is not watched. */
+/* Verdict thread. BLOCK: the call is not to be made. -ESRCH: the asker is not watched. -EAGAIN:
+ * its exe is to be looked at first. */
 int preload_judge(struct source *s, struct bus *b, const struct preload_asker *who,
 		  const struct preload_request *what, enum verdict *ret);
 /* Any thread: of those who are not watched, and who make no sense. */

@@ -57,7 +57,8 @@ cat >"$OWN_RULES/class.yaml" <<-END
 	evidence: {capture: [dest_ip]}
 END
 sed 's/X705/X706/; s/any_of: \[/&{dest_port: {eq: 11}}, /' "$OWN_RULES/class.yaml" >"$OWN_RULES/either.yaml"
-write_config
+HEAD=$(realpath "$(command -v head)")
+write_config 'exceptions:' "  X700: { match: { exe: { eq: $HEAD } }, reason: it may, author: t }"
 ok "a daemon with the shim alone" start_daemon --source=preload --rules "$OWN_RULES"
 is "$(oknek --json status | jq -c '[[.sources[].name], .enforcement.mechanism]')" '[["preload"],"preload"]' \
 	"status names source and mechanism"
@@ -97,6 +98,13 @@ if command -v node >/dev/null; then
 		'try { console.log(require("fs").readFileSync(process.argv[1], "utf8")) } catch (e) { process.exit(1) }' \
 		"$SECRET"
 fi
+settled >/dev/null
+gets "a program that is excepted may" "${IN_TREE[@]}" "$HEAD" -n 9 "$SECRET"
+cp "$HEAD" "$SCRATCH/bin/head" && chown "$TEST_UID" "$SCRATCH/bin/head"
+denied "not one that is called so" "${IN_TREE[@]}" "$SCRATCH/bin/head" -n 9 "$SECRET"
+denied "nor one that stands there for itself alone" unshare --mount --propagation private \
+	bash -c 'mount --bind "$1" "$2" && shift 2 && exec "$@"' - "$SCRATCH/bin/head" "$HEAD" \
+	"${IN_TREE[@]}" "$HEAD" -n 9 "$SECRET"
 settled >/dev/null
 gets "outside of a tree nobody is asked" "${OUTSIDE[@]}" cat "$SECRET"
 gets "nor is a stranger with the shim refused" "${OUTSIDE[@]}" env OKNEK_RUN_DIR="$RUN" \

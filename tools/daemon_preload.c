@@ -6,9 +6,11 @@
  * who finds no place asks again until its second is over.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
@@ -66,6 +68,7 @@ int daemon_preload_open(struct daemon *d)
 	const struct preload_config c = {
 		.tree = d->tree,
 		.home_of = daemon_home_of,
+		.reader_candidate = daemon_reader_candidate,
 		.told = told,
 		.arg = d,
 	};
@@ -215,10 +218,34 @@ static void judge(void *arg)
 	c->err = preload_judge(c->d->preload, &c->d->bus, &c->who, &c->what, &c->verdict);
 }
 
+/*
+ * Does it run what stands there, and nobody but root can change that? The name is one of the
+ * configuration's, of which looking it up ends; whoever serves its exe is not asked.
+ */
+static bool is_exe(const struct preload_asker *who)
+{
+	const unsigned fields = STATX_TYPE | STATX_MODE | STATX_UID | STATX_INO;
+	struct process_scan_entry e;
+	struct statx exe, meant;
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", who->pid);
+	return statx(AT_FDCWD, link, AT_STATX_DONT_SYNC, fields, &exe) == 0 &&
+	       statx(AT_FDCWD, who->exe, 0, fields, &meant) == 0 && exe.stx_uid == 0 &&
+	       !(exe.stx_mode & (S_IWGRP | S_IWOTH)) && exe.stx_ino == meant.stx_ino &&
+	       exe.stx_dev_major == meant.stx_dev_major && exe.stx_dev_minor == meant.stx_dev_minor &&
+	       process_read(who->pid, &e) == 0 && start_time_same(e.start_time_ns, who->start_time_ns);
+}
+
 static int ask_rules(struct judge_call *c)
 {
 	int err = loop_call(c->d->loop, judge, c);
 
+	if (!err && c->err == -EAGAIN) {
+		c->who.exe_verified = is_exe(&c->who);
+		c->who.exe_looked_at = true;
+		err = loop_call(c->d->loop, judge, c);
+	}
 	return err ? err : c->err;
 }
 
