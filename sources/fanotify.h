@@ -113,6 +113,9 @@ bool fanotify_feed_restored(struct source *s, uint64_t gaps_seen, bool complete)
 /* Answers by deadline; next deadline in CLOCK_BOOTTIME ns, UINT64_MAX none. */
 uint64_t fanotify_next_deadline(const struct source *s);
 void fanotify_expire(struct source *s, struct bus *b, uint64_t now_ns);
+/* Before the end, or a rest: who is held for an operator is answered with its default. Returns how many;
+ * *unread: how many others may have an answer soon, since they wait for their turn, or to be read. */
+unsigned fanotify_last_look(struct source *s, struct bus *b, unsigned *unread);
 /* rest true: everything parked is answered with its default, and from here on whoever would be made
  * to wait gets that at once. Returns how many were parked. */
 unsigned fanotify_rest(struct source *s, struct bus *b, bool rest);

@@ -131,3 +131,41 @@ void fanotify_park_member(struct fanotify_source *s, struct event *ev, struct bu
 	on_timeout = fanotify_timeout_by_names(s, ev, ctx, obj, &deadline_ns);
 	fanotify_park(s, ev, b, m->tree_id, deadline_ns, on_timeout);
 }
+
+struct last_look {
+	struct fanotify_source *s;
+	struct bus *b;
+	unsigned answered, unread;
+};
+
+static void look_last(struct permission *p, void *arg)
+{
+	struct last_look *l = arg;
+	const struct parked *ctx = &l->s->parked[permission_index(l->s->c.permissions, p)];
+
+	if (ctx->held) {
+		fanotify_decide(l->s, p, l->b, true);
+		permission_progress(l->s->c.permissions);
+		l->answered++;
+	} else if (!ctx->undecided &&
+		   (p->exec || ctx->mode_is == MODE_WANTED || ctx->mode_is == MODE_ASKED)) {
+		l->unread++;
+	}
+}
+
+unsigned fanotify_last_look(struct source *base, struct bus *b, unsigned *unread)
+{
+	struct fanotify_source *s = (struct fanotify_source *)base;
+	struct last_look l = { .s = s, .b = b };
+
+	if (permission_parked(s->c.permissions)) {
+		permission_begin(s->c.permissions);
+		permission_each_parked(s->c.permissions, UINT64_MAX, look_last, &l);
+		if (s->turns.used)
+			permission_progress(s->c.permissions);
+		else
+			permission_end(s->c.permissions);
+	}
+	*unread = l.unread + s->turns.waiting;
+	return l.answered;
+}

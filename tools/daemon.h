@@ -315,7 +315,9 @@ void daemon_catch_trap(void); /* in the guardian; async-signal-safe */
 void daemon_stop_in_time(void);
 bool daemon_told_to_end(void); /* a signal that is not taken yet says so */
 
-/* daemon_suspend.c. Main thread. */
+/* daemon_suspend.c. Main thread. last_chance: before what is held gets its default. While the verdict
+ * thread runs; takes a third of a second at most. Returns how many holds it has ended. */
+unsigned daemon_last_chance(struct daemon *d);
 void daemon_suspend(struct daemon *d);
 void daemon_suspend_tick(struct daemon *d);
 

@@ -356,6 +356,8 @@ void daemon_stop(struct daemon *d)
 	/* Marks first: nobody asks any more. Then what was asked is answered, the group closed. */
 	if (d->marks)
 		marks_stop(d->marks);
+	if (d->verdict_running)
+		daemon_last_chance(d);
 	daemon_recheck_stop(d);
 	daemon_bulk_stop(d);
 	if (d->verdict_running) {
