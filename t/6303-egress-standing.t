@@ -21,24 +21,33 @@ make_fs tmpfs "$SCRATCH/fs" || skip_all "no tmpfs"
 test_user "$SCRATCH/fs/home"
 for a in $FOREIGN $FOREIGN6 $GATEWAY 127.0.0.1; do
 	"$R" serve "$a" 443 >"$SCRATCH/ready.$a" &
-	wait_for 5 grep -q ready "$SCRATCH/ready.$a" || skip_all "no server"
+	wait_for 30 grep -q ready "$SCRATCH/ready.$a" || skip_all "no server"
 done
 # The records since the last call, as RULE VERDICT MECHANISM ERRNO WHERE PROTOCOL in one line each.
-records() {
-	local last
-	last=$(cat "$SCRATCH/last" 2>/dev/null || echo 0)
-	oknek --json events --limit 1000 | jq -r --argjson l "$last" 'select(.seq > $l and .kind == "socket_connect") |
-		"\(.rule.id) \(.verdict) \(.mechanism) \(.errno) \(.capture.egress) \(.capture.dest_ip):\(.capture.dest_port)"'
-	oknek --json events --limit 1 | jq .seq >"$SCRATCH/last"
+look() {
+	oknek --json events --limit 1000 >"$SCRATCH/events"
+	jq -r --argjson l "$LAST" 'select(.seq > $l and .kind == "socket_connect") |
+		"\(.rule.id) \(.verdict) \(.mechanism) \(.errno) \(.capture.egress) \(.capture.dest_ip):\(.capture.dest_port)"' \
+		"$SCRATCH/events" | sort >"$SCRATCH/got"
 }
-told() { records | sort >"$SCRATCH/got"; cat "$SCRATCH/got"; }
+has() { look; [ "$(grep -c "$2" "$SCRATCH/got")" -ge "$1" ]; }
+LAST=0
+# told [COUNT PATTERN]…: they are in $SCRATCH/got, when so many of each have come
+told() {
+	look
+	while [ $# -gt 0 ]; do
+		wait_for 30 has "$1" "$2"
+		shift 2
+	done
+	LAST=$(jq -s 'map(.seq) | max // 0' "$SCRATCH/events")
+}
 # made WAY ADDRESS WANT DESC: a connection that stands when its process is watched.
 made() {
 	local way=$1 to=$2 want=$3 desc=$4 rc=0 line in out
 	coproc OLD { exec "$R" made "$way" "$to" 443; }
 	local pid=$OLD_PID
 	in=${OLD[0]} out=${OLD[1]}
-	read -r -t 10 -u "$in" line
+	read -r -t 30 -u "$in" line
 	if [ "$line" != made ]; then skip "$desc" "it does not connect"; return; fi
 	if [ "${5-watched}" = watched ]; then oknek watch "$pid" >/dev/null || fail "watch"; fi
 	eval "exec $out>&-"
@@ -53,7 +62,8 @@ start_daemon || skip_all "no daemon"
 is "$(oknek --json status | jq -r .egress.standing_connections)" seen "such connections are seen here"
 ok "observe" oknek mode observe
 made tcp $FOREIGN 0 "observe: what is sent on an old connection comes back"
-is "$(told)" "R11 would_block cgroup null foreign $FOREIGN:443
+told 2 .
+is "$(cat "$SCRATCH/got")" "R11 would_block cgroup null foreign $FOREIGN:443
 R5 would_block cgroup null foreign $FOREIGN:443" "and is told once for each rule"
 ok "enforce" oknek mode enforce
 
@@ -79,7 +89,7 @@ made mptcp $FOREIGN 4 "MPTCP: it never arrives"
 made tcp $GATEWAY 0 "an old connection to the gateway goes on"
 made udp $GATEWAY 0 "by UDP, too"
 made tcp 127.0.0.1 0 "and one over loopback"
-told >/dev/null
+told $((5 + NO_ROOM)) '^R5 block cgroup null foreign' 2 '^R5 block cgroup EPERM foreign'
 is "$(grep -c '^R5 block cgroup null foreign' "$SCRATCH/got")" $((5 + NO_ROOM)) "each dropped connection is a record"
 is "$(grep -c '^R5 block cgroup EPERM foreign' "$SCRATCH/got")" 2 "each refused datagram socket, too"
 
@@ -102,7 +112,7 @@ for p in "tcp 4" "udp 1"; do
 	rm -f "$SCRATCH/given"
 	"$R" give "$TEST_HOME/sock" "$way" $FOREIGN 443 >"$SCRATCH/given" &
 	giver=$!
-	wait_for 5 grep -q made "$SCRATCH/given"
+	wait_for 30 grep -q made "$SCRATCH/given" || fail "$way: it is there to be passed"
 	rc=0
 	agent "$R" take "$TEST_HOME/sock" >/dev/null 2>&1 || rc=$?
 	is $rc "$want" "$way, passed by SCM_RIGHTS: a member sends nothing"
@@ -129,7 +139,7 @@ for how in serve serve-no-queue; do
 		: >"$SCRATCH/ready.m"
 		agent "$R" $how "$a" $port >"$SCRATCH/ready.m" &
 		member=$!
-		wait_for 5 grep -q ready "$SCRATCH/ready.m"
+		wait_for 30 grep -q ready "$SCRATCH/ready.m" || fail "$how, $a: a member listens"
 		exec {IN}<>"/dev/tcp/$a/$port"
 		for i in 1 2; do
 			rc=0
@@ -145,7 +155,6 @@ done
 
 # ---- what members were let make stays -----------------------------------------------------------
 
-told >/dev/null
 cat >"$SCRATCH/talk" <<'X2'
 exec {fd}<>/dev/tcp/198.51.100.1/443
 "$1" on-fd send $fd || exit
@@ -155,7 +164,7 @@ read -r _
 X2
 coproc TALK { agent bash "$SCRATCH/talk" "$R"; }
 talk=$TALK_PID
-read -r -t 10 -u "${TALK[0]}" line
+read -r -t 30 -u "${TALK[0]}" line
 is "$line" first "a member talks to the gateway"
 write_config "egress: {gateway: [\"192.0.2.1:443\"]}"
 ok "reload: that is no gateway any more" oknek update --reload-local
