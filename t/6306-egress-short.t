@@ -40,7 +40,7 @@ short='n=0; while [ $n -lt 40 ]; do "$0" udp "$1" 80; n=$((n + 1)); done'
 for to in 203.0.113.1 203.0.113.2; do
 	agent sh -c "$short" "$R" $to >/dev/null 2>&1
 	agent sh -c "$short" "$MNT/other" $to >/dev/null 2>&1
-	wait_for 10 all $to
+	wait_for 60 all $to
 	is "$(told $to)" " 40 $R" "$to: each that ended at once is told of, and no other"
 done
 # All of them come and go while nobody reads.
@@ -49,13 +49,13 @@ mkfifo "$SCRATCH/go"
 agent sh -c 'read -r _; '"$short" "$R" 203.0.113.1 <"$SCRATCH/go" >/dev/null 2>&1 &
 exec {go}>"$SCRATCH/go"
 watched() { [ "$(oknek --json agents | grep -c .)" -ge 1 ]; }
-ok "a member waits" wait_for 10 watched
+ok "a member waits" wait_for 30 watched
 kill -STOP "$DAEMON_PID"
 echo >&"$go"
 wait $!
 kill -CONT "$DAEMON_PID"
 both() { [ "$(told 203.0.113.1)" = " 80 $R" ]; }
-wait_for 10 both
+wait_for 60 both
 is "$(told 203.0.113.1)" " 80 $R" "while the daemon was stopped: afterwards"
 ok "the daemon stops" stop_daemon
 done_testing
