@@ -111,7 +111,8 @@ is "$(by R3 agent-claude)" fanotify "a rule that asks who it is"
 
 denied "a member" $mech $run plain_open $secret
 # Also of one that has ended before anybody could look.
-ok "what it ran is known" sh -c "tail -n 1 /tmp/events | grep '\"exe\":\"/payload/bin/plain_open\"'"
+ok "what it ran is known" sh -c \
+	"grep '\"rule\":{\"id\":\"[RX]' /tmp/events | tail -n 1 | grep '\"exe\":\"/payload/bin/plain_open\"'"
 is "$($dev plain_open $secret | grep -c SECRET-4f9d1c)" 1 "a stranger reads it"
 ok "a member reads what is ordinary" $run plain_open /home/dev/notes.txt
 if [ "$LSM" = on ]; then
