@@ -44,7 +44,7 @@ degrades() {
 	is "$(ran)" 1 "$desc: a member's chain runs"
 	records() { events --rule R1 | jq -r '"\(.verdict) \(.mechanism)"' | tail -n 1; }
 	some() { [ -n "$(records)" ]; }
-	wait_for 5 some
+	wait_for 30 some
 	is "$(records)" "detected detect" "$desc: and is detected"
 	ok "$desc: it stops" stop_daemon
 	rm -rf "$STATE"
