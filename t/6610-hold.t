@@ -24,7 +24,7 @@ chmod 755 "$SCRATCH/fake/notify-send"
 PATH=$SCRATCH/fake:$PATH "$(bin oknek)" --run-dir "$RUN" pending --watch --notify >"$SCRATCH/watched" 2>&1 &
 watcher=$!
 opens "$(bin plain_open)" "$SECRET"
-ok "an open of the secret is held" wait_for 5 held 1
+ok "an open of the secret is held" wait_for 15 held 1
 p=$(pending)
 is "$(jq -r '[.rule,.on_timeout,.kind,.path,.agent,.process.comm]|join(" ")' <<<"$p")" \
 	"X700 deny file_opened $SECRET claude-code plain_open" "pending says who waits for what"
@@ -33,18 +33,19 @@ like "$(oknek pending)" "^TOKEN.*
 t$(jq .token <<<"$p") .*deny +X700 +.*\.aws/credentials" "for people, too"
 ok "it still waits" held 1
 t=$(token)
-ok "who watches is told" wait_for 5 grep -q "plain_open $SECRET .*by X700.*oknek allow t$t" "$SCRATCH/watched"
-ok "on the desktop, too" wait_for 5 grep -q "held plain_open $SECRET" "$SCRATCH/told"
+ok "who watches is told" wait_for 30 grep -q "plain_open $SECRET .*by X700.*oknek allow t$t" "$SCRATCH/watched"
+ok "on the desktop, too" wait_for 30 grep -q "held plain_open $SECRET" "$SCRATCH/told"
 is "$(grep -c . "$SCRATCH/watched")" 1 "once"
 kill $watcher
 like "$(oknek allow "t$t" --reason "asked on the phone")" '1 answered' "allow by its token"
 came 1 0 "it opens"
 ok "nothing waits any more" held 0
-wait_for 5 eval '[ "$(records O2)" -ge 1 ]'
+records_reach 1 O2
 rec=$(events --rule O2 --limit 1)
 is "$(jq -r '[.capture.command,.capture.caller.uid,.capture.detail.outcome,.capture.detail.reason,.capture.detail.token]|join(" ")' \
 	<<<"$rec")" "allow 0 allowed asked on the phone $t" "the act is evidence"
 like "$(jq -r .capture.caller.exe <<<"$rec")" '/oknek$' "with who did it"
+records_reach 1 X700
 rec=$(events --rule X700 --limit 1)
 is "$(jq -r '[.verdict,.outcome,.decided_by,.mechanism,.errno]|map(.//"-")|join(" ")' <<<"$rec")" \
 	"allow allowed operator fanotify -" "and what became of it is"
@@ -57,22 +58,22 @@ as_user mkfifo "$WORK/go"
 # shellcheck disable=SC2016 # for that shell
 twice='"$1" "$2"; read -r x <"$3"; "$1" "$2"; echo "then $?"'
 opens bash -c "$twice" bash "$(bin plain_open)" "$SECRET" "$WORK/go"
-wait_for 5 held 1
+wait_for 15 held 1
 ok "block by pid" oknek block "$(pending | jq -r .process.pid)"
-ok "it does not wait any more" wait_for 5 held 0
-timeout 10 sh -c "echo >'$WORK/go'"
-wait_for 10 ended 2
+ok "it does not wait any more" wait_for 15 held 0
+timeout 30 sh -c "echo >'$WORK/go'"
+wait_for 30 ended 2
 like "$(cat "$SCRATCH/got.2")" '^then 1$' "it is refused, and again without asking"
 records_reach 3 X700
 is "$(events --rule X700 --limit 2 | jq -r '[.verdict,.outcome,.decided_by,.errno]|join(" ")')" \
 	"block denied operator EPERM
 block denied operator EPERM" "both by the operator"
 opens "$(bin plain_open)" "$SECRET"
-ok "another tree is asked about" wait_for 5 held 1
+ok "another tree is asked about" wait_for 15 held 1
 p=$(pending)
 kill -KILL "$(jq .process.pid <<<"$p")"
-ok "who dies while it waits is pending no more" wait_for 5 held 0
-wait_for 5 ended 3
+ok "who dies while it waits is pending no more" wait_for 15 held 0
+wait_for 30 ended 3
 records_reach 4 X700
 is "$(events --rule X700 --limit 1 | jq -r '[.outcome,.decided_by]|join(" ")')" "gone rule" "and is told of so"
 is "$(status_get enforcement.pending)" 0 "its place is free"

@@ -30,19 +30,21 @@ start_daemon --rules "$OWN_RULES" || { fail "the daemon starts"; done_testing; }
 mine=$CONFIG.d/90-operator.yaml
 
 opens "$(bin plain_open)" "$SECRET"
-wait_for 5 held 1
+wait_for 15 held 1
 ok "always" oknek allow "t$(token)" --always --reason 'the "deploy" job: needs it'
 came 1 0 "it opens"
 like "$(cat "$mine")" 'X700:' "an exception is written"
 is "$(stat -c '%a %u' "$mine")" "644 0" "that others may read, and root alone write"
 is "$(oknek --json rules | jq -c 'select(.id == "X700").exceptions[] | [.reason, .author]')" \
 	'["the \"deploy\" job: needs it","root (uid 0)"]' "with reason and author"
+acts() { events --rule O2 --limit 10 | grep -q '"command":"allow"'; }
+wait_for 30 acts
 is "$(events --rule O2 --limit 10 | jq -c 'select(.capture.command == "allow").capture.detail | [.always,.outcome]')" \
 	'[true,"allowed"]' "and the act is evidence"
 opens "$(bin plain_open)" "$SECRET"
 came 2 0 "the next is not asked about"
 opens "$(bin plain_open)" "$TEST_HOME/.ssh/key"
-ok "another file is" wait_for 5 held 1
+ok "another file is" wait_for 15 held 1
 ok "always, too" oknek allow "t$(token)" --always
 came 3 0 "it opens"
 is "$(grep -c 'match:' "$mine")" 2 "a second exception stands beside the first"
@@ -62,7 +64,7 @@ mv "$CONFIG.d/95-bad.yaml" "$CONFIG.d/95-bad.off"
 oknek update --reload-local >/dev/null
 mv "$CONFIG.d/95-bad.off" "$CONFIG.d/95-bad.yaml"
 opens "$(bin plain_open)" "$SECRET"
-wait_for 5 held 1
+wait_for 15 held 1
 nok "a configuration that does not load" oknek allow "t$(token)" --always
 like "$(cat "$SCRATCH/out")" 'X999.*
 .*as before.*
@@ -71,7 +73,7 @@ came 6 0 "it was allowed once"
 nok "and nothing is left of it" test -e "$mine"
 rm "$CONFIG.d/95-bad.yaml"
 opens "$(bin plain_open)" "$SECRET"
-wait_for 5 held 1
+wait_for 15 held 1
 nok "not by who is no admin" as_user "$(bin oknek)" --run-dir "$RUN" allow "t$(token)" --always
 ok "it is held still" held 1
 oknek block "t$(token)" >/dev/null

@@ -36,7 +36,7 @@ is "$(role 23501 23501) $(role 23506 1) $(role 23502 23510) $(role 23502 23511) 
 is "$(oknek --json status | jq -r .caller.role)" admin "root is admin"
 
 opens "$(bin plain_open)" "$SECRET"
-wait_for 5 held 1
+wait_for 15 held 1
 may() { # may WHO UID GROUPS CMD…
 	local who=$1
 	shift
@@ -70,9 +70,10 @@ held_still() { held 1; }
 ok "nobody of them has answered" held_still
 may operator 23502 23510 allow "t$t" --reason "by an operator"
 came 1 0 "the operator's answer counts"
-wait_for 5 eval 'events --rule O2 --limit 20 | grep -q "by an operator"'
+wait_for 30 eval 'events --rule O2 --limit 20 | grep -q "by an operator"'
 is "$(events --rule O2 --limit 20 | jq -c 'select(.capture.detail.reason == "by an operator") |
 	[.capture.caller.uid,.capture.caller.role]')" '[23502,"operator"]' "and is told with who that was"
+records_reach 1 X700
 may viewer 23501 1 events
 like "$(cat "$SCRATCH/out")" 'X700' "a viewer sees what others did"
 may admin 23503 1 mode observe
@@ -80,7 +81,7 @@ may admin 23503 1 mode enforce
 
 # From inside: whatever its uid or groups.
 opens "$(bin plain_open)" "$SECRET"
-wait_for 5 held 1
+wait_for 15 held 1
 t=$(token)
 before=$(records O2)
 "$(bin oknek)" --run-dir "$RUN" run --agent x -- setpriv --reuid 23502 --regid 23502 --groups 23510 -- \

@@ -19,7 +19,7 @@ token() { pending | tail -n 1 | jq -r .token; }
 ended() { [ -s "$SCRATCH/rc.$1" ]; }
 # came N WANT LABEL [WORD]: the N-th has got the secret, or what it wrote (0), or was refused
 came() {
-	wait_for 10 ended "$1" || { fail "$3" "it still waits"; return; }
+	wait_for 30 ended "$1" || { fail "$3" "it still waits"; return; }
 	is "$(cat "$SCRATCH/rc.$1")" "$2" "$3"
 	[ "$2" != 0 ] || like "$(cat "$SCRATCH/got.$1")" "${4:-$TOKEN}" "$3: with what is in it"
 }
