@@ -16,10 +16,10 @@ drained() { [ "$(ebpf '.sent == .read + .lost')" = true ]; }
 # sent CMD…: how much of the bulk ring's a member sent by that.
 sent() {
 	local before
-	wait_for 10 drained
+	wait_for 30 drained
 	before=$(ebpf .bulk.sent)
 	agent "$@" >/dev/null 2>&1
-	wait_for 10 drained
+	wait_for 30 drained
 	echo $(($(ebpf .bulk.sent) - before))
 }
 opens=(perl -e 'for (1 .. 1000) { open(my $f, "<", "/dev/null"); close $f }')
@@ -65,6 +65,6 @@ is "$(sent "${opens[@]}")" 0 "and so do they"
 write_config 'capture: all'
 kill -HUP "$DAEMON_PID"
 captured() { [ "$(most "$(sent "${opens[@]}")")" = most ]; }
-ok "all that happens is captured: opens are sent" wait_for 10 captured
+ok "all that happens is captured: opens are sent" wait_for 30 captured
 ok "the daemon stops" stop_daemon
 done_testing
