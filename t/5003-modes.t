@@ -42,15 +42,15 @@ for type in tmpfs ext4; do
 	isnt "$(permission_marks)" 0 "$type: enforce: marks ask for permissions"
 	gets "$type: enforce: outside it opens" "${OUTSIDE[@]}" "$(bin plain_open)" "$SECRET"
 
-	ok "$type: oknek pause" oknek pause 3s
+	ok "$type: oknek pause" oknek pause 10m
 	gets "$type: paused: a member reads" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
 	is "$(permission_marks)" 0 "$type: paused: no permission is asked for"
-	ok "$type: it ends by itself" wait_for 8 eval '! read_it'
-	denied "$type: and enforces again" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
-	ok "$type: pause" oknek pause 10m
-	gets "$type: paused again" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
 	ok "$type: pause off" oknek pause off
 	denied "$type: off at once" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
+	ok "$type: pause for a moment" oknek pause 3s
+	like "$(oknek status)" 'paused' "$type: paused again"
+	ok "$type: it ends by itself" wait_for 30 eval '! read_it'
+	denied "$type: and enforces again" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
 	exits 2 "$type: a pause of a year is refused" oknek pause 365d
 	ok "$type: oknek mode observe" oknek mode observe
 	gets "$type: observing again" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
