@@ -194,17 +194,17 @@ ok "a shell that can be held" oknek update --reload-local
 doctor
 is "$(ask 'f("exec")["state"]')" ok "R1 is held, once somebody is watched"
 like "$(ask 'f("exec")["seen"]')" '^1 of 1 rules .* when a member starts one$' "which is said"
-agent sleep 30 &
+agent sleep 120 >/dev/null 2>&1 &
 sleeper=$!
 marked() { [ "$(oknek --json status | jq .enforcement.exec.programs)" = 1 ]; }
-wait_for 10 marked
+wait_for 30 marked
 doctor
 like "$(ask 'f("exec")["seen"]')" '^1 of 1 rules .* are held, 1 program is marked$' "somebody is watched: it is"
-kill $sleeper
+pkill -P $sleeper # what it runs, which ends the sleep, too
 wait $sleeper 2>/dev/null
 kill -KILL "$(pgrep -x -P "$DAEMON_PID" oknek-peek)"
 gone() { oknek --json status | jq -e '.enforcement.peek.reads | not'; }
-wait_for 10 gone
+wait_for 30 gone
 doctor
 is "$(ask 'f("peek")["state"]')" problem "the helper has ended: a problem"
 like "$(ask 'f("peek")["seen"]')" 'has ended' "which is said"
