@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Whatever a member does that keeps the daemon busy, others' opens take at most twice as long as
-# beside as many threads that open ordinary files: of strangers, and of other trees. A millisecond
-# more is the machine's.
+# beside as many threads that open ordinary files: of strangers, and of other trees. Some milliseconds
+# more are the machine's; `make bench` gives it one (OKNEK_SLACK_US).
 # serial
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=t/attack/scene.sh
@@ -11,7 +11,7 @@ need_root
 in_private_mounts "$@"
 need_bin oknek oknekd plain_open atk_json stv_probe stv_load stv_socket atk_askers
 
-SLACK_US=1000
+SLACK_US=${OKNEK_SLACK_US:-20000}
 seconds=0.5 load_seconds=0.9
 [ -z "${OKNEK_LONG-}" ] || seconds=4 load_seconds=5
 scene tmpfs && other_user "" || { fail "the scene"; done_testing; }
