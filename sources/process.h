@@ -51,11 +51,11 @@ int process_feed_fd(const struct process_feed *f);
 
 /*
  * Takes everything the kernel has queued. Afterwards a pid that proctree_find() does not know is
- * not watched. Returns records taken; -EAGAIN when its bound was reached and more is queued;
- * -EOVERFLOW, once, when records were lost: until process_scan() was applied the caller treats
- * unknown pids as undecided, and known ones as perhaps gone. The scan feed says -EOVERFLOW once a
- * second. System calls: none with bpf (a read of the timer once a second), recvmsg with the
- * connector, read with scan.
+ * not watched. Returns records taken; -EAGAIN when its bound was reached and more is queued, or what
+ * is queued lies behind a record that another CPU has not finished; -EOVERFLOW, once, when records
+ * were lost: until process_scan() was applied the caller treats unknown pids as undecided, and known
+ * ones as perhaps gone. The scan feed says -EOVERFLOW once a second. System calls: none with bpf (a
+ * read of the timer once a second), recvmsg with the connector, read with scan.
  */
 int process_feed_drain(struct process_feed *f);
 

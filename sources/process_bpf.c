@@ -60,6 +60,7 @@ unsigned process_bpf_kept_fds(const struct process_feed *f, int *fds, unsigned m
 #define DRAIN_MAX 16384 /* records at one go: more than a full ring of forks every 10 ms */
 #define TICK_NS NSEC_PER_SEC
 #define ORPHANS_MAX 256
+#define POSITION_PAGES 2 /* of a ring: what was taken, what was made; the records come after */
 
 struct bpf_feed {
 	struct process_feed base;
@@ -72,6 +73,7 @@ struct bpf_feed {
 	struct wire_counters seen; /* what of the counters was reported as lost */
 	unsigned budget;
 	bool overflow; /* the table had no room */
+	const unsigned long *taken, *made; /* the ring's positions, mapped */
 	const struct wire_uring *uring; /* mapped; NULL: who uses io_uring is not known */
 	struct bpf_link *uring_link;
 	bool no_uring; /* the kernel has none */
@@ -243,6 +245,13 @@ static bool lost_any(struct bpf_feed *b)
 	return lost > 0;
 }
 
+/* libbpf stops, content, at a record that another CPU has begun and not finished; what lies behind it
+ * may be the birth of who asks. */
+static bool all_taken(const struct bpf_feed *b)
+{
+	return __atomic_load_n(b->taken, __ATOMIC_ACQUIRE) == __atomic_load_n(b->made, __ATOMIC_ACQUIRE);
+}
+
 static int bpf_drain(struct process_feed *f)
 {
 	struct bpf_feed *b = bpf_feed(f);
@@ -262,7 +271,7 @@ static int bpf_drain(struct process_feed *f)
 	/* Counted before its child ran, so a loss that concerns the asker is seen here. */
 	if (lost_any(b))
 		return -EOVERFLOW;
-	return taken;
+	return taken >= 0 && !all_taken(b) ? -EAGAIN : taken;
 }
 
 static int bpf_track(struct process_feed *f, pid_t tgid, uint32_t tree_id)
@@ -339,6 +348,8 @@ static void feed_free(struct bpf_feed **p)
 	if (!b)
 		return;
 	ring_buffer__free(b->ring);
+	if (b->taken)
+		munmap((void *)b->taken, POSITION_PAGES * (size_t)sysconf(_SC_PAGESIZE));
 	if (b->uring)
 		munmap((void *)b->uring, WIRE_URING_SLOTS * sizeof(*b->uring));
 	bpf_link__destroy(b->uring_link);
@@ -419,6 +430,7 @@ int process_bpf_open(const struct process_feed_limits *l, struct process_feed **
 {
 	_cleanup_(feed_free) struct bpf_feed *b = calloc(1, sizeof(*b));
 	struct wire_member none = { 0 };
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	uint32_t nobody = 0;
 	int r;
 
@@ -445,6 +457,13 @@ int process_bpf_open(const struct process_feed_limits *l, struct process_feed **
 		snprintf(why, 128, "ring: %s", strerror(-r));
 		return r;
 	}
+	b->taken = bpf_object_mmap(bpf_map__fd(b->skel->maps.ring), POSITION_PAGES * page);
+	if (!b->taken) {
+		r = -errno;
+		snprintf(why, 128, "ring: %s", strerror(-r));
+		return r;
+	}
+	b->made = b->taken + page / sizeof(*b->taken);
 	r = open_pollable(b);
 	if (r < 0) {
 		snprintf(why, 128, "poll: %s", strerror(-r));
