@@ -447,7 +447,8 @@ enum open_mode ebpf_opening(const struct source *base, pid_t tgid, bool *under_w
 	const struct ebpf_source *s = (const struct ebpf_source *)base;
 	const struct events_slot *slot = &s->slots[(unsigned)tgid % EVENTS_SLOTS];
 	uint32_t reading = counted(&slot->reading), writing = counted(&slot->writing);
-	uint32_t unknown = counted(&slot->unknown), uring = counted(&slot->uring);
+	uint32_t unknown = counted(&slot->unknown);
+	bool uring = counted(&slot->uring) & EVENTS_RING_OPENS;
 
 	if (under_way)
 		*under_way = reading || writing || unknown;

@@ -50,7 +50,7 @@ detected='1 X700 detected detect observed ebpf'
 records >/dev/null
 for n in plain_open openat2 symlink symlink_parent thread_open static_open double_fork \
 	clone_parent vfork_exec opath_reopen proc_root proc_cwd handle_open write_open uring_open \
-	uring_async uring_sqpoll; do
+	uring_async uring_sqpoll uring_closed; do
 	exe=$(bin "$n") || { skip "$n" "not built"; continue; }
 	who=IN_TREE
 	[ "$n" = handle_open ] && who=ROOT_IN_TREE

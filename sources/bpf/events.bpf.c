@@ -29,14 +29,22 @@ static __always_inline void count_slot(__u32 tgid, __u32 how, int by)
 		__sync_fetch_and_add(&slot->unknown, by);
 }
 
-/* Until it runs another program, which ends its rings. */
-static __always_inline void set_uring(__u32 tgid, __u32 on)
+/* 0 when it runs another program, which ends its rings. */
+static __always_inline void set_uring(__u32 tgid, __u32 what)
 {
 	__u32 key = tgid % EVENTS_SLOTS;
 	struct events_slot *slot = bpf_map_lookup_elem(&slots, &key);
 
 	if (slot)
-		slot->uring = on;
+		slot->uring = what ? slot->uring | what : 0;
+}
+
+static __always_inline int closes_by_uring(__u32 tgid)
+{
+	__u32 key = tgid % EVENTS_SLOTS;
+	struct events_slot *slot = bpf_map_lookup_elem(&slots, &key);
+
+	return slot && slot->uring & EVENTS_RING_CLOSES;
 }
 
 /* A process that has one thread is held in the call that is under way, if it is held. */
@@ -234,50 +242,67 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 
 /* ---- io_uring -------------------------------------------------------------------------------- */
 
-/* What is opened is told at its end, when there is a descriptor; where no end will be heard of, or the
- * file gets none in the process's table, by its name. */
+/* What is opened is told at its end, when there is a descriptor; where no end will be heard of, the
+ * file gets none in the process's table, or the name is a long one, by that name. */
+static __always_inline int await_end(__u64 key, int dfd, const char *name, __u64 flags, __u32 slot)
+{
+	struct request r = { .dfd = dfd };
+	long n;
+
+	if (!complete_form || flags & URING_SKIP || slot)
+		return 0;
+	n = bpf_probe_read_kernel_str(r.name, sizeof(r.name), name);
+	return n > 1 && n < (long)sizeof(r.name) && !bpf_map_update_elem(&requests, &key, &r, BPF_ANY);
+}
+
 SEC("raw_tp")
 int uring_submit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct io_kiocb *req = (struct io_kiocb *)ctx->args[0];
 	__u32 op = BPF_CORE_READ(req, opcode);
-	__u64 id = bpf_get_current_pid_tgid(), key = (__u64)req;
+	__u64 id = bpf_get_current_pid_tgid();
 	struct io_open *open = (struct io_open *)req;
 	struct wire_member *m;
 	const char *name;
 	int dfd;
 
-	if (op != URING_OPENAT && op != URING_OPENAT2)
+	if (op != URING_OPENAT && op != URING_OPENAT2 && op != URING_CLOSE)
 		return 0;
 	m = member_of(id);
 	if (!m)
 		return 0;
-	set_uring(id >> 32, 1);
-	if (!is_told(EVENTS_OPEN))
+	set_uring(id >> 32, op == URING_CLOSE ? EVENTS_RING_CLOSES : EVENTS_RING_OPENS);
+	if (op == URING_CLOSE || !is_told(EVENTS_OPEN))
 		return 0;
 	uring_used = 1;
-	if (complete_form && !(BPF_CORE_READ(req, flags) & URING_SKIP) &&
-	    !BPF_CORE_READ(open, file_slot) &&
-	    !bpf_map_update_elem(&requests, &key, &op, BPF_ANY))
-		return 0;
 	name = BPF_CORE_READ(open, filename, name);
 	dfd = BPF_CORE_READ(open, dfd);
+	if (await_end((__u64)req, dfd, name, BPF_CORE_READ(req, flags), BPF_CORE_READ(open, file_slot)))
+		return 0;
 	return tell_given(m, dfd, name, 0, EVENTS_OPEN, EVENTS_URING | EVENTS_ASKED, 0);
 }
 
+/* The end of a request is told with those of its whole batch: by then one of them may have closed the
+ * descriptor, and another have got it. */
 static __always_inline int uring_end(__u64 req, int res)
 {
+	__u64 id = bpf_get_current_pid_tgid();
 	struct wire_member *m;
+	struct request *r;
 
-	if (!uring_used || !bpf_map_lookup_elem(&requests, &req))
+	if (!uring_used)
 		return 0;
+	r = bpf_map_lookup_elem(&requests, &req);
+	if (!r)
+		return 0;
+	m = res >= 0 ? member_of(id) : 0;
+	if (m) {
+		if (closes_by_uring(id >> 32) || !file_of(res))
+			tell_given(m, r->dfd, r->name, 0, EVENTS_OPEN, EVENTS_URING | EVENTS_ASKED, 0);
+		tell_open(m, res, EVENTS_URING);
+	}
 	bpf_map_delete_elem(&requests, &req);
-	if (res < 0)
-		return 0;
-	m = member_of(bpf_get_current_pid_tgid());
-	if (!m)
-		return 0;
-	return tell_open(m, res, EVENTS_URING);
+	return 0;
 }
 
 SEC("raw_tp")

@@ -83,11 +83,15 @@ struct events_counters { /* of one processor */
 /* Opens of processes with this number, modulo, that have begun and not ended. */
 struct events_slot {
 	__u32 reading, writing, unknown;
-	__u32 uring; /* it asks io_uring to open: then nobody can say */
+	__u32 uring; /* enum events_ring: what it asks io_uring for, until it runs another program */
 	/* The last that began and has not ended, of a process with one thread: 32 bits its number, 14 of its
 	 * tree's, 14 of when it started, and how it opens; else 0. One word, which nobody sees half. */
 	__u64 alone;
 };
+
+/* OPENS: then nobody can say how it opens. CLOSES: then a descriptor may be another file's by the time
+ * that the end of a request is told. */
+enum events_ring { EVENTS_RING_OPENS = 1, EVENTS_RING_CLOSES = 2 };
 
 enum events_alone { EVENTS_ALONE_READS = 1, EVENTS_ALONE_WRITES = 2 };
 

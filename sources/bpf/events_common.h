@@ -27,6 +27,7 @@
 #define AT_FDCWD -100
 #define URING_CONNECT 16
 #define URING_OPENAT 18
+#define URING_CLOSE 19
 #define URING_OPENAT2 28
 #define URING_SKIP (1ULL << 6) /* IOSQE_CQE_SKIP_SUCCESS: no word of its end */
 #define NAME_MAX_NUL 256
@@ -224,12 +225,16 @@ struct {
 	__type(value, struct asked);
 } asked SEC(".maps");
 
-/* Requests of io_uring to open, until they end. */
+/* Requests of io_uring to open, until they end; who finds no room is told by name at once. */
+struct request {
+	__s32 dfd;
+	char name[NAME_MAX_NUL];
+};
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2048);
 	__type(key, __u64);
-	__type(value, __u32);
+	__type(value, struct request);
 } requests SEC(".maps");
 
 /* ---- who ------------------------------------------------------------------------------------- */
