@@ -20,7 +20,7 @@ both='t/6304-egress-end.t t/6312-bpf-refused.t t/6332-strangers.t'
 # What they try beside what they need.
 # shellcheck disable=SC2034 # tests_in_guest uses it
 bins=(openat2 symlink symlink_parent thread_open static_open double_fork clone_parent vfork_exec opath_reopen
-	proc_root proc_cwd handle_open write_open uring_open uring_async uring_sqpoll stv_without reach_static)
+	proc_root proc_cwd handle_open write_open uring_open uring_async uring_sqpoll uring_closed stv_without reach_static)
 read -ra kernels <<<"${OKNEK_GUEST_KERNELS:-6.1}"
 for kernel in "${kernels[@]}"; do
 	for lsm in '' +bpf; do
