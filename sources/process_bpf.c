@@ -245,16 +245,15 @@ static bool lost_any(struct bpf_feed *b)
 	return lost > 0;
 }
 
-/* libbpf stops, content, at a record that another CPU has begun and not finished; what lies behind it
- * may be the birth of who asks. */
-static bool all_taken(const struct bpf_feed *b)
+static unsigned long position(const unsigned long *p)
 {
-	return __atomic_load_n(b->taken, __ATOMIC_ACQUIRE) == __atomic_load_n(b->made, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
 
 static int bpf_drain(struct process_feed *f)
 {
 	struct bpf_feed *b = bpf_feed(f);
+	unsigned long made = position(b->made);
 	uint64_t now = monotonic_ns();
 	int taken;
 
@@ -271,7 +270,9 @@ static int bpf_drain(struct process_feed *f)
 	/* Counted before its child ran, so a loss that concerns the asker is seen here. */
 	if (lost_any(b))
 		return -EOVERFLOW;
-	return taken >= 0 && !all_taken(b) ? -EAGAIN : taken;
+	/* libbpf stops, content, at a record that another CPU has begun and not finished; what lies behind
+	 * it may be the birth of who asks. */
+	return taken >= 0 && (long)(made - position(b->taken)) > 0 ? -EAGAIN : taken;
 }
 
 static int bpf_track(struct process_feed *f, pid_t tgid, uint32_t tree_id)
