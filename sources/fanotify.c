@@ -573,6 +573,8 @@ static void take_left(struct permission *p, void *arg)
 	r->s->read++;
 	/* Since when it waits, the guardian knows; names that changed before are all taken anew. */
 	r->s->read_seq++;
+	/* It may have been born since the last look. */
+	fanotify_drain_feed(&r->s->base);
 	if (fanotify_who(r->s, p->tgid, &spare, &m) == WHO_STRANGER) {
 		struct event ev = { .perm = p };
 
