@@ -329,6 +329,13 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 		c->rule.bound_why = pool_strdup(l->pool, text);
 		return c->rule.bound_why ? 0 : no_memory(l);
 	}
+	if (c->rule.kind == KIND_FILE_OPENED && config->pseudo_unseen && c->n_paths &&
+	    count_pseudo(c) == c->n_paths) {
+		c->rule.observed = false;
+		c->rule.bound_why = "not observed: files in /proc, /sys and /dev cannot carry a mark, and the "
+				    "calls that open them are only told by --source=fanotify,ebpf";
+		return 0;
+	}
 	if (c->rule.action == VERDICT_ALLOW)
 		return 0;
 	if (!(have & ~(1u << MECH_DETECT)) && c->rule.action == VERDICT_BLOCK) {
@@ -384,7 +391,9 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 			else if (held && strongest_first[i] == MECH_FANOTIFY)
 				why = programs;
 			else if (count_pseudo(c))
-				why = "its paths in /proc, /sys and /dev are only detected";
+				why = config->pseudo_unseen ?
+					      "its paths in /proc, /sys and /dev are not observed" :
+					      "its paths in /proc, /sys and /dev are only detected";
 			else if (unsure[0])
 				why = why_not_sure(l, unsure);
 			break;

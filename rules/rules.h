@@ -45,6 +45,7 @@ struct rules_config {
 	const char *why_none[KIND_COUNT]; /* no mechanism works: why; NULL: there is none yet */
 	bool no_gateway; /* no egress gateway is set: rules that ask for one are off */
 	unsigned unobserved_kinds; /* bit per kind that no running source reports */
+	bool pseudo_unseen; /* nobody tells of opens in /proc, /sys and /dev */
 	char *const *mark_roots; /* as in struct config: where programs may be held; NULL: anywhere */
 	const struct config *site; /* overrides and exceptions of this host; NULL: none. It may go
 				    * once the set is loaded */

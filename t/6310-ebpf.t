@@ -34,6 +34,18 @@ scene tmpfs || { fail "the scene"; done_testing; }
 exits 64 "a source that does not exist" "$(bin oknekd)" --foreground --run-dir "$RUN" --state-dir "$STATE" \
 	--source=foo
 like "$(cat "$SCRATCH/out")" 'foo is not a source; there are fanotify, ebpf' "and which there are is said"
+exits 64 "none at all" "$(bin oknekd)" --foreground --run-dir "$RUN" --state-dir "$STATE" --source=
+like "$(cat "$SCRATCH/out")" 'none is named; there are fanotify, ebpf' "is told the same"
+cat >"$OWN_RULES/environ.yaml" <<-'END'
+	id: X709
+	name: somebody's environment
+	version: 1
+	kind: file_opened
+	match: {all_of: [{path: {glob: "/proc/*/environ"}}]}
+	action: {default: warn}
+	evidence: {capture: [path]}
+END
+environ() { oknek --json rules | jq -rc 'select(.id == "X709") | .observed'; }
 write_config
 start_daemon --source=ebpf --rules "$OWN_RULES" || {
 	grep -q 'ebpf:' "$LOG" && skip_all "$(grep 'ebpf:' "$LOG" | tail -n 1)"
@@ -42,6 +54,7 @@ start_daemon --source=ebpf --rules "$OWN_RULES" || {
 }
 is "$(oknek --json status | jq -c '[.sources[].name]')" '["ebpf"]' "status names the one source"
 is "$(oknek --json status | jq -c .unavailable)" '[]' "and none that does not work"
+is "$(environ)" true "files in /proc are seen"
 isnt "$(fds_of_bpf)" 0 "its programs are held by the daemon"
 
 # ---- each way to the secret: one record --------------------------------------------------------------
@@ -105,9 +118,12 @@ is "$(oknek --json status | jq -c '[.sources[].name]')" '["fanotify","ebpf"]' "b
 records >/dev/null
 denied "the secret is denied" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
 is "$(settled)" "1 X700 block fanotify denied fanotify" "by one: no call of anybody is looked at"
+is "$(environ)" false "so that nobody sees files in /proc"
+like "$(oknek rules)" 'X709 .*not observed: files in /proc' "which is said"
 ok "the daemon stops" stop_daemon
 rm -rf "$STATE" "$RUN" "$SCRATCH/last"
 ok "both by name" start_daemon --rules "$OWN_RULES" --source=fanotify,ebpf
+is "$(environ)" true "then files in /proc are seen"
 records >/dev/null
 denied "the secret is denied" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
 is "$(settled)" "1 X700 block fanotify denied ebpf,fanotify" "in one record that names both"

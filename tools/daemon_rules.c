@@ -82,7 +82,10 @@ static int load_rules(struct daemon *d, enum daemon_pack_choice which, const str
 			c.site_only_x = true;
 		}
 	}
+	c.pseudo_unseen = d->fanotify && !d->preload && !daemon_ebpf_sees(d, KIND_FILE_OPENED) && !d->opt.check;
 	/* What this daemon can stop before the fact, whatever else it sees. */
+	if (!d->fanotify)
+		c.why_none[KIND_FILE_OPENED] = "who opens a file is held by the source fanotify, which does not run";
 	if (d->fanotify || d->opt.check)
 		c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY |
 						 daemon_lsm_mechanism(d, KIND_FILE_OPENED);

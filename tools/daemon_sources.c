@@ -58,6 +58,10 @@ int daemon_choose_sources(struct daemon *d, struct daemon_wanted *w)
 	char *save = NULL;
 
 	if (d->opt.sources) {
+		if (!d->opt.sources[strspn(d->opt.sources, ",")]) {
+			log_error("--source: none is named; there are fanotify, ebpf, preload and replay:FILE");
+			return -EINVAL;
+		}
 		for (char *s = strtok_r(d->opt.sources, ",", &save); s;
 		     s = strtok_r(NULL, ",", &save))
 			if (want(d, w, s) < 0)
