@@ -124,7 +124,7 @@ static int attach_files(struct ebpf_source *s, char why[192])
 		{ k->progs.exit_open, "sys_exit_open", true },
 		{ k->progs.enter_creat, "sys_enter_creat", true },
 		{ k->progs.exit_open, "sys_exit_creat", true },
-		{ k->progs.enter_openat, "sys_enter_open_by_handle_at", true },
+		{ k->progs.enter_handle, "sys_enter_open_by_handle_at", true },
 		{ k->progs.exit_open, "sys_exit_open_by_handle_at", true },
 		{ k->progs.enter_watch, "sys_enter_inotify_add_watch", true },
 		{ k->progs.exit_watch, "sys_exit_inotify_add_watch", true },

@@ -7,7 +7,7 @@
 . t/attack/scene.sh
 need_root
 in_private_mounts "$@"
-need_bin oknek oknekd plain_open
+need_bin closed_open oknek oknekd plain_open
 need_command jq
 
 fds_of_bpf() { # what of BPF the processes of this daemon hold
@@ -86,6 +86,15 @@ for n in plain_open openat2 symlink symlink_parent thread_open static_open doubl
 done
 ok "a stranger reads it" as_user "$(bin plain_open)" "$SECRET"
 is "$(settled)" "" "and nothing is recorded"
+
+# A descriptor that another thread has closed before it could be looked at leaves nothing to tell, but that.
+lost() { oknek --json status | jq '.sources[] | select(.name == "ebpf") | .bulk.lost'; }
+before=$(lost) seq=$(oknek --json events --limit 1 | jq .seq)
+opened=$("${IN_TREE[@]}" "$(bin closed_open)" "$SECRET" 3000)
+settled >/dev/null
+told=$(oknek --json events --limit 10000 | jq "select(.seq > $seq and .rule.id == \"X700\") | .seq" | grep -c .)
+diag "$opened opens: $told told, $(($(lost) - before)) lost"
+is "$((told + $(lost) - before))" "$opened" "each of many opens that are closed at once is told or counted"
 
 # ---- programs -------------------------------------------------------------------------------------
 

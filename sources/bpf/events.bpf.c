@@ -68,19 +68,20 @@ static __always_inline void end_alone(__u32 tgid)
 		slot->alone = 0;
 }
 
-static __always_inline int begin_open(__u32 how, __u32 ways)
+static __always_inline int begin_open(__u32 how, __u32 ways, unsigned long dfd, unsigned long name)
 {
+	struct opening now = { .name = name, .how = how, .dfd = (__s32)dfd }, *before;
 	__u64 id = bpf_get_current_pid_tgid();
 	struct wire_member *m = member_of(id);
-	__u32 tid = (__u32)id, *before;
+	__u32 tid = (__u32)id;
 
 	if (!m)
 		return 0;
 	set_alone(id >> 32, m, ways);
 	before = bpf_map_lookup_elem(&opening, &tid);
 	if (before)
-		count_slot(id >> 32, *before, -1);
-	if (bpf_map_update_elem(&opening, &tid, &how, BPF_ANY))
+		count_slot(id >> 32, before->how, -1);
+	if (bpf_map_update_elem(&opening, &tid, &now, BPF_ANY))
 		return 0;
 	count_slot(id >> 32, how, 1);
 	return 0;
@@ -100,28 +101,32 @@ static __always_inline __u32 ways_of(unsigned long flags)
 SEC("tp")
 int enter_open(struct sys_enter *ctx)
 {
-	return begin_open(how_of(ctx->args[1]), ways_of(ctx->args[1]));
+	return begin_open(how_of(ctx->args[1]), ways_of(ctx->args[1]), AT_FDCWD, ctx->args[0]);
 }
 
 SEC("tp")
-int enter_openat(struct sys_enter *ctx) /* open_by_handle_at() has its flags there, too */
+int enter_openat(struct sys_enter *ctx)
 {
-	return begin_open(how_of(ctx->args[2]), ways_of(ctx->args[2]));
+	return begin_open(how_of(ctx->args[2]), ways_of(ctx->args[2]), ctx->args[0], ctx->args[1]);
+}
+
+SEC("tp")
+int enter_handle(struct sys_enter *ctx)
+{
+	return begin_open(how_of(ctx->args[2]), ways_of(ctx->args[2]), 0, 0);
 }
 
 SEC("tp")
 int enter_creat(struct sys_enter *ctx)
 {
-	(void)ctx;
-	return begin_open(WRITING, EVENTS_ALONE_WRITES);
+	return begin_open(WRITING, EVENTS_ALONE_WRITES, AT_FDCWD, ctx->args[0]);
 }
 
 /* Its flags are in memory that may be another's by the time the kernel reads them. */
 SEC("tp")
 int enter_openat2(struct sys_enter *ctx)
 {
-	(void)ctx;
-	return begin_open(UNKNOWN, 0);
+	return begin_open(UNKNOWN, 0, ctx->args[0], ctx->args[1]);
 }
 
 SEC("tp")
@@ -129,17 +134,24 @@ int exit_open(struct sys_exit *ctx)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	struct wire_member *m = member_of(id);
-	__u32 tid = (__u32)id, *how;
+	struct opening was = { 0 }, *o;
+	__u32 tid = (__u32)id;
 
 	if (!m)
 		return 0;
 	end_alone(id >> 32);
-	how = bpf_map_lookup_elem(&opening, &tid);
-	if (how) {
-		count_slot(id >> 32, *how, -1);
+	o = bpf_map_lookup_elem(&opening, &tid);
+	if (o) {
+		was = *o;
+		count_slot(id >> 32, was.how, -1);
 		bpf_map_delete_elem(&opening, &tid);
 	}
-	return ctx->ret < 0 || !is_told(EVENTS_OPEN) ? 0 : tell_open(m, ctx->ret, 0);
+	if (ctx->ret < 0 || !is_told(EVENTS_OPEN))
+		return 0;
+	/* Another thread has closed it: as it was asked for, which that thread may have changed, too. */
+	if (was.name && !file_of(ctx->ret))
+		return tell_given(m, was.dfd, (const char *)was.name, 1, EVENTS_OPEN, EVENTS_ASKED, 0);
+	return tell_open(m, ctx->ret, 0);
 }
 
 /* ---- inotify --------------------------------------------------------------------------------- */
@@ -297,9 +309,12 @@ static __always_inline int uring_end(__u64 req, int res)
 		return 0;
 	m = res >= 0 ? member_of(id) : 0;
 	if (m) {
-		if (closes_by_uring(id >> 32) || !file_of(res))
+		int there = file_of(res) != 0;
+
+		if (!there || closes_by_uring(id >> 32))
 			tell_given(m, r->dfd, r->name, 0, EVENTS_OPEN, EVENTS_URING | EVENTS_ASKED, 0);
-		tell_open(m, res, EVENTS_URING);
+		if (there)
+			tell_open(m, res, EVENTS_URING);
 	}
 	bpf_map_delete_elem(&requests, &req);
 	return 0;

@@ -77,7 +77,7 @@ struct events_net {
 /* In memory that the daemon maps. */
 struct events_counters { /* of one processor */
 	__u64 sent[EVENTS_TYPES]; /* that were to be told */
-	__u64 lost[EVENTS_TYPES]; /* of these, without room in the ring */
+	__u64 lost[EVENTS_TYPES]; /* of these, without room in the ring, or gone before they could be read */
 } __attribute__((aligned(64))); /* a line of its own */
 
 /* Opens of processes with this number, modulo, that have begun and not ended. */

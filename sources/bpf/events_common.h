@@ -196,11 +196,16 @@ struct {
 } scratch SEC(".maps");
 
 /* Opens that are under way, by thread, and how many of each kind by process, for the daemon. */
+struct opening {
+	__u64 name; /* in the process's memory; 0: there is none */
+	__u32 how;
+	__s32 dfd;
+};
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct opening);
 } opening SEC(".maps");
 
 struct {
@@ -314,6 +319,15 @@ static __always_inline void tell(void *record, __u64 len, __u32 type)
 		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
 }
 
+/* Of what cannot be told any more that much is. */
+static __always_inline void tell_nothing(__u32 type)
+{
+	__u32 cpu = bpf_get_smp_processor_id() & (EVENTS_CPUS - 1);
+
+	__sync_fetch_and_add(&counters[cpu].sent[type], 1);
+	__sync_fetch_and_add(&counters[cpu].lost[type], 1);
+}
+
 /* ---- paths ----------------------------------------------------------------------------------- */
 
 /* Names from the last to the first, each with its NUL, at `off` of the scratch; returns their length.
@@ -378,8 +392,10 @@ static __always_inline int tell_open(struct wire_member *m, long fd, __u32 flags
 	struct inode *inode;
 	__u64 len;
 
-	if (!s || !file)
-		return 0; /* closed by another thread */
+	if (!s || !file) {
+		tell_nothing(EVENTS_OPEN);
+		return 0;
+	}
 	rec = (void *)s->bytes;
 	rec->open_flags = BPF_CORE_READ(file, f_flags);
 	if (rec->open_flags & O_PATH)
@@ -428,8 +444,10 @@ static __always_inline int tell_given(struct wire_member *m, long dfd, const cha
 	rec->names_len = names;
 	n = from_user ? bpf_probe_read_user_str(s->bytes + sizeof(*rec) + names, EVENTS_PATH, given) :
 			bpf_probe_read_kernel_str(s->bytes + sizeof(*rec) + names, EVENTS_PATH, given);
-	if (n <= 1 || n > EVENTS_PATH)
+	if (n <= 1 || n > EVENTS_PATH) {
+		tell_nothing(type);
 		return 0;
+	}
 	rec->given_len = n - 1;
 	len = BOUND(names + n - 1, 4 * EVENTS_PATH - 1);
 	tell(rec, sizeof(*rec) + len, type);
