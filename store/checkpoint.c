@@ -78,7 +78,7 @@ bool pruned_read(sqlite3_stmt *s, const uint8_t public[32], struct pruned *ret)
 	/* Not what is left of something longer. */
 	sound = sound && sqlite3_column_bytes(s, 2) < (int)sizeof(p.prev) &&
 		sqlite3_column_bytes(s, 3) < (int)sizeof(p.hash) &&
-		sqlite3_column_bytes(s, 5) < (int)sizeof(p.why);
+		sqlite3_column_bytes(s, 5) < (int)sizeof(p.why) && p.last <= RECORD_SEQ_MAX;
 	snprintf(p.prev, sizeof(p.prev), "%s", column_text(s, 2));
 	snprintf(p.hash, sizeof(p.hash), "%s", column_text(s, 3));
 	snprintf(p.why, sizeof(p.why), "%s", column_text(s, 5));

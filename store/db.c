@@ -281,7 +281,8 @@ int db_find_end(struct db *db)
 	last = sqlite3_column_int64(s, 0);
 	json = (const char *)sqlite3_column_text(s, 1);
 	len = (size_t)sqlite3_column_bytes(s, 1);
-	if (sqlite3_column_bytes(s, 2) != RECORD_SIG_SIZE || !json || last < 1) {
+	if (sqlite3_column_bytes(s, 2) != RECORD_SIG_SIZE || !json || last < 1 ||
+	    (uint64_t)last > RECORD_SEQ_MAX) {
 		snprintf(db->why, sizeof(db->why), DB_FILE ": the last record is no record");
 		return -EBADMSG;
 	}

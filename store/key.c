@@ -258,7 +258,7 @@ static int head_parse(const char *text, struct store_head *ret)
 	h.seq = seq;
 	h.time_unix_ns = time_ns;
 	head_text(&h, again, sizeof(again)); /* only exactly what we would have written */
-	if (strcmp(again, text))
+	if (strcmp(again, text) || h.seq > RECORD_SEQ_MAX)
 		return -EBADMSG;
 	*ret = h;
 	return 0;

@@ -94,7 +94,7 @@ int meta_end_parse(const char *value, struct meta_end *ret)
 
 	if (sscanf(value, "%" SCNu64 " %64[0-9a-f] %" SCNd64 " %191[-0-9 ]", &end.seq, end.hash,
 		   &end.age_ns, end.progress) < 3 ||
-	    strlen(end.hash) != RECORD_HASH_HEX)
+	    strlen(end.hash) != RECORD_HASH_HEX || end.seq > RECORD_SEQ_MAX)
 		return -EBADMSG;
 	*ret = end;
 	return 0;

@@ -35,6 +35,8 @@
 #define RECORD_HASH_HEX 64
 #define RECORD_SIG_SIZE 64 /* Ed25519 */
 #define RECORD_RETAIN_OWN_S (365 * 86400ULL)
+/* No chain gets there, and a number beyond is none that JSON keeps: who says so was altered. */
+#define RECORD_SEQ_MAX (UINT64_C(1) << 53)
 
 struct record_context {
 	const char *host;

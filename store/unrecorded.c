@@ -136,7 +136,7 @@ static void take_one(struct writer *w, const json_t *item)
 		n->aside = json_is_true(json_object_get(item, "aside"));
 		if (n->aside)
 			w->aside = true;
-		if (seq > 0 && hash && strlen(hash) == RECORD_HASH_HEX &&
+		if (seq > 0 && (uint64_t)seq <= RECORD_SEQ_MAX && hash && strlen(hash) == RECORD_HASH_HEX &&
 		    strspn(hash, "0123456789abcdef") == RECORD_HASH_HEX) {
 			n->carried.seq = w->carried.seq = (uint64_t)seq;
 			memcpy(n->carried.hash, hash, RECORD_HASH_HEX + 1);

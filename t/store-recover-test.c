@@ -234,6 +234,40 @@ static void a_broken_database_is_kept_and_another_started(void **state)
 	breaks(sc, "rm state/oknek.db*", 1, "lost", false);
 }
 
+/* The numbers go on from the head, not from what somebody wrote into the column, be it signed by now. */
+static void a_number_that_none_has_ends_no_chain(void **state)
+{
+	struct scratch *sc = *state;
+	struct store_head h = {.seq = UINT64_C(9223372036854775814)};
+	struct host_key k;
+	int fd;
+
+	breaks(sc, "echo 'UPDATE events SET seq=9223372036854775807 WHERE seq=6' |"
+		   " sqlite3 state/oknek.db",
+	       0, "", true);
+	fill(sc, 1);
+	expect_verify(sc, 0, "", 0);
+	assert_int_equal(sql_number(sc, "SELECT max(seq) FROM events"), 43);
+	assert_int_equal(told(sc, "records removed"), 0);
+	/* As it was left by a daemon that had gone on from there. */
+	run_sh(sc, "rm -rf state journal");
+	fill(sc, 5);
+	fd = open(in(sc, "state"), O_RDONLY | O_DIRECTORY);
+	assert_int_equal(key_load(fd, &k, &(struct key_care){0}), 0);
+	memset(h.hash, 'a', RECORD_HASH_HEX);
+	assert_int_equal(head_write(fd, &k, &h), 0);
+	assert_int_equal(head_read(fd, "head", k.public, &h), -EBADMSG);
+	close(fd);
+	expect_verify(sc, 1, "head", 5);
+	sql(sc, "UPDATE events SET seq=-9223372036854775808 WHERE seq=5;"
+		"UPDATE events SET seq=9223372036854775807 WHERE seq=4");
+	fill(sc, 2);
+	fill(sc, 1);
+	expect_verify(sc, 0, "", 0);
+	assert_int_equal(sql_number(sc, "SELECT min(seq) FROM events"), 1);
+	assert_int_equal(sql_number(sc, "SELECT max(seq) FROM events"), 5); /* two tell of it */
+}
+
 static void a_log_that_is_garbage_is_passed_over(void **state)
 {
 	struct scratch *sc = *state;
@@ -644,6 +678,7 @@ int main(void)
 		T(a_gap_may_be_the_last_thing),
 		T(what_is_lost_is_not_pruned_away),
 		T(a_broken_database_is_kept_and_another_started),
+		T(a_number_that_none_has_ends_no_chain),
 		T(a_log_that_is_garbage_is_passed_over),
 		T(a_log_that_is_lost_is_told),
 		T(others_could_open_it),
