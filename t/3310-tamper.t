@@ -87,6 +87,16 @@ for table in $(sql "SELECT name FROM sqlite_schema WHERE type='table' ORDER BY n
 done
 isnt "$tried" 0 "changes were tried"
 
+# Bytes that are no text are told as others are.
+fresh
+sql "UPDATE meta SET key=cast(x'ff41' as text) WHERE key=(SELECT min(key) FROM meta);" >/dev/null
+found "a key that is no text"
+fresh
+sql "INSERT INTO retention VALUES(cast(x'58ff' as text),'x',9,zeroblob(64))" >/dev/null
+found "a rule that is no text"
+is "$(cat "$SCRATCH/missed")" "" "what is no UTF-8 is named, in JSON too"
+: >"$SCRATCH/missed"
+
 restore
 # swap A B: two records in each other's place, with and without their columns.
 swap() {

@@ -124,6 +124,14 @@ head -c $((size / 2)) again.tar.gz >half.tar.gz
 refused half.tar.gz "half of one" 'tar.gz: '
 : >empty.tar.gz
 refused empty.tar.gz "an empty file" 'no .tar.gz'
+# Names that are no text.
+odd=$'\xff'
+mk; cp good/rules/a.yaml "x/rules/$odd.yaml"; tar czf u.tar.gz -C x .
+exits 1 "a name that is no UTF-8: refused in JSON" "$cli" --json pack verify --key k.pub u.tar.gz
+like "$(cat out)" 'rules/.*xff\.yaml' "with its reason"
+exits 0 "a key of such a name" "$cli" --json pack keygen "k$odd"
+exits 0 "a pack of such a name" "$cli" --json pack build --key k --pack-version 1.0.0 \
+	--output "p$odd.tar.gz" good
 mkfifo fifo.tar.gz
 exits 1 "a fifo does not hold us" timeout 5 "$cli" pack verify --key k.pub fifo.tar.gz
 is "$(find . -newer fifo.tar.gz -name '*.yaml' | wc -l)" 0 "nothing was unpacked"

@@ -14,6 +14,7 @@
 #include "tools/cli.h"
 #include "tools/cli_archive.h"
 #include "tools/cli_pack.h"
+#include "tools/cli_rules.h"
 
 #define EXPIRES_DEFAULT_S (365 * INT64_C(86400))
 
@@ -64,8 +65,9 @@ static int keygen(struct cli *cli, int n, char **argv)
 	}
 	hex[PACK_KEY_HEX] = '\0';
 	if (cli->json) {
-		_cleanup_json_ json_t *j = json_pack("{s:s,s:s,s:s}", "key", argv[2], "public", pub,
-						     "public_key", hex);
+		_cleanup_json_ json_t *j = json_pack("{s:o,s:o,s:s}", "key",
+						     rules_json_text(argv[2]), "public",
+						     rules_json_text(pub), "public_key", hex);
 
 		cli_json_line(cli, j, NULL);
 	} else {
@@ -248,8 +250,9 @@ static int build(struct cli *cli, int n, char **argv, struct building *b)
 	if (rc)
 		return failed(&err);
 	if (cli->json) {
-		_cleanup_json_ json_t *j = json_pack("{s:s,s:s,s:I}", "pack", b->out ? b->out : name,
-						     "digest", pack_digest(p), "rules",
+		_cleanup_json_ json_t *j = json_pack("{s:o,s:s,s:I}", "pack",
+						     rules_json_text(b->out ? b->out : name), "digest",
+						     pack_digest(p), "rules",
 						     (json_int_t)ruleset_count(rs));
 
 		cli_json_line(cli, j, NULL);
@@ -275,8 +278,8 @@ static json_t *manifest_json(const struct pack *p)
 	zone_rfc3339(&utc, m->created_unix_s * 1000000000, false, created, sizeof(created));
 	zone_rfc3339(&utc, m->expires_unix_s * 1000000000, false, expires, sizeof(expires));
 	for (size_t i = 0; i < m->n_files; i++)
-		json_array_append_new(files, json_string(m->files[i].name));
-	return json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:o}", "name", m->name, "version", version,
+		json_array_append_new(files, rules_json_text(m->files[i].name));
+	return json_pack("{s:o,s:s,s:s,s:s,s:o,s:s,s:o}", "name", rules_json_text(m->name), "version", version,
 			 "created", created, "expires", expires, "previous",
 			 m->previous[0] ? json_string(m->previous) : json_null(), "digest",
 			 pack_digest(p), "files", files);
@@ -314,7 +317,7 @@ static int verify(struct cli *cli, int n, char **argv, const char *key)
 		rc = cli_pack_rules(p, &rs, &err);
 	if (!rc)
 		rc = pack_may_follow(p, NULL, PACK_ACTIVE, cli->now, &err);
-	j = rc ? json_pack("{s:b,s:s}", "ok", 0, "problem", err.text) : manifest_json(p);
+	j = rc ? json_pack("{s:b,s:o}", "ok", 0, "problem", rules_json_text(err.text)) : manifest_json(p);
 	if (!rc)
 		json_object_set_new(j, "ok", json_true());
 	if (cli->json)

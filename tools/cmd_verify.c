@@ -7,6 +7,7 @@
 #include "core/cleanup.h"
 #include "store/store.h"
 #include "tools/cli.h"
+#include "tools/cli_rules.h"
 
 /* SEQ:HASH. */
 static int parse_head(const char *s, uint64_t *seq, const char **hash)
@@ -30,15 +31,14 @@ static int parse_head(const char *s, uint64_t *seq, const char **hash)
 static void print_json(const struct cli *cli, const struct store_verify_result *v, bool ok)
 {
 	_cleanup_json_ json_t *j = json_pack(
-		"{s:b,s:I,s:I,s:s,s:s,s:b,s:o,s:s,s:s,s:I,s:I,s:I}", "ok", ok, "checked", (json_int_t)v->checked,
+		"{s:b,s:I,s:I,s:s,s:s,s:b,s:o,s:s,s:o,s:I,s:I,s:I}", "ok", ok, "checked", (json_int_t)v->checked,
 		"last_seq", (json_int_t)v->last_seq, "last_hash", v->last_hash, "key",
 		v->key_fingerprint, "head_checked", v->head_checked, "first_bad_seq",
 		v->first_bad_seq ? json_integer((json_int_t)v->first_bad_seq) : json_null(),
-		"finding", v->finding, "problem", v->problem, "pruned", (json_int_t)v->pruned,
+		"finding", v->finding, "problem", rules_json_text(v->problem), "pruned", (json_int_t)v->pruned,
 		"aside", (json_int_t)v->aside, "lost", (json_int_t)v->lost);
 
-	if (j)
-		cli_json_line(cli, j, NULL);
+	cli_json_line(cli, j, NULL);
 }
 
 static void print_absent(const struct cli *cli, uint64_t n, const char *why)
