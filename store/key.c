@@ -89,7 +89,7 @@ static void fingerprint(const uint8_t public[32], char hex[KEY_HEX + 1])
 	sodium_bin2hex(hex, KEY_HEX + 1, hash, sizeof(hash));
 }
 
-static int write_public(int dir_fd, const struct host_key *k)
+int key_write_public(int dir_fd, const struct host_key *k)
 {
 	char hex[KEY_HEX + 2];
 
@@ -166,12 +166,14 @@ int key_load(int dir_fd, struct host_key *ret, struct key_care *ret_care)
 	fingerprint(k.public, k.fingerprint);
 
 	r = read_small(dir_fd, "host.pub", text);
-	if (r < 0 || parse_hex(text, public, sizeof(public)) ||
-	    memcmp(public, k.public, sizeof(public))) {
-		care.public_was_wrong = r != -ENOENT;
-		r = write_public(dir_fd, &k);
+	if (r == -ENOENT) {
+		care.public_was_missing = true;
+		r = key_write_public(dir_fd, &k);
 		if (r)
 			return r;
+	} else {
+		care.public_is_wrong = r < 0 || parse_hex(text, public, sizeof(public)) ||
+				       memcmp(public, k.public, sizeof(public));
 	}
 	*ret = k;
 	*ret_care = care;

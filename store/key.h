@@ -20,12 +20,15 @@ struct key_care {
 	bool foreign; /* others could open it: uid and mode it had; mended: now only we can */
 	bool mended;
 	unsigned uid, mode;
-	bool public_was_wrong; /* host.pub was another's, or no key, and has been written again */
+	bool public_was_missing; /* host.pub, and has been written again */
+	bool public_is_wrong;	 /* host.pub is another's, or no key: to be put beside */
 };
 
-/* Reads DIR/host.key (0600, 64 hex digits of the seed); a missing or wrong host.pub (64 hex digits)
- * is written again. -ENOENT; -EBADMSG when it is no key; -errno. */
+/* Reads DIR/host.key (0600, 64 hex digits of the seed); a missing host.pub (64 hex digits) is
+ * written again. -ENOENT; -EBADMSG when it is no key; -errno. */
 int key_load(int dir_fd, struct host_key *ret, struct key_care *ret_care);
+/* DIR/host.pub, in place of what is there. */
+int key_write_public(int dir_fd, const struct host_key *k);
 /* Makes DIR/host.key, which must not be there. -EEXIST, -errno. */
 int key_make(int dir_fd);
 /* From a file as host.pub is. -EBADMSG, -errno. */

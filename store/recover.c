@@ -160,6 +160,32 @@ static int replace_key(struct writer *w, const char *why)
 	return 0;
 }
 
+/* host.pub is of another key, that was here before this one: what it signed is verified by it. */
+static int put_public_aside(struct writer *w)
+{
+	struct aside a = {.unix_s = w->wall_ns() / (int64_t)NSEC_PER_SEC};
+	int r;
+
+	writer_note_room(w);
+	writer_incident(w, "host.pub was not that of host.key: it is %s/host.pub.bad-%" PRId64
+			   ", and is written again",
+			w->dir, a.unix_s);
+	writer_note(w, PUBLIC_ALTERED,
+		    "{\"aside\":\"host.pub.bad-%" PRId64 "\",\"why\":\"host.pub was not that of "
+		    "host.key, and is written again\"}",
+		    a.unix_s);
+	r = unrecorded_add(w, a.unix_s, false, NULL);
+	if (r)
+		return r;
+	fault(FAULT_ASIDE_NOTED);
+	r = put_aside(w, "host.pub", &a);
+	if (!a.done)
+		unrecorded_take_back(w);
+	else
+		fault(FAULT_ASIDE_MOVED);
+	return r ? r : key_write_public(w->dir_fd, &w->key);
+}
+
 static void tell_care(struct writer *w, const struct key_care *care)
 {
 	if (care->foreign) {
@@ -170,9 +196,6 @@ static void tell_care(struct writer *w, const struct key_care *care)
 			    "{\"mended\":%s,\"mode\":\"%04o\",\"uid\":%u}",
 			    care->mended ? "true" : "false", care->mode, care->uid);
 	}
-	if (care->public_was_wrong)
-		writer_note(w, "public key altered",
-			    "{\"why\":\"host.pub was not that of host.key, and is written again\"}");
 }
 
 int recover_key(struct writer *w, char *why, size_t size)
@@ -202,6 +225,8 @@ int recover_key(struct writer *w, char *why, size_t size)
 		if (!r)
 			r = key_load(w->dir_fd, &w->key, &care);
 	}
+	if (!r && care.public_is_wrong)
+		r = put_public_aside(w);
 	if (r) {
 		snprintf(why, size, "host.key in %.100s cannot be %s: %s", w->dir,
 			 r == -EROFS || r == -ENOSPC ? "made" : "read", strerror(-r));

@@ -115,7 +115,7 @@ static void take_one(struct writer *w, const json_t *item)
 {
 	/* Constants: a note's name is not copied. */
 	static const char *const names[] = { "database set aside", "host key replaced",
-					     "evidence altered" };
+					     "evidence altered", PUBLIC_ALTERED };
 	const char *name = json_string_value(json_object_get(item, "name"));
 	const char *json = json_string_value(json_object_get(item, "json"));
 	const char *hash = json_string_value(json_object_get(item, "hash"));

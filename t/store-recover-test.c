@@ -372,6 +372,27 @@ static void a_new_key_is_never_made_in_silence(void **state)
 	without_its_key(sc, "rm state/host.key; mkdir state/host.key");
 }
 
+/* Another key that is one, and the public one of before: what it signed can still be verified. */
+static void a_key_in_place_of_another_loses_nothing(void **state)
+{
+	struct scratch *sc = *state;
+	struct store_verify_result v;
+
+	fill(sc, 3);
+	run_sh(sc, "cp state/host.pub old.pub; tr 0-9a-f 1-9a-f0 <state/host.key >k;"
+		   " cat k >state/host.key");
+	fill(sc, 1);
+	expect_verify(sc, 0, "", 0);
+	assert_int_equal(told(sc, "database set aside"), 1);
+	assert_int_equal(told(sc, "public key altered"), 1);
+	run_sh(sc, "cmp state/host.pub.bad-*[0-9] old.pub; ! cmp -s state/host.pub old.pub;"
+		   " mkdir old; for f in oknek.db host.pub head; do"
+		   " mv state/$f.bad-*[0-9] old/$f; done");
+	assert_int_equal(store_verify(in(sc, "old/oknek.db"), NULL, NULL, 0, NULL, &v), 0);
+	assert_int_equal(v.checked, 3);
+	assert_true(v.head_checked);
+}
+
 static void another_hosts_database_is_put_beside(void **state)
 {
 	struct scratch *sc = *state;
@@ -683,6 +704,7 @@ int main(void)
 		T(a_log_that_is_lost_is_told),
 		T(others_could_open_it),
 		T(a_new_key_is_never_made_in_silence),
+		T(a_key_in_place_of_another_loses_nothing),
 		T(another_hosts_database_is_put_beside),
 		T(rows_of_meta_are_mended_and_told),
 		T(a_newer_schema_is_left_alone),

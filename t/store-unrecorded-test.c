@@ -114,6 +114,22 @@ static void an_altered_head_is_recorded(void **state)
 	}
 }
 
+static void a_public_key_put_aside_is_recorded(void **state)
+{
+	struct scratch *sc = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
+		run_sh(sc, "rm -rf state journal");
+		fill(sc, 5);
+		run_sh(sc, "tr 0-9a-f 1-9a-f0 <state/host.pub >pub; cat pub >state/host.pub");
+		dies_at(sc, points[i]);
+		fill(sc, 1);
+		assert_int_equal(told(sc, "public key altered"), 1);
+		expect_good(sc, 0);
+		run_sh(sc, "cmp pub state/host.pub.bad-*[0-9]");
+	}
+}
+
 /* What is recorded of the first time is not taken for the second. */
 static void a_head_altered_twice_is_recorded_twice(void **state)
 {
@@ -185,6 +201,7 @@ int main(void)
 		T(a_database_put_aside_is_recorded),
 		T(a_new_key_is_recorded),
 		T(an_altered_head_is_recorded),
+		T(a_public_key_put_aside_is_recorded),
 		T(a_head_altered_twice_is_recorded_twice),
 		T(and_again),
 		T(what_the_file_says_has_to_be_true),
