@@ -86,6 +86,8 @@ int db_error(struct db *db, const char *what)
 	if ((r == -EIO) &&
 	    (err == ENOSPC || err == EDQUOT || err == EROFS || err == EACCES || err == ENOENT))
 		r = err == EDQUOT ? -ENOSPC : err == EACCES ? -EROFS : -err;
+	db->unreadable = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB ||
+			 (code & 0xff) == SQLITE_FORMAT;
 	snprintf(db->why, sizeof(db->why), "%s: %s", what,
 		 r == -EBUSY    ? "another process holds the database locked"
 		 : r == -ENOSPC ? "no space left on the disk"
@@ -131,7 +133,11 @@ static int check_version(struct db *db, int64_t *version)
 
 	if (r)
 		return r;
-	if (*version < 0 || *version > DB_SCHEMA_VERSION) {
+	if (*version < 0) {
+		snprintf(db->why, sizeof(db->why), DB_FILE ": its schema version was altered");
+		return -EBADMSG;
+	}
+	if (*version > DB_SCHEMA_VERSION) {
 		snprintf(db->why, sizeof(db->why),
 			 DB_FILE ": schema version %lld is newer than this oknek knows (%d); it is "
 				 "left as it is",
@@ -141,11 +147,29 @@ static int check_version(struct db *db, int64_t *version)
 	return 0;
 }
 
+/* One that has what a later version brought: a step done again would say something else of it. */
+static int check_put_back(struct db *db, int64_t version)
+{
+	int64_t n = 0;
+	int r = version >= DB_SCHEMA_VERSION ? 0
+		: version ? db_number(db,
+				      "SELECT count(*) FROM pragma_table_info('meta') WHERE name='sig'",
+				      &n)
+			  : db_number(db, "SELECT count(*) FROM sqlite_schema WHERE name='events'", &n);
+
+	if (r || !n)
+		return r;
+	snprintf(db->why, sizeof(db->why), DB_FILE ": its schema version was put back");
+	return -EBADMSG;
+}
+
 static int migrate(struct db *db, int64_t version)
 {
 	char sql[64];
-	int r;
+	int r = check_put_back(db, version);
 
+	if (r)
+		return r;
 	for (; version < DB_SCHEMA_VERSION; version++) {
 		r = db_exec(db, "BEGIN IMMEDIATE");
 		if (r)
@@ -446,6 +470,7 @@ int db_open(const char *dir, const struct host_key *key, uint64_t max_size_bytes
 	if (r) {
 		db_close(&db);
 		snprintf(ret->why, sizeof(ret->why), "%s", db.why);
+		ret->unreadable = db.unreadable;
 		return r;
 	}
 	*ret = db;

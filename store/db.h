@@ -34,6 +34,7 @@ struct db {
 	uint64_t ino, dev; /* of the file, to notice when it is taken away */
 	bool full_sync;
 	char why[200]; /* what the last error was */
+	bool unreadable; /* it was that the file is damaged, not that its content is not ours */
 	/* the chain's end, as committed */
 	uint64_t last_seq;
 	char last_hash[RECORD_HASH_HEX + 1];

@@ -104,6 +104,17 @@ int recover_set_aside(struct writer *w, const char *why, bool aside)
 	return 0;
 }
 
+/* Whatever names the message has of somebody else, it is to be text in JSON. */
+void recover_why(const struct db *db, char why[RECOVER_WHY_SIZE])
+{
+	snprintf(why, RECOVER_WHY_SIZE, "%s%s%.150s%s",
+		 db->unreadable ? "it could not be read" : "it was altered", *db->why ? " (" : "",
+		 db->why, *db->why ? ")" : "");
+	for (char *p = why; *p; p++)
+		if (*p < ' ' || *p > '~' || *p == '"' || *p == '\\')
+			*p = '?';
+}
+
 /* ---- the key -------------------------------------------------------------------------------- */
 
 /*
@@ -474,6 +485,7 @@ static void sort_notes(struct writer *w, unsigned first, bool failed)
 
 int recover_database(struct writer *w, char *why, size_t size)
 {
+	char what[RECOVER_WHY_SIZE];
 	uint64_t dropped;
 	unsigned n;
 	int r;
@@ -482,8 +494,8 @@ int recover_database(struct writer *w, char *why, size_t size)
 		r = db_open(w->dir, &w->key, w->max_size_bytes, &w->db);
 		if ((r != -EBADMSG && r != -EKEYREJECTED) || attempt)
 			break;
-		if (recover_set_aside(w, r == -EBADMSG ? "it could not be read"
-						       : "it is signed by another key",
+		recover_why(&w->db, what);
+		if (recover_set_aside(w, r == -EBADMSG ? what : "it is signed by another key",
 				      r == -EBADMSG))
 			break;
 		w->aside = r == -EBADMSG;

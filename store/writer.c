@@ -132,13 +132,14 @@ static int get_ready(struct writer *w)
 
 void writer_give_up(struct writer *w, int r)
 {
-	char why[sizeof(w->db.why)];
+	char why[sizeof(w->db.why)], what[RECOVER_WHY_SIZE];
 
+	recover_why(&w->db, what);
 	memcpy(why, w->db.why, sizeof(why));
 	db_rollback(&w->db);
 	if (r == -EBADMSG) {
 		writer_close_db(w);
-		if (!recover_set_aside(w, "it could not be read", true))
+		if (!recover_set_aside(w, what, true))
 			w->aside = true;
 	} else if (r != -EBUSY && r != -ENOSPC) {
 		writer_close_db(w);

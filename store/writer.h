@@ -91,6 +91,9 @@ int recover_database(struct writer *w, char *why, size_t size);
 /* Puts a database that cannot be gone on with beside, and says so. aside: its records are in what is
  * beside, and so not lost. */
 int recover_set_aside(struct writer *w, const char *why, bool aside);
+/* Why, of one that gave -EBADMSG: can it not be read, or did somebody change it? */
+#define RECOVER_WHY_SIZE 192
+void recover_why(const struct db *db, char why[RECOVER_WHY_SIZE]);
 
 /* The last note tells of what is about to be done: it is to be recorded even if we die first. aside,
  * carried (NULL: none): as in struct writer, for the next start. -errno: do not do it. */

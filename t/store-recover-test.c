@@ -268,6 +268,34 @@ static void a_number_that_none_has_ends_no_chain(void **state)
 	assert_int_equal(sql_number(sc, "SELECT max(seq) FROM events"), 5); /* two tell of it */
 }
 
+/* How the record of `breaks` says why. */
+static void why_is(struct scratch *sc, const char *command, const char *why)
+{
+	char text[300];
+
+	breaks(sc, command, 0, "", true);
+	snprintf(text, sizeof(text), "SELECT count(*) FROM events WHERE json LIKE '%%\"why\":\"%s%%'", why);
+	if (sql_number(sc, text) != 1)
+		fail_msg("%s: not %s", command, why);
+}
+
+static void what_was_altered_is_told_from_what_cannot_be_read(void **state)
+{
+	struct scratch *sc = *state;
+
+	why_is(sc, "head -c 9000 /dev/urandom >state/oknek.db", "it could not be read (oknek.db: ");
+	why_is(sc, "echo 'CREATE VIEW v AS SELECT 1' | sqlite3 state/oknek.db",
+	       "it was altered (oknek.db: somebody put triggers or views into it)");
+	why_is(sc, "echo 'PRAGMA user_version=1' | sqlite3 state/oknek.db",
+	       "it was altered (oknek.db: its schema version was put back)");
+	why_is(sc, "echo 'PRAGMA user_version=0' | sqlite3 state/oknek.db",
+	       "it was altered (oknek.db: its schema version was put back)");
+	why_is(sc, "echo 'PRAGMA user_version=-7' | sqlite3 state/oknek.db",
+	       "it was altered (oknek.db: its schema version was altered)");
+	why_is(sc, "echo 'ALTER TABLE meta RENAME TO \"m\"' | sqlite3 state/oknek.db",
+	       "it was altered (oknek.db: no such table: meta)");
+}
+
 static void a_log_that_is_garbage_is_passed_over(void **state)
 {
 	struct scratch *sc = *state;
@@ -700,6 +728,7 @@ int main(void)
 		T(what_is_lost_is_not_pruned_away),
 		T(a_broken_database_is_kept_and_another_started),
 		T(a_number_that_none_has_ends_no_chain),
+		T(what_was_altered_is_told_from_what_cannot_be_read),
 		T(a_log_that_is_garbage_is_passed_over),
 		T(a_log_that_is_lost_is_told),
 		T(others_could_open_it),
