@@ -165,4 +165,5 @@ is "$(verify_says finding)" ends-early "an older copy is told from what was alte
 restore
 sql "DELETE FROM events WHERE seq=$last" >/dev/null
 is "$(verify_says finding)" removed "a cut end is not taken for one"
+unlike "$(oknek verify --state-dir "$STATE")" 'no signed head' "nor is a head said to be missing that is there"
 done_testing

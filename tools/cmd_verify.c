@@ -70,7 +70,7 @@ static void print_result(const struct cli *cli, const struct store_verify_result
 	print_absent(cli, v->lost, "lost, as signed");
 	if (v->last_seq > 0)
 		cli_field(cli, "head", "%llu:%s%s", (unsigned long long)v->last_seq, v->last_hash,
-			  v->head_checked ? "" : " (no signed head to hold it against)");
+			  v->head_checked || !ok ? "" : " (no signed head to hold it against)");
 	cli_field(cli, "key", "%s", v->key_fingerprint);
 }
 
