@@ -77,6 +77,17 @@ int verify_check_schema(struct verifier *v)
 			"SELECT type,name FROM sqlite_schema WHERE NOT (name LIKE 'sqlite\\_%'"
 			" ESCAPE '\\' OR (type='table' AND name IN"
 			" ('meta','events','retention','pruned','baseline')))"
+			" UNION ALL SELECT 'column',m.name||'.'||c.name"
+			" FROM sqlite_schema m,pragma_table_xinfo(m.name) c"
+			" WHERE m.type='table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+			" AND m.name||'.'||c.name NOT IN ("
+			"'meta.key','meta.value','meta.sig','events.seq','events.time_ns',"
+			"'events.rule','events.part','events.verdict','events.agent','events.uid',"
+			"'events.pid','events.json','events.sig','retention.rule','retention.part',"
+			"'retention.retain_s','retention.sig','pruned.first','pruned.last',"
+			"'pruned.prev','pruned.hash','pruned.time_ns','pruned.why','pruned.sig',"
+			"'baseline.agent','baseline.day','baseline.feature','baseline.value',"
+			"'baseline.n')"
 			" UNION ALL SELECT 'row of','baseline' FROM baseline LIMIT 1",
 			&s),
 	    step;

@@ -118,6 +118,11 @@ for ((n = first; n <= last; n++)); do
 done
 change "DELETE FROM events; DELETE FROM pruned" 1
 change "DELETE FROM events; DELETE FROM pruned; DELETE FROM retention; DELETE FROM meta" 1
+for table in meta events retention pruned baseline; do
+	change "ALTER TABLE $table ADD COLUMN z"
+	change "ALTER TABLE $table ADD COLUMN z TEXT DEFAULT 'x'"
+	change "ALTER TABLE $table ADD COLUMN z AS (1)"
+done
 change "DROP TABLE events"
 change "DROP TABLE meta"
 change "DROP TABLE pruned"

@@ -85,7 +85,8 @@ static int cannot_verify(const char *db, const char *key, int r)
 	if (!key)
 		key = beside ? beside : "host.pub";
 	if (r == -EPROTO)
-		cli_error("cannot verify %s: it is of a newer oknek than this one", db);
+		cli_error("cannot verify %s: its schema is of a newer oknek than this one, or its "
+			  "version was altered", db);
 	else if (access(db, F_OK) == 0 && access(key, R_OK) < 0)
 		cli_error("cannot verify %s: its key %s: %s", db, key, strerror(-r));
 	else
