@@ -197,8 +197,21 @@ static int put_public_aside(struct writer *w)
 	return r ? r : key_write_public(w->dir_fd, &w->key);
 }
 
+static bool is_noted(const struct writer *w, const char *name)
+{
+	for (unsigned i = 0; i < w->n_notes; i++)
+		if (!strcmp(w->notes[i].name, name))
+			return true;
+	return false;
+}
+
 static void tell_care(struct writer *w, const struct key_care *care)
 {
+	/* A first start may have ended before it had written it, and then there is no evidence. */
+	if (care->public_was_missing && !w->key_made && !is_noted(w, PUBLIC_ALTERED) &&
+	    (database_is_there(w) || is_there(w, "head")))
+		writer_note(w, PUBLIC_ALTERED,
+			    "{\"why\":\"host.pub was missing, and is written again\"}");
 	if (care->foreign) {
 		writer_incident(w, "host.key in %s could be opened by others (uid %u, mode %04o)%s",
 				w->dir, care->uid, care->mode,
@@ -230,8 +243,10 @@ int recover_key(struct writer *w, char *why, size_t size)
 		return -EBUSY;
 	}
 	unrecorded_find(w);
+	w->key_made = false;
 	r = key_load(w->dir_fd, &w->key, &care);
 	if (r == -ENOENT || r == -EBADMSG) {
+		w->key_made = true;
 		r = replace_key(w, r == -ENOENT ? "is missing" : "is no key");
 		if (!r)
 			r = key_load(w->dir_fd, &w->key, &care);

@@ -54,6 +54,7 @@ struct writer {
 	uint64_t notes_dropped; /* without room, and no record tells of it yet */
 	bool unrecorded;	/* records of notes that had to last are committed, and no head is on them */
 	bool head_aside;	/* that there is no head is our own doing */
+	bool key_made;		/* by us: nothing was signed by it before */
 	struct retention retention[RETENTIONS_MAX]; /* what the database knows already */
 	unsigned n_retention;
 	struct text json;

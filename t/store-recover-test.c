@@ -421,6 +421,22 @@ static void a_key_in_place_of_another_loses_nothing(void **state)
 	assert_true(v.head_checked);
 }
 
+static void a_public_key_that_is_missing_is_told(void **state)
+{
+	struct scratch *sc = *state;
+
+	fill(sc, 1);
+	fill(sc, 1);
+	assert_int_equal(told(sc, "public key altered"), 0);
+	run_sh(sc, "cp state/host.pub old.pub; rm state/host.pub");
+	fill(sc, 1);
+	run_sh(sc, "cmp state/host.pub old.pub");
+	assert_int_equal(told(sc, "public key altered"), 1);
+	fill(sc, 1);
+	assert_int_equal(told(sc, "public key altered"), 1);
+	expect_verify(sc, 0, "", 0);
+}
+
 static void another_hosts_database_is_put_beside(void **state)
 {
 	struct scratch *sc = *state;
@@ -734,6 +750,7 @@ int main(void)
 		T(others_could_open_it),
 		T(a_new_key_is_never_made_in_silence),
 		T(a_key_in_place_of_another_loses_nothing),
+		T(a_public_key_that_is_missing_is_told),
 		T(another_hosts_database_is_put_beside),
 		T(rows_of_meta_are_mended_and_told),
 		T(a_newer_schema_is_left_alone),
