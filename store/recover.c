@@ -84,7 +84,7 @@ int recover_set_aside(struct writer *w, const char *why, bool aside)
 	/* Where it ended, as far as is known outside of it. */
 	if (head_read(w->dir_fd, "head", w->key.public, &h))
 		memset(&h, 0, sizeof(h));
-	writer_note(w, "database set aside",
+	writer_note(w, SET_ASIDE,
 		    "{\"aside\":\"" DB_FILE ".bad-%" PRId64 "\",\"head\":{\"hash\":\"%s\",\"seq\":%"
 		    PRIu64 "},\"why\":\"%s\"}",
 		    a.unix_s, h.hash, h.seq, why);
@@ -413,6 +413,22 @@ static void compare_clock(struct writer *w, const struct meta_end *end)
 			    (w->age.wall_ns - w->age.now_ns) / (int64_t)NSEC_PER_SEC);
 }
 
+/*
+ * A head is written with the first batch, before there are records, so there is one wherever a daemon
+ * has come so far; a key is made before. That it may have been the first start that ended between
+ * these two has to be said with it, since nothing here can tell.
+ */
+static void tell_emptied(struct writer *w)
+{
+	if (w->key_made || is_noted(w, SET_ASIDE))
+		return;
+	writer_incident(w, "there is a host.key, and no evidence of it: what was recorded before is "
+			   "gone, or the start that made it ended before it could record");
+	writer_note(w, "evidence gone",
+		    "{\"why\":\"host.key is there, and neither records nor a signed head are: what was "
+		    "recorded before is gone, or the start that made it ended before it could record\"}");
+}
+
 /* Told here, because the next record of the rule writes it anew. */
 static bool retentions_hold(struct writer *w)
 {
@@ -459,8 +475,11 @@ static int find_end(struct writer *w, bool aside)
 		if (w->carried.seq) {
 			h = w->carried;
 			aside = true;
-		} else if (w->db.last_seq && !w->head_aside) {
-			altered(w, "the signed head is missing");
+		} else if (w->db.last_seq) {
+			if (!w->head_aside)
+				altered(w, "the signed head is missing");
+		} else if (!end.seq && !w->head_aside) {
+			tell_emptied(w);
 		}
 	}
 	if (!r && h.seq)

@@ -114,7 +114,7 @@ static bool is_known(const struct writer *w, const char *json)
 static void take_one(struct writer *w, const json_t *item)
 {
 	/* Constants: a note's name is not copied. */
-	static const char *const names[] = { "database set aside", "host key replaced",
+	static const char *const names[] = { SET_ASIDE, "host key replaced",
 					     "evidence altered", PUBLIC_ALTERED };
 	const char *name = json_string_value(json_object_get(item, "name"));
 	const char *json = json_string_value(json_object_get(item, "json"));

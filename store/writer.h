@@ -13,6 +13,7 @@
 #define BATCH_MAX 256
 #define NOTES_MAX 24
 #define RETENTIONS_MAX 256
+#define SET_ASIDE "database set aside"
 #define PUBLIC_ALTERED "public key altered"
 
 struct note { /* a record of the store's own, for the next batch */

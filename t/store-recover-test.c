@@ -437,6 +437,40 @@ static void a_public_key_that_is_missing_is_told(void **state)
 	expect_verify(sc, 0, "", 0);
 }
 
+static void a_key_whose_evidence_is_gone_is_told(void **state)
+{
+	static const char *const commands[] = {
+		"rm state/oknek.db* state/head",
+		"rm state/oknek.db* state/head state/host.pub",
+		"rm -f state/oknek.db-* state/head; truncate -s 0 state/oknek.db",
+	};
+	struct scratch *sc = *state;
+	struct store_status st;
+	struct setup u;
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		run_sh(sc, "rm -rf state journal");
+		fill(sc, 0); /* the first start, and one that had nothing to record */
+		fill(sc, 0);
+		fill(sc, 3);
+		assert_int_equal(told(sc, "evidence gone"), 0);
+		run_sh(sc, commands[i]);
+		start(sc, &u, 0);
+		store_status(u.s, &st);
+		stop(&u);
+		if (told(sc, "evidence gone") != 1 || !strstr(st.incident, "gone"))
+			fail_msg("%s: not told: %s", commands[i], st.incident);
+		fill(sc, 1);
+		assert_int_equal(told(sc, "evidence gone"), 1);
+		expect_verify(sc, 0, "", 0);
+	}
+	/* One that was put beside is not gone. */
+	run_sh(sc, "rm state/head; echo none >state/oknek.db; rm -f state/oknek.db-*");
+	fill(sc, 1);
+	assert_int_equal(told(sc, "database set aside"), 1);
+	assert_int_equal(told(sc, "evidence gone"), 0);
+}
+
 static void another_hosts_database_is_put_beside(void **state)
 {
 	struct scratch *sc = *state;
@@ -751,6 +785,7 @@ int main(void)
 		T(a_new_key_is_never_made_in_silence),
 		T(a_key_in_place_of_another_loses_nothing),
 		T(a_public_key_that_is_missing_is_told),
+		T(a_key_whose_evidence_is_gone_is_told),
 		T(another_hosts_database_is_put_beside),
 		T(rows_of_meta_are_mended_and_told),
 		T(a_newer_schema_is_left_alone),
