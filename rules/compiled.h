@@ -82,6 +82,7 @@ struct exception {
 struct compiled {
 	struct rule rule;
 	const char *source;
+	uint8_t lists[32]; /* hash of the values that `{ list: NAME }` stands for, as often as it does */
 	struct node *match;
 	bool configurable;
 	bool asked; /* by ruleset_hold(): the kernel is told what it says */
@@ -126,12 +127,15 @@ struct loader {
 	char *err; /* 512 bytes */
 	struct budget *budget;
 	const struct lists *lists; /* NULL: none */
+	uint8_t taken[32]; /* what comes to stand in `lists` of the rule in hand */
 };
 
 /* lists.c: is this document one of lists; adds its lists; the one of that name or NULL. */
 bool lists_here(const struct yaml_node *root);
 int lists_add(struct loader *l, struct lists *lists, const struct yaml_node *root);
 const struct named_list *lists_find(const struct lists *lists, const char *name);
+/* What the values are, after what was taken before. */
+void lists_take(const struct named_list *list, uint8_t taken[32]);
 
 /* parse.c: one document. Sets all but rule.pack, mechanism and what bind.c makes. */
 int rule_parse(struct loader *l, const struct yaml_node *root, struct compiled *ret);

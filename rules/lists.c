@@ -4,6 +4,7 @@
  * One set of names for each folder of rules.
  */
 #include <errno.h>
+#include <sodium.h>
 #include <string.h>
 
 #include "core/cleanup.h"
@@ -23,6 +24,21 @@ const struct named_list *lists_find(const struct lists *lists, const char *name)
 		if (!strcmp(lists->v[i].name, name))
 			return &lists->v[i];
 	return NULL;
+}
+
+void lists_take(const struct named_list *list, uint8_t taken[32])
+{
+	crypto_generichash_state st;
+
+	crypto_generichash_init(&st, NULL, 0, 32);
+	crypto_generichash_update(&st, taken, 32);
+	for (size_t i = 0; i < list->values->n; i++) {
+		const struct yaml_node *v = list->values->items[i];
+
+		crypto_generichash_update(&st, (const unsigned char *)(v->quoted ? "\"" : " "), 1);
+		crypto_generichash_update(&st, (const unsigned char *)v->scalar, strlen(v->scalar) + 1);
+	}
+	crypto_generichash_final(&st, taken, 32);
 }
 
 static int check_list(struct loader *l, const struct lists *lists, const struct yaml_node *key,

@@ -280,8 +280,10 @@ static int parse_values(struct loader *l, const struct yaml_node *n, const struc
 		int err = 0;
 
 		/* What is wrong with a value is said where the value is. */
-		if (named)
+		if (named) {
 			at.file = named->file;
+			lists_take(named, l->taken);
+		}
 		for (size_t k = 0; named && k < named->values->n && !err; k++)
 			err = parse_value(&at, named->values->items[k], f, c->op,
 					  &c->values[c->n++]);

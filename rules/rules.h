@@ -172,6 +172,7 @@ const struct rule_exception *ruleset_rule_exception(const struct ruleset *rs, si
 /* A rule of the same id and part as one before it, whose version should have gone up. */
 enum version_fault_type {
 	VERSION_OTHER_CONTENT, /* the same version, another YAML text */
+	VERSION_OTHER_LIST, /* the same version and text; a named list has other values */
 	VERSION_LOWER,
 };
 struct version_fault {
@@ -180,8 +181,8 @@ struct version_fault {
 };
 
 /* Pure. Tells fn (may be NULL) of each such rule, in the order of the sets, and returns how many
- * there are. Content is the rule's YAML text but for blank space around it: overrides and
- * exceptions of a host do not count. */
+ * there are. Content is the rule's YAML text but for blank space around it, and the values of the lists
+ * that it names: overrides and exceptions of a host do not count. */
 size_t ruleset_compare_versions(const struct ruleset *was, const struct ruleset *now,
 				void (*fn)(void *arg, const struct version_fault *fault), void *arg);
 /* `file:line: rule R3/aws has version 2 as before, but other content: give it version 3` */
@@ -189,5 +190,8 @@ void version_fault_text(const struct version_fault *f, char *buf, size_t size);
 
 /* The YAML source of rule i as it was read, for `oknek rules show`; owned by the set. */
 const char *ruleset_source(const struct ruleset *rs, size_t i);
+/* Have the lists that rule i of a names the values that they have for rule k of b, which has the same
+ * text? */
+bool ruleset_same_lists(const struct ruleset *a, size_t i, const struct ruleset *b, size_t k);
 
 #endif

@@ -67,6 +67,7 @@ static int add_rule(struct building *b, const struct yaml_doc *doc, size_t i, bo
 		return yaml_fail(l.err, l.file, yaml_get(root, "id")->line,
 				 "id %s is reserved for signed packs: rules of your own begin "
 				 "with X, as X100", c->rule.id);
+	memcpy(c->lists, l.taken, sizeof(c->lists));
 	text = yaml_doc_text(doc, i, &len);
 	c->source = pool_strndup(b->pool, text, len);
 	pack = only_x || !b->config->pack ? "local" : b->config->pack;

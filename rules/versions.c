@@ -24,6 +24,11 @@ static bool same_content(const char *a, const char *b)
 	return na == nb && !memcmp(a, b, na);
 }
 
+bool ruleset_same_lists(const struct ruleset *a, size_t i, const struct ruleset *b, size_t k)
+{
+	return !memcmp(a->rules[i]->lists, b->rules[k]->lists, sizeof(a->rules[i]->lists));
+}
+
 size_t ruleset_compare_versions(const struct ruleset *was, const struct ruleset *now,
 				void (*fn)(void *arg, const struct version_fault *fault), void *arg)
 {
@@ -32,6 +37,7 @@ size_t ruleset_compare_versions(const struct ruleset *was, const struct ruleset 
 	while (a < was->n && b < now->n) {
 		struct version_fault f = { .was = &was->rules[a]->rule, .now = &now->rules[b]->rule };
 		int order = rule_order(f.was, f.now);
+		bool same_text;
 
 		a += order <= 0;
 		b += order >= 0;
@@ -39,10 +45,12 @@ size_t ruleset_compare_versions(const struct ruleset *was, const struct ruleset 
 			continue;
 		if (f.now->version > f.was->version)
 			continue;
-		if (f.now->version == f.was->version &&
-		    same_content(was->rules[a - 1]->source, now->rules[b - 1]->source))
+		same_text = same_content(was->rules[a - 1]->source, now->rules[b - 1]->source);
+		if (f.now->version == f.was->version && same_text &&
+		    ruleset_same_lists(was, a - 1, now, b - 1))
 			continue;
-		f.type = f.now->version < f.was->version ? VERSION_LOWER : VERSION_OTHER_CONTENT;
+		f.type = f.now->version < f.was->version ? VERSION_LOWER :
+			 same_text ? VERSION_OTHER_LIST : VERSION_OTHER_CONTENT;
 		n++;
 		if (fn)
 			fn(arg, &f);
@@ -59,7 +67,8 @@ void version_fault_text(const struct version_fault *f, char *buf, size_t size)
 			 "versions only go up", r->file, r->line, r->id, *r->part ? "/" : "", r->part,
 			 r->version, f->was->version, f->was->file, f->was->line);
 	else
-		snprintf(buf, size, "%s:%u: rule %s%s%s has version %u as before, but other content: "
+		snprintf(buf, size, "%s:%u: rule %s%s%s has version %u as before, but %s: "
 			 "give it version %u", r->file, r->line, r->id, *r->part ? "/" : "", r->part,
-			 r->version, r->version + 1);
+			 r->version, f->type == VERSION_OTHER_LIST ?
+			 "a list that it names has other values" : "other content", r->version + 1);
 }

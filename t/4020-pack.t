@@ -53,6 +53,16 @@ like "$out" 'R1 +removed' "diff: removed"
 like "$out" 'R3 +added' "diff: added"
 like "$out" 'R2 +changed +warn → block' "diff: changed"
 
+mkdir named && printf 'id: R1\nname: n\nversion: 1\nkind: file_opened\nmatch: { any_of: [ process_name: { in: { list: sh } } ] }\naction: { default: warn }\n' >named/a.yaml
+rule R2 1 '~/.b' warn >named/b.yaml
+echo 'lists: { sh: [bash, zsh] }' >named/lists.yaml
+build --pack-version 1.0.0 --output named1.tar.gz named >/dev/null
+echo 'lists: { sh: [nothing] }' >named/lists.yaml
+build --pack-version 1.1.0 --output named2.tar.gz named >/dev/null
+out=$("$cli" pack diff --key k.pub named1.tar.gz named2.tar.gz)
+like "$out" 'R1 +changed' "diff: of a rule that names a list, the list"
+unlike "$out" 'R2' "and no other"
+
 exits 2 "rules that do not load are not signed" build --pack-version 1.2.0 /etc
 printf 'id: R9\n' >rules/bad.yaml
 like "$(err build --pack-version 1.2.0 rules)" 'rules/bad.yaml:1: the rule has no name' "with file and line"

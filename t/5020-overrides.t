@@ -186,6 +186,22 @@ sed -i 's/^version: .*/version: 2/' "$OWN_RULES/limit.yaml"
 like "$(reload)" 'notice .*limit.yaml:1: rule X705 has version 2, below version 3 of .*limit.yaml:1' \
 	"a lower version is"
 
+cat >"$OWN_RULES/named.yaml" <<'END'
+id: X707
+name: by a list
+version: 1
+kind: file_opened
+match: { all_of: [ path: { eq: /nowhere }, process_name: { in: { list: some } } ] }
+action: { default: warn }
+END
+echo 'lists: { some: [sh] }' >"$OWN_RULES/lists.yaml"
+like "$(oknek --json update --reload-local)" '"notice":\[\]' "a rule that names a list is new"
+echo 'lists: { some: [dash] }' >"$OWN_RULES/lists.yaml"
+like "$(oknek --json update --reload-local)" \
+	'"notice":\["[^"]*named.yaml:1: rule X707 has version 1 as before, but a list that it names has other values: give it version 2"\]' \
+	"another value of a list is a notice"
+rm "$OWN_RULES/named.yaml" "$OWN_RULES/lists.yaml"
+
 sed -i 's/^mode: .*/mode: observe/' "$CONFIG"
 like "$(reload)" 'notice .*changed since the start, and read then only: mode' \
 	"what a reload does not read is told"

@@ -78,6 +78,17 @@ cp -r 1 down && rule R1 1 '/a' block >down/a.yaml && pack 2.0.0 --output down.pa
 refused "a rule that went back" 'rules/a.yaml:1: rule R1 .*version 1.*2' down.pack
 cp -r 1 same && rule R2 1 '/other' block >same/b.yaml && pack 2.0.0 --output same.pack same
 refused "a rule that is another with the same version" 'rules/b.yaml:1: rule R2 has version 1 as before, but other content' same.pack
+cp -r 2 listed && sed -i 's/any_of: .*/any_of: [ process_name: { in: { list: sh } } ] }/; s/version: 1/version: 2/' listed/b.yaml
+echo 'lists: { sh: [bash, zsh] }' >listed/lists.yaml && pack 2.0.0 --output listed.pack listed
+cp -r listed other && echo 'lists: { sh: [nothing] }' >other/lists.yaml && pack 2.1.0 --output other.pack other
+ok "a pack with a list" update listed.pack
+before=$(tree) served=$(serving)
+refused "a list with other values under the same version" \
+	'rules/b.yaml:1: rule R2 has version 2 as before, but a list that it names has other values' other.pack
+sed -i 's/version: 2/version: 3/' other/b.yaml && pack 2.1.0 --output other.pack other
+ok "with the version raised it is taken" update other.pack
+rm -r "$STATE/rules" && ok "the first again" update v11
+before=$(tree) served=$(serving)
 refused "two things at once" 'update: --rollback and --reload-local are two things' --rollback --reload-local
 refused "two packs" 'update: too many arguments' v12 v13
 

@@ -358,6 +358,10 @@ static void append(void *arg, const struct version_fault *f)
 #define V(id, version, uid) "id: " id "\nname: n\nversion: " version "\nkind: file_opened\n" \
 	"action: { default: warn }\nmatch: { any_of: [ uid: { eq: " uid " } ] }\n"
 
+#define LIST(values) "lists: { some: [" values "] }\n---\n"
+#define N(id, version) "id: " id "\nname: n\nversion: " version "\nkind: file_opened\naction: { default: " \
+	"warn }\nmatch: { any_of: [ process_name: { in: { list: some } } ] }\n"
+
 static void versions_only_go_up(void **state)
 {
 	static const struct {
@@ -378,6 +382,16 @@ static void versions_only_go_up(void **state)
 		  V("X10", "1", "1"),
 		  "f:16: rule X3/b has version 1 as before, but other content: give it version 2\n"
 		  "f:24: rule X10 has version 1, below version 2 of f:16: versions only go up\n" },
+		/* what a list stands for is content of the rules that name it */
+		{ LIST("a, b") N("X1", "1") "---\n" V("X2", "1", "1"),
+		  LIST("a, c") N("X1", "1") "---\n" V("X2", "1", "1"),
+		  "f:3: rule X1 has version 1 as before, but a list that it names has other values: "
+		  "give it version 2\n" },
+		{ LIST("a, b") N("X1", "1"), LIST("a, b, c") N("X1", "2"), "" },
+		{ LIST("a, b") N("X1", "1"), LIST("a,  b") N("X1", "1"), "" },
+		{ LIST("a, b") N("X1", "1"), LIST("ab") N("X1", "1"),
+		  "f:3: rule X1 has version 1 as before, but a list that it names has other values: "
+		  "give it version 2\n" },
 	};
 
 	(void)state;

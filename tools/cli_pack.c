@@ -226,7 +226,8 @@ json_t *cli_pack_diff(const struct ruleset *old, const struct ruleset *new)
 
 		if (at < 0)
 			add_change(list, "added", NULL, r);
-		else if (strcmp(ruleset_source(old, (size_t)at), ruleset_source(new, i)))
+		else if (strcmp(ruleset_source(old, (size_t)at), ruleset_source(new, i)) ||
+			 !ruleset_same_lists(old, (size_t)at, new, i))
 			add_change(list, "changed", ruleset_rule(old, (size_t)at), r);
 	}
 	return list;
