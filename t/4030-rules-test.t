@@ -148,6 +148,10 @@ like "$out" 'the path matches one of the patterns "~/.ssh/id_\*", "~/.aws/creden
 like "$out" 'none of this holds:
     - (all of this holds:|the local hour)' "explain: and when not"
 like "$out" 'Then it is blocked, by fanotify' "explain: what then"
+printf 'id: X6\nname: n\nversion: 1\nkind: exec_observed\nmatch: { any_of: [ process_name: { eq: dd } ] }\naction: { default: block }\n' >exec.yaml
+like "$("$cli" rules explain X6 --rules exec.yaml)" 'Then it is blocked, by fanotify' "explain: of a program that is started, too"
+printf 'exec: { hold: false }\n' >nohold.conf
+like "$("$cli" rules explain X6 --rules exec.yaml --config nohold.conf)" 'exec.hold is false' "but for a host that holds none"
 is "$("$cli" --json rules explain --rules r.yaml X101/told | python3 ask.py '[k in j for k in ("explain", "references", "attack_techniques", "authors", "source")]')" \
 	"[True, True, True, True, True]" "explain: for machines"
 exits 2 "explain: a rule that is not there" "$cli" rules explain --rules r.yaml X9

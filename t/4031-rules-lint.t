@@ -96,6 +96,11 @@ finds 1 'only detected: .*process_name alone. Each way to match must name files 
 exits 1 "which is so on any host" "$cli" rules lint --any-host f.yaml
 finds 1 'only detected: it can match without any path' "a way without a path" file_opened block "$(any 'path: { eq: /x }' 'uid: { eq: 0 }')"
 finds 1 '/proc, /sys and /dev' "kernel interfaces" file_opened block "$(any 'path: { eq: /proc/kcore }')"
+any 'process_name: { eq: x }' | rule exec_observed block >f.yaml
+exits 0 "a program is held when it is started" "$cli" rules lint f.yaml
+unlike "$(cat out)" 'can only detect' "which is not put in doubt"
+exits 0 "so is what a shipped rule names" "$cli" rules lint "$ROOT/rules/core/R1_subcommand_chain.yaml"
+unlike "$(cat out)" 'can only detect' "nor there"
 clean "a path" file_opened block "$(all 'path: { eq: /x }' 'process_name: { eq: x }')"
 finds 1 'action is allow' "allow" file_opened allow "$(any 'path: { eq: /x }')"
 

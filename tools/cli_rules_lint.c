@@ -165,6 +165,7 @@ static void lint_rules(struct linter *l, const struct rules_file *files, size_t 
 {
 	struct rules_config c = { .files = files, .n_files = n, .pack = "lint",
 				  .mechanisms = { [KIND_FILE_OPENED] = 1u << MECH_FANOTIFY,
+						  [KIND_EXEC_OBSERVED] = 1u << MECH_FANOTIFY,
 						  [KIND_SOCKET_CONNECT] = 1u << MECH_CGROUP } };
 	_cleanup_(rules_unref_cleanup) struct ruleset *rs = NULL;
 	const struct lint_options o = options_of(l);

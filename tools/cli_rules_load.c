@@ -184,6 +184,11 @@ int rules_load_paths(char *const *paths, const struct config *site, struct rules
 	c.n_files = l->n_files;
 	c.dirs = l->dirs;
 	c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY;
+	if (site && !site->exec_hold)
+		c.why_none[KIND_EXEC_OBSERVED] = "no program is held when it is started: "
+						 "exec.hold is false";
+	else
+		c.mechanisms[KIND_EXEC_OBSERVED] = 1u << MECH_FANOTIFY;
 	c.mechanisms[KIND_SOCKET_CONNECT] = 1u << MECH_CGROUP;
 	if (site)
 		c.retain_default_s = site->retain_default_s;
