@@ -101,6 +101,13 @@ static void set_address(struct field_value *v, const uint8_t addr[16])
 		set_string(v, v->buf);
 }
 
+bool field_has_port(const struct dest_object *d)
+{
+	static const uint8_t none[16];
+
+	return d->port || memcmp(d->addr, none, sizeof(none)) != 0;
+}
+
 static void set_open_mode(struct field_value *v, enum open_mode mode)
 {
 	static const char *const names[] = {[OPEN_MODE_READ] = "read",
@@ -181,7 +188,8 @@ void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 		set_address(ret, ev->dest.addr);
 		return;
 	case FIELD_DEST_PORT:
-		set_number(ret, ev->dest.port);
+		if (field_has_port(&ev->dest))
+			set_number(ret, ev->dest.port);
 		return;
 	case FIELD_DEST_HOST:
 		set_string(ret, ev->dest.host);

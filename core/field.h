@@ -51,6 +51,9 @@ struct field_value {
 void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 	       const char *category, const struct wall_clock *clock, struct field_value *ret);
 
+/* AF_UNIX sockets and raw ones have no port; 0 is one where there is an address. */
+bool field_has_port(const struct dest_object *d);
+
 /* Arguments joined by spaces into buf, NUL-terminated, cut at size_bytes; an argument's own bytes
  * are kept as they are. Returns the length without the NUL. size_bytes > 0. */
 size_t field_argv(const struct exec_object *x, char *buf, size_t size_bytes);

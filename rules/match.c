@@ -172,7 +172,7 @@ static bool address_compare(const struct match_context *ctx, const struct node *
 	if (ctx->ev->kind != KIND_SOCKET_CONNECT)
 		return false;
 	if (n->op == OP_PORT)
-		return number_compare(n, ctx->ev->dest.port);
+		return field_has_port(&ctx->ev->dest) && number_compare(n, ctx->ev->dest.port);
 	if (!memcmp(addr, unknown, sizeof(unknown)))
 		return false;
 	for (size_t k = 0; k < n->n && !found; k++)

@@ -99,7 +99,12 @@ static void addresses_are_readable(void **state)
 {
 	(void)state;
 	e.ev.kind = KIND_SOCKET_CONNECT;
+	e.ev.dest = (struct dest_object){.path = "/run/x"};
+	field_get(&e.ev, FIELD_DEST_PORT, 0, NULL, NULL, &v);
+	assert_true(v.null);
 	e.ev.dest = (struct dest_object){.port = 443};
+	field_get(&e.ev, FIELD_DEST_PORT, 0, NULL, NULL, &v);
+	assert_int_equal(v.number, 443);
 	assert_null(text(FIELD_DEST_IP, NULL, NULL));
 	inet_pton(AF_INET6, "::ffff:192.0.2.7", e.ev.dest.addr);
 	assert_string_equal(text(FIELD_DEST_IP, NULL, NULL), "192.0.2.7");
