@@ -83,11 +83,12 @@ struct homes {
 
 /* Who did it. Strings are never NULL ("" when not known). */
 struct subject {
-	pid_t tgid;
+	pid_t tgid; /* 0 when not known */
 	pid_t tid;  /* 0 when the source does not tell */
 	pid_t ppid; /* 0 when not known */
 	uint64_t start_time_ns; /* CLOCK_BOOTTIME at fork; 0 when not known */
-	uid_t uid;              /* effective, as of the last exec or feed record */
+	uid_t uid;              /* effective, as of the last exec or feed record; (uid_t)-1 when not
+				 * known */
 	uid_t auid;             /* audit login uid, (uid_t)-1 when unset */
 	const char *comm;
 	const char *exe; /* path of the executable, as readlink of /proc/PID/exe gives it */

@@ -308,7 +308,7 @@ static int read_subject(struct event_reader *r, const json_t *o)
 	s->tid = (pid_t)int_of(o, "tid", 0);
 	s->ppid = (pid_t)int_of(o, "ppid", 0);
 	s->start_time_ns = (uint64_t)int_of(o, "start_time_ns", 0);
-	s->uid = (uid_t)int_of(o, "uid", 0);
+	s->uid = (uid_t)int_of(o, "uid", (uid_t)-1);
 	s->auid = (uid_t)int_of(o, "auid", (uid_t)-1);
 	s->main_exe = json_is_true(json_object_get(o, "main_exe"));
 	s->exe_verified = json_is_true(json_object_get(o, "exe_verified"));

@@ -186,12 +186,14 @@ static void put_subject(struct out *o, const struct subject *s)
 		put_value(o, "session", t->session);
 		put_int(o, "root_pid", t->root_pid);
 	}
-	put_int(o, "pid", s->tgid);
+	if (s->tgid)
+		put_int(o, "pid", s->tgid);
 	if (s->tid)
 		put_int(o, "tid", s->tid);
 	if (s->ppid)
 		put_int(o, "ppid", s->ppid);
-	put_int(o, "uid", s->uid);
+	if (s->uid != (uid_t)-1)
+		put_int(o, "uid", s->uid);
 	if (s->auid != (uid_t)-1)
 		put_int(o, "auid", s->auid);
 	if (s->start_time_ns && s->start_time_ns <= INT64_MAX)

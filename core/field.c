@@ -150,14 +150,16 @@ void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 		set_string(ret, s->exe);
 		return;
 	case FIELD_PID:
-		set_number(ret, s->tgid);
+		if (s->tgid)
+			set_number(ret, s->tgid);
 		return;
 	case FIELD_PARENT_PID:
 		if (s->ppid)
 			set_number(ret, s->ppid);
 		return;
 	case FIELD_UID:
-		set_number(ret, s->uid);
+		if (s->uid != (uid_t)-1)
+			set_number(ret, s->uid);
 		return;
 	case FIELD_CGROUP:
 		set_string(ret, s->cgroup);

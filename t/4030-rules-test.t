@@ -141,6 +141,14 @@ unlike "$(try r.yaml --event "{\"kind\":\"file_opened\",\"path\":\"/a\\u001b[2Jb
 cp r.yaml "$raw.yaml"
 unlike "$(try "$raw.yaml" --event "$night")" "$(printf '\033')" "control bytes of a file's name"
 
+# ---- what an event does not say is not root
+printf 'id: X7\nname: n\nversion: 1\nkind: file_opened\nmatch: { any_of: [ path: { eq: /a } ] }\naction: { default: block }\n' >root.yaml
+printf 'exceptions:\n  X7: [ { match: { uid: { eq: 0 } }, reason: r, author: a } ]\n' >root.conf
+like "$(try root.yaml --config root.conf --event '{"kind":"file_opened","path":"/a"}')" 'X7 version 1, block' "an exception for root is not for whom nobody names"
+unlike "$(try root.yaml --config root.conf --event '{"kind":"file_opened","path":"/a","uid":0}')" 'fired     X7' "but for root"
+is "$("$cli" --json rules test root.yaml --event '{"kind":"file_opened","path":"/a"}' | python3 ask.py '"uid" in j["event"], "pid" in j["event"]')" \
+	"(False, False)" "and what is not known is not written"
+
 # ---- explain, list, help
 out=$("$cli" rules explain --rules r.yaml X100)
 like "$out" 'X100, aws outside business hours: version 3 of files \(r.yaml:1\)' "explain: which"

@@ -72,11 +72,11 @@ static void know_script(struct gathering *g)
 static void take_process(struct gathering *g, const json_t *r)
 {
 	struct subject *s = &g->line.ev.subj;
-	const json_t *p = at(r, "process", NULL), *auid = at(p, "auid", NULL);
+	const json_t *p = at(r, "process", NULL), *auid = at(p, "auid", NULL), *uid = at(p, "uid", NULL);
 
 	s->tgid = (pid_t)json_integer_value(at(p, "pid", NULL));
 	s->ppid = (pid_t)json_integer_value(at(p, "ppid", NULL));
-	s->uid = (uid_t)json_integer_value(at(p, "uid", NULL));
+	s->uid = json_is_integer(uid) ? (uid_t)json_integer_value(uid) : (uid_t)-1;
 	s->auid = json_is_integer(auid) ? (uid_t)json_integer_value(auid) : (uid_t)-1;
 	s->comm = str(p, "comm", NULL);
 	s->exe = str(p, "exe", NULL);
