@@ -44,6 +44,11 @@ mkdir empty
 like "$(err build --pack-version 1.0.0 empty)" '^oknek: empty: there are no rule files \(\*\.yaml\) in it$' \
 	"nothing comes of nothing"
 
+cp -r rules yml && rule R3 1 '~/.c' block >yml/c.yml
+exits 2 "a file that a folder of rules has, and a pack cannot" build --pack-version 1.0.0 --output yml.tar.gz yml
+like "$(err build --pack-version 1.0.0 --output yml.tar.gz yml)" 'yml/c.yml: rule files of a pack end in .yaml: rename it' "is not left out in silence"
+ok "nor is a pack made" test ! -e yml.tar.gz
+
 rule R2 2 '~/.b' block >rules/b.yaml
 rule R3 1 '~/.c' warn >rules/c.yaml
 rm rules/a.yaml

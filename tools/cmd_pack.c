@@ -106,7 +106,8 @@ static int is_rule_file(const struct dirent *e)
 {
 	size_t n = strlen(e->d_name);
 
-	return e->d_name[0] != '.' && n > 5 && !strcmp(e->d_name + n - 5, ".yaml");
+	return e->d_name[0] != '.' && ((n > 5 && !strcmp(e->d_name + n - 5, ".yaml")) ||
+				       (n > 4 && !strcmp(e->d_name + n - 4, ".yml")));
 }
 
 static int add_rule(struct pack *p, const char *dir, const char *file, struct pack_error *err)
@@ -116,6 +117,10 @@ static int add_rule(struct pack *p, const char *dir, const char *file, struct pa
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 
+	/* A folder of rules is read with both endings, a pack has but one: nothing is left out in silence. */
+	if (!strcmp(strrchr(file, '.'), ".yml"))
+		return pack_say(err, -EINVAL, "%s/%s: rule files of a pack end in .yaml: rename it", dir,
+				file);
 	if (asprintf(&path, "%s/%s", dir, file) < 0 || asprintf(&name, "rules/%s", file) < 0)
 		return pack_say(err, -ENOMEM, "out of memory");
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
