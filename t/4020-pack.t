@@ -58,6 +58,28 @@ like "$out" 'R1 +removed' "diff: removed"
 like "$out" 'R3 +added' "diff: added"
 like "$out" 'R2 +changed +warn → block' "diff: changed"
 
+unbuilt() { # unbuilt DESC REGEX ARGS…: that no host would take it is said before it is signed
+	exits 2 "$1" build --output unbuilt.tar.gz "${@:3}"
+	like "$(err build --output unbuilt.tar.gz "${@:3}")" "$2" "$1: and says why"
+	is "$(ls unbuilt.tar.gz* 2>/dev/null)" "" "$1: nothing is written"
+}
+unbuilt "the version of the pack before" '^oknek: version 1.0.0 is not above 1.0.0 of the previous pack$' \
+	--pack-version 1.0.0 --previous again.tar.gz rules
+unbuilt "another name than that" 'the previous pack is oknek-rules, this one is strangers' \
+	--pack-version 1.1.0 --name strangers --previous again.tar.gz rules
+cp -r rules same && rule R2 1 '~/.other' block >same/b.yaml
+unbuilt "a rule that is another under the same version" \
+	'rules/b.yaml:1: rule R2 has version 1 as before, but other content: give it version 2' \
+	--pack-version 1.1.0 --previous again.tar.gz same
+unbuilt "no time to live" 'expires takes a duration like 365d' --pack-version 1.1.0 --expires 0d rules
+unbuilt "a public key" 'k.pub: this is the public half of a key: the secret one signs' --pack-version 1.1.0 --key k.pub rules
+cp k.pub wrong.pub && cp other wrong
+unbuilt "a key with another's public half" 'wrong is not the secret half of wrong.pub' --pack-version 1.1.0 --key wrong rules
+mkdir wide && for i in 1 2 3; do
+	{ rule R$i 1 '~/.a' block; head -c 900000 /dev/zero | tr '\0' '#'; echo; } >wide/$i.yaml
+done
+unbuilt "what is packed further than a host unpacks" 'no host would take it: .*200' --pack-version 1.1.0 wide
+
 mkdir named && printf 'id: R1\nname: n\nversion: 1\nkind: file_opened\nmatch: { any_of: [ process_name: { in: { list: sh } } ] }\naction: { default: warn }\n' >named/a.yaml
 rule R2 1 '~/.b' warn >named/b.yaml
 echo 'lists: { sh: [bash, zsh] }' >named/lists.yaml

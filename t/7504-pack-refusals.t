@@ -29,7 +29,7 @@ refused() { # refused DESC REGEX ARGS…
 mkdir 1 && rule R1 2 '/a' block >1/a.yaml && rule R2 1 '/b' block >1/b.yaml && rule B1 1 '/c' warn >1/c.yaml
 cp -r 1 2 && rule R1 3 '/a2' block >2/a.yaml
 ok "packs are built" eval 'pack 1.1.0 --output v11 1 && pack 1.2.0 --output v12 2 &&
-	pack 1.0.0 --output v10 1 && pack 1.1.0 --output other11 2 && pack 1.3.0 --previous v12 --output v13 1 &&
+	pack 1.0.0 --output v10 1 && pack 1.1.0 --output other11 2 && pack 1.3.0 --previous v12 --output v13 2 &&
 	pack 2.0.0 --name strangers --output strangers 2 &&
 	pack 2.0.0 --created 2020-01-01T00:00:00Z --expires 1d --output expired 2 &&
 	pack 2.0.0 --created 2100-01-01T00:00:00Z --output future 2'

@@ -13,6 +13,7 @@
 #include "core/io.h"
 #include "tools/cli.h"
 #include "tools/cli_archive.h"
+#include "tools/cli_archive_read.h"
 #include "tools/cli_pack.h"
 #include "tools/cli_rules.h"
 
@@ -79,6 +80,29 @@ static int keygen(struct cli *cli, int n, char **argv)
 
 /* ---- build --------------------------------------------------------------------------------- */
 
+/* A public key looks like a seed, and signs what nobody trusts. */
+static int check_halves(const char *file, const uint8_t public_key[32])
+{
+	_cleanup_free_ char *pub = NULL;
+	uint8_t other[32];
+	struct pack_error err;
+	size_t n = strlen(file);
+
+	if (n > 4 && !strcmp(file + n - 4, ".pub")) {
+		cli_error("%s: this is the public half of a key: the secret one signs", file);
+		return -EINVAL;
+	}
+	if (asprintf(&pub, "%s.pub", file) < 0) {
+		pub = NULL;
+		return -ENOMEM;
+	}
+	if (access(pub, F_OK) < 0 || cli_pack_public_key(pub, other, &err) ||
+	    !memcmp(other, public_key, sizeof(other)))
+		return 0;
+	cli_error("%s is not the secret half of %s", file, pub);
+	return -EINVAL;
+}
+
 static int read_secret(const char *file, uint8_t secret[64])
 {
 	uint8_t seed[32], public_key[32];
@@ -99,7 +123,7 @@ static int read_secret(const char *file, uint8_t secret[64])
 	}
 	crypto_sign_seed_keypair(public_key, secret, seed);
 	sodium_memzero(seed, sizeof(seed));
-	return 0;
+	return check_halves(file, public_key);
 }
 
 static int is_rule_file(const struct dirent *e)
@@ -165,7 +189,8 @@ struct building {
 	const char *key, *name, *version, *expires, *created, *previous, *out;
 };
 
-static int fill_manifest(const struct cli *cli, const struct building *b, struct pack_manifest *m)
+static int fill_manifest(const struct cli *cli, const struct building *b, struct pack_manifest *m,
+			 struct pack **previous)
 {
 	int64_t created_ns, lifetime_s = EXPIRES_DEFAULT_S;
 	struct pack_error err;
@@ -178,7 +203,7 @@ static int fill_manifest(const struct cli *cli, const struct building *b, struct
 		return cli_usage(cli, "--created takes a time like 2026-01-31T00:00:00Z");
 	if (b->created)
 		m->created_unix_s = created_ns / 1000000000;
-	if (b->expires && cli_parse_duration(b->expires, &lifetime_s))
+	if (b->expires && (cli_parse_duration(b->expires, &lifetime_s) || lifetime_s <= 0))
 		return cli_usage(cli, "--expires takes a duration like 365d");
 	m->expires_unix_s = m->created_unix_s + lifetime_s;
 	if (b->previous) {
@@ -191,8 +216,64 @@ static int fill_manifest(const struct cli *cli, const struct building *b, struct
 		if (cli_pack_open(b->previous, &old, &err) || pack_verify(old, public_key, &err))
 			return failed(&err);
 		snprintf(m->previous, sizeof(m->previous), "%s", pack_digest(old));
+		*previous = TAKE_PTR(old);
 	}
 	return CLI_DONE;
+}
+
+static void first_fault(void *arg, const struct version_fault *f)
+{
+	struct pack_error *err = arg;
+
+	if (!err->text[0])
+		version_fault_text(f, err->text, sizeof(err->text));
+}
+
+/* What `oknek update` refuses after that pack. */
+static int check_previous(const struct pack_manifest *m, const struct ruleset *rs,
+			  const struct pack *old, struct pack_error *err)
+{
+	_cleanup_rules_ struct ruleset *was = NULL;
+	const struct pack_manifest *a = pack_manifest(old);
+	int rc;
+
+	if (strcmp(m->name, a->name))
+		return pack_say(err, -EINVAL, "the previous pack is %s, this one is %s", a->name, m->name);
+	if (pack_version_compare(&m->version, &a->version) <= 0)
+		return pack_say(err, -EINVAL, "version %u.%u.%u is not above %u.%u.%u of the previous pack",
+				m->version.major, m->version.minor, m->version.patch, a->version.major,
+				a->version.minor, a->version.patch);
+	rc = cli_pack_rules(old, &was, err);
+	if (rc)
+		return rc;
+	err->text[0] = '\0';
+	return ruleset_compare_versions(was, rs, first_fault, err) ? -EINVAL : 0;
+}
+
+static int any_file(void *arg, const char *name, const void *data, size_t len)
+{
+	(void)arg;
+	(void)name;
+	(void)data;
+	(void)len;
+	return 0;
+}
+
+/* Readers have bounds, as that of how far it may be packed. */
+static int check_readable(int fd, const char *path, struct pack_error *err)
+{
+	_cleanup_free_ uint8_t *data = NULL;
+	char why[ARCHIVE_ERROR_SIZE] = "";
+	struct stat st;
+	int rc;
+
+	if (fstat(fd, &st) < 0)
+		return pack_say(err, -errno, "%s: %s", path, strerror(errno));
+	data = malloc((size_t)st.st_size + 1);
+	if (!data || pread(fd, data, (size_t)st.st_size, 0) != st.st_size)
+		return pack_say(err, -EIO, "%s: cannot be read", path);
+	rc = archive_read_bytes(data, (size_t)st.st_size, any_file, NULL, why);
+	return rc ? pack_say(err, rc, "%.100s: no host would take it: %.300s", path, why) : 0;
 }
 
 static int write_pack(const struct pack *p, const char *path, struct pack_error *err)
@@ -206,10 +287,12 @@ static int write_pack(const struct pack *p, const char *path, struct pack_error 
 		return pack_say(err, -EINVAL, "%s: is there, and no regular file", path);
 	if (asprintf(&tmp, "%s.%d.new", path, (int)getpid()) < 0)
 		return pack_say(err, -ENOMEM, "out of memory");
-	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return pack_say(err, -errno, "%s: %s", tmp, strerror(errno));
 	rc = archive_write_pack(p, fd, err);
+	if (!rc)
+		rc = check_readable(fd, path, err);
 	if (!rc && (fsync(fd) < 0 || rename(tmp, path) < 0))
 		rc = pack_say(err, -errno, "%s: %s", path, strerror(errno));
 	if (rc)
@@ -220,7 +303,7 @@ static int write_pack(const struct pack *p, const char *path, struct pack_error 
 static int build(struct cli *cli, int n, char **argv, struct building *b)
 {
 	_cleanup_rules_ struct ruleset *rs = NULL;
-	_cleanup_pack_ struct pack *p = pack_new();
+	_cleanup_pack_ struct pack *p = pack_new(), *previous = NULL;
 	_cleanup_free_ char *name = NULL;
 	struct pack_manifest m = { 0 };
 	struct pack_error err = { "" };
@@ -233,7 +316,7 @@ static int build(struct cli *cli, int n, char **argv, struct building *b)
 		return cli_usage(cli, "--key FILE is missing (oknek pack keygen makes one)");
 	if (!b->name)
 		b->name = "oknek-rules";
-	rc = fill_manifest(cli, b, &m);
+	rc = fill_manifest(cli, b, &m, &previous);
 	if (rc)
 		return rc;
 	if (!b->out && asprintf(&name, "%s-v%u.%u.%u.tar.gz", m.name, m.version.major,
@@ -250,6 +333,8 @@ static int build(struct cli *cli, int n, char **argv, struct building *b)
 	/* What does not load is not worth signing. */
 	if (!rc)
 		rc = cli_pack_rules(p, &rs, &err);
+	if (!rc && previous)
+		rc = check_previous(&m, rs, previous, &err);
 	if (!rc)
 		rc = write_pack(p, b->out ? b->out : name, &err);
 	if (rc)
