@@ -409,6 +409,41 @@ static void pathset_cleanup(struct pathset **p)
 	pathset_unref(*p);
 }
 
+/* The line of the first value that is no path to be watched, and why; 0: none. */
+static unsigned find_bad_path(struct pool *p, const struct node *n, const char **why)
+{
+	unsigned line = 0;
+
+	for (size_t i = 0; i < n->n && !line; i++) {
+		const char *pattern = NULL;
+		struct glob *g = NULL;
+		int rc;
+
+		if (n->type != NODE_COMPARE) {
+			line = find_bad_path(p, n->kids[i], why);
+			continue;
+		}
+		if (!is_path_comparison(n) || value_pattern(p, n, &n->values[i], &pattern) || !pattern)
+			continue;
+		rc = glob_compile(pattern, &g, why);
+		line = rc == -EINVAL ? n->line : 0;
+		if (!rc)
+			glob_free(g);
+	}
+	return line;
+}
+
+static void say_bad_path(const struct compiled *c, char err[512])
+{
+	struct pool *p = pool_new();
+	const char *why = NULL;
+	unsigned line = p ? find_bad_path(p, c->match, &why) : 0;
+
+	yaml_fail(err, c->rule.file, line ? line : c->rule.line, "a path that cannot be watched: %s",
+		  line && why ? why : "too long or too many components");
+	pool_free(p);
+}
+
 int bind_pathset(struct compiled *const *rules, size_t n, struct pathset **ret, char err[512])
 {
 	_cleanup_(pathset_cleanup) struct pathset *p = NULL;
@@ -438,12 +473,12 @@ int bind_pathset(struct compiled *const *rules, size_t n, struct pathset **ret, 
 		for (size_t k = 0; k < c->n_excludes && !rc; k++)
 			rc = pathset_add(p, c->excludes[k], v, true, group);
 		group++;
-		if (rc)
+		if (rc == -EINVAL)
+			say_bad_path(c, err);
+		else if (rc)
 			yaml_fail(err, c->rule.file, c->rule.line,
 				  rc == -E2BIG ? "the paths of all rules are too many" :
-				  rc == -EINVAL ? "a path that cannot be watched: too long or too "
-						  "many components" :
-						  "out of memory");
+						 "out of memory");
 	}
 	if (rc)
 		return rc;
