@@ -179,8 +179,17 @@ static int parse_address(struct loader *l, const struct yaml_node *n, enum op op
 					 "an address like 192.0.2.1 or 2001:db8::1");
 }
 
+/* What is quoted is a text, whatever it looks like. */
+static int no_quotes(struct loader *l, const struct yaml_node *n)
+{
+	return yaml_fail(l->err, l->file, n->line, "\"%.60s\" is a text: write the number without quotes",
+			 n->scalar);
+}
+
 static int parse_port(struct loader *l, const struct yaml_node *n, struct value *v)
 {
+	if (n->quoted)
+		return no_quotes(l, n);
 	if (yaml_int(n, &v->number) || v->number < 0 || v->number > UINT16_MAX)
 		return yaml_fail(l->err, l->file, n->line, "\"%.60s\" is not a port: 0 to 65535",
 				 n->scalar);
@@ -195,6 +204,8 @@ static int parse_value(struct loader *l, const struct yaml_node *n, const struct
 				 "field \"%s\" is compared with a value or a list of values, "
 				 "not with a map or a list of lists", f->name);
 	if (f->type == FIELD_TYPE_NUMBER) {
+		if (n->quoted)
+			return no_quotes(l, n);
 		if (yaml_int(n, &v->number))
 			return yaml_fail(l->err, l->file, n->line,
 					 "\"%.60s\" is not a whole number, as field \"%s\" is",

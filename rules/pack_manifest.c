@@ -91,8 +91,17 @@ static int parse_time(struct reading *r, const struct yaml_node *n, const char *
 {
 	int64_t ns;
 
-	if (n->type != YAML_SCALAR || rfc3339_parse(n->scalar, &ns) < 0)
+	if (n->type != YAML_SCALAR || rfc3339_parse(n->scalar, &ns) < 0) {
+		char other[RFC3339_SIZE + 8] = "2000";
+
+		/* It is one in another year: nanoseconds of 64 bits end in 2262. */
+		if (n->type == YAML_SCALAR && strspn(n->scalar, "0123456789") == 4) {
+			snprintf(other + 4, sizeof(other) - 4, "%s", n->scalar + 4);
+			if (!rfc3339_parse(other, &ns))
+				return wants(r, n, what, "a time from 1970 to 2261");
+		}
 		return wants(r, n, what, "a time like 2026-01-31T00:00:00Z");
+	}
 	*ret = ns / 1000000000;
 	return 0;
 }

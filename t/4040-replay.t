@@ -131,6 +131,7 @@ sed -i 's/^capture:.*/capture: off/' "$CONFIG"
 json 1 "without captured events, evidence" --since 2026-01-01 --rules "$SCRATCH/new"
 like "$(tail -n 1 "$SCRATCH/json")" '"basis":"evidence"' "as is said"
 like "$(tail -n 1 "$SCRATCH/json")" 'would newly be blocked .* cannot be shown' "and what that cannot show"
+like "$(tail -n 1 "$SCRATCH/json")" 'no events of that time were captured' "which need not be for capture being off"
 # It has the path for X1 and X2 and the port for X4; the hour is not captured by X2. /etc/passwd left
 # no record.
 is "$(count newly_warned)" 0 "of what left no record nothing is told"

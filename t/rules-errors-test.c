@@ -176,7 +176,7 @@ static void what_is_wrong_with_a_match_is_said(void **state)
 		{ ONE("pid: { eq: [[1]] }"), "f:1: field \"pid\" is compared with a value or a list of "
 					     "values, not with a map or a list of lists" },
 		{ ONE("pid: { eq: x }"), "f:1: \"x\" is not a whole number, as field \"pid\" is" },
-		{ ONE("pid: { eq: '1' }"), "f:1: \"1\" is not a whole number, as field \"pid\" is" },
+		{ ONE("pid: { eq: '1' }"), "f:1: \"1\" is a text: write the number without quotes" },
 		{ ONE("cgroup: { eq: '' }"), "f:1: an empty string: leave the comparison out" },
 		{ ONE("path: { eq: a/b }"), "f:1: no path begins with \"a/b\": start with / or ~/, "
 					    "or use suffix or glob" },

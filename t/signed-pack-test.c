@@ -248,6 +248,8 @@ static void what_is_wrong_with_a_manifest_is_said(void **state)
 		  "manifest.yaml:2: version must be three numbers like 1.2.3" },
 		{ "name: n\n" "version: 1.0.0\ncreated: 1\nexpires: 1\nrules: []\n",
 		  "manifest.yaml:3: created must be a time like 2026-01-31T00:00:00Z" },
+		{ "name: n\n" "version: 1.0.0\ncreated: 2026-01-01T00:00:00Z\nexpires: 9999-01-01T00:00:00Z\nrules: []\n",
+		  "manifest.yaml:4: expires must be a time from 1970 to 2261" },
 	};
 	struct keys k = keys_of(seed);
 

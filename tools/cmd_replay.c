@@ -209,6 +209,9 @@ static void say_limits(struct replay *r, const struct replay_input *in, struct r
 		w->notes[n++] = r->o.evidence ?
 			"only evidence was asked: events for which no rule fired left no record, so what "
 			"would newly be blocked or warned of among them cannot be shown" :
+			r->o.since ?
+			"no events of that time were captured: those for which no rule fired left no "
+			"record, so what would newly be blocked or warned of among them cannot be shown" :
 			"no events were captured (capture: off): those for which no rule fired left no "
 			"record, so what would newly be blocked or warned of among them cannot be shown";
 		w->notes[n++] = "a record has one name of a file for each rule, and no homes: those of "
