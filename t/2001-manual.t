@@ -35,4 +35,6 @@ done
 for key in $(sed -n '/keys\[\] = {$/,/^};/s/^\t{ "\([a-z_]*\)".*/\1/p' core/config.c); do
 	ok "oknek.yaml(5) explains $key" grep -qE "^\.It Cm $key( |$|\.)" man/oknek.yaml.5
 done
+is "$(grep -c 'Kinds other than file_opened' $page)" 0 "kinds that sources report are not called replayed only"
+like "$(sed -n '/^.Sh EXIT STATUS/,/^.Sh EXAMPLES/p' man/oknek.8)" 'Cm replay' "the exit status of replay is among the others"
 done_testing
