@@ -46,6 +46,7 @@ timeout 10 "$daemon" --foreground "${base[@]}" --config "$CONFIG" --source=repla
 is $rc 69 "events to replay that are not there"
 is "$(grep -c /nonexistent/file "$SCRATCH/out")" 1 "are named, once: $(tr -d '#\n' <"$SCRATCH/out")"
 
+says 64 "a source that does not exist, by --check too" --check --source=nope --config "$CONFIG" "${base[@]}"
 says 78 "configuration that is not there" --check --config "$SCRATCH/nowhere.yaml" "${base[@]}"
 says 78 "rules that are not there" --check --config "$CONFIG" --rules "$SCRATCH/nowhere"
 says 78 "rules that are a file" --check --config "$CONFIG" --rules "$CONFIG"

@@ -151,9 +151,13 @@ static int into_background(void)
 
 static int check(struct daemon *d)
 {
+	struct daemon_wanted w = { 0 };
 	struct rules_error err = { "" };
-	int r = daemon_load_rules(d, &d->rules, &err);
+	int r;
 
+	if (d->opt.sources && daemon_choose_sources(d, &w) < 0)
+		return EXIT_USAGE; /* said */
+	r = daemon_load_rules(d, &d->rules, &err);
 	if (r < 0) {
 		fprintf(stderr, "%s\n", err.text[0] ? err.text : strerror(-r));
 		return EXIT_CONFIG;
