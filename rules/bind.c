@@ -433,6 +433,11 @@ static unsigned find_bad_path(struct pool *p, const struct node *n, const char *
 	return line;
 }
 
+static const char *rc_text(int rc)
+{
+	return rc == -E2BIG ? "the paths of all rules are too many" : "out of memory";
+}
+
 static void say_bad_path(const struct compiled *c, char err[512])
 {
 	struct pool *p = pool_new();
@@ -476,9 +481,7 @@ int bind_pathset(struct compiled *const *rules, size_t n, struct pathset **ret, 
 		if (rc == -EINVAL)
 			say_bad_path(c, err);
 		else if (rc)
-			yaml_fail(err, c->rule.file, c->rule.line,
-				  rc == -E2BIG ? "the paths of all rules are too many" :
-						 "out of memory");
+			yaml_fail(err, c->rule.file, c->rule.line, "%s", rc_text(rc));
 	}
 	if (rc)
 		return rc;
