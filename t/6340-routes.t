@@ -164,6 +164,7 @@ routes=(
 	"DENIED||docker.sock, /proc/self/root|$R unix /proc/self/root$H/run/docker.sock"
 	"DENIED||docker.sock, directory bound elsewhere|$R unix $H/bound/docker.sock"
 	"DENIED||docker.sock, relative|relative docker.sock"
+	"DENIED||docker.sock, slashes up to 108 bytes|$R unix-full $H/run/docker.sock"
 	"DENIED||D-Bus, abstract|$R unix @/tmp/dbus-oknektest"
 	"OPEN||docker.sock, symbolic link|$R unix $H/run/link.sock"
 	"OPEN||docker.sock, file bound elsewhere|$R unix $H/file.sock"

@@ -307,7 +307,8 @@ static long spell(__u32 i, void *arg)
 	struct spelling *s = arg;
 	__u8 c;
 
-	if (i >= EGRESS_PATH)
+	/* A name may fill all of it; the byte behind is there, and ends it. */
+	if (i > EGRESS_PATH)
 		return 1;
 	c = s->path[i];
 	if (i >= s->len || (!c && i && s->path[0])) {

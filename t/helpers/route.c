@@ -10,6 +10,7 @@
  *	route give PATH tcp|udp ADDRESS PORT, route take PATH    a connected socket, by SCM_RIGHTS
  *	route hand tcp|udp CMD…         CMD with a socket that is not connected as descriptor 3
  *	route on-fd WAY FD [ADDRESS PORT]
+ *	route unix-full PATH            with as many slashes as sun_path has room for
  *
  * 0: the other side answered, or it left; 1: EPERM; 2: not here; 3: failed otherwise; 4: nobody
  * answered.
@@ -292,6 +293,21 @@ static int by_udplite(const struct place *p)
 	return judge((int)send(fd, "x", 1, 0), "send");
 }
 
+/* All of sun_path and no NUL at its end: slashes, as many as there is room for. */
+static int by_full_path(const char *path)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	const char *base = strrchr(path, '/');
+	size_t len = strlen(path), room = sizeof(un.sun_path);
+
+	if (!base || len > room)
+		return 64;
+	memset(un.sun_path, '/', room);
+	memcpy(un.sun_path, path, (size_t)(base - path));
+	memcpy(un.sun_path + room - strlen(base), base, strlen(base));
+	return judge(connect(open_socket(AF_UNIX, SOCK_STREAM, 0), (void *)&un, sizeof(un)), "connect");
+}
+
 static int by_packet(void)
 {
 	int fd = open_socket(AF_PACKET, SOCK_DGRAM, 0);
@@ -350,6 +366,8 @@ int main(int argc, char **argv)
 	else
 		p = (struct place){ 0 };
 
+	if (!strcmp(way, "unix-full") && argc == 3)
+		return by_full_path(argv[2]);
 	if (!strcmp(way, "listen"))
 		return listen_unix(argv + 2);
 	if (!strcmp(way, "serve"))
