@@ -14,13 +14,15 @@ need_bin oknek oknekd reach route
 need_command jq
 
 R=$(bin route) S=$(bin reach_static) || S=
-F=203.0.113.1 F6=2001:db8::1 GATEWAY=198.51.100.1
-"$(bin reach)" up $F $F6 $GATEWAY 169.254.169.254 100.100.100.200 fd00:ec2::254 || skip_all "no addresses"
+F=203.0.113.1 F6=2001:db8::1 GATEWAY=198.51.100.1 LISTED6=fd00::7
+"$(bin reach)" up $F $F6 $GATEWAY $LISTED6 169.254.169.254 100.100.100.200 fd00:ec2::254 || skip_all "no addresses"
 echo 0 2147483647 >/proc/sys/net/ipv4/ping_group_range
 make_fs tmpfs "$SCRATCH/fs" || skip_all "no tmpfs"
 test_user "$SCRATCH/fs/home"
 H=$TEST_HOME
-for a in $F 127.0.0.1; do
+# Of what is sent by way of us we are the next hop, too.
+echo 1 | tee /proc/sys/net/ipv6/conf/{all,lo}/{seg6_enabled,forwarding} >/dev/null
+for a in $F 127.0.0.1 $LISTED6; do
 	"$R" serve "$a" 443 >"$SCRATCH/ready.$a" &
 	wait_for 5 grep -q ready "$SCRATCH/ready.$a" || skip_all "no server"
 done
@@ -152,6 +154,15 @@ routes=(
 	"DENIED||connected by a stranger, inherited, UDP|inherited udp"
 	"DROPPED||connected by a stranger, passed, TCP|passed tcp"
 	"DENIED||connected by a stranger, passed, UDP|passed udp"
+	"DENIED||by way of a stranger, IPv6 UDP|$R by-way sendto $F6 $LISTED6 443"
+	"DENIED||by way of a stranger, IPv6 UDP connected|$R by-way connected $F6 $LISTED6 443"
+	"DENIED||by way of a stranger, IPv6 TCP|$R by-way tcp $F6 $LISTED6 443"
+	"DROPPED||by way of a stranger, IPv6 TCP, later|$R by-way tcp-late $F6 $LISTED6 443"
+	"DENIED|root|by way, behind destination options|$R by-way options $F6 $LISTED6 443"
+	"DENIED|root|by way, behind hop-by-hop options|$R by-way hop-options $F6 $LISTED6 443"
+	"DENIED|root|by way of a stranger, IPv4 UDP|$R by-way sendto $F $GATEWAY 443"
+	"DENIED|root|by way of a stranger, IPv4 UDP connected|$R by-way connected $F $GATEWAY 443"
+	"DENIED|root|by way of a stranger, IPv4 TCP|$R by-way tcp $F $GATEWAY 443"
 	"DENIED||0.0.0.0, a port that is not listed|$R tcp 0.0.0.0 7010"
 	"DENIED||::, a port that is not listed|$R tcp :: 7010"
 	"DENIED||127.0.0.53, the same|$R sendto 127.0.0.53 7010"

@@ -20,8 +20,18 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 static __always_inline int judge_call(struct asked *a, struct bpf_sock *sk)
 {
-	int r = judge(a);
+	__u8 class, verdict;
+	int r;
 
+	if (!find_verdict(a))
+		return PASSES;
+	class = a->class;
+	verdict = a->verdict;
+	if (sk && verdict != EGRESS_DENY && has_way(whole(sk)) && !find_raw_verdict(a)) {
+		a->class = class;
+		a->verdict = verdict;
+	}
+	r = settle(a, 0, 0);
 	if (r == PASSES && sk && a->state & EGRESS_READY)
 		mark_seen(sk);
 	return r;

@@ -11,6 +11,11 @@
 #define PROTO_DCCP 33
 #define PROTO_SCTP 132
 #define ETH_P_IPV6 0x86dd /* linux/if_ether.h */
+/* Headers between IPv6 and what it carries (RFC 8200) */
+#define NEXT_HOP_BY_HOP 0
+#define NEXT_ROUTING 43
+#define NEXT_DESTINATION 60
+#define OPTION_JUMBO 0xc2 /* RFC 2675 */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 typedef struct {
@@ -36,6 +41,22 @@ struct sock {
 struct tcp_sock {
 	_Bool is_mptcp;
 };
+struct ipv6_txoptions {
+	__u16 opt_flen, opt_nflen;
+};
+struct ipv6_pinfo {
+	struct ipv6_txoptions *opt;
+};
+struct ip_options {
+	unsigned char optlen;
+};
+struct ip_options_rcu {
+	struct ip_options opt;
+};
+struct inet_sock {
+	struct ipv6_pinfo *pinet6; /* NULL: it is of IPv4 */
+	struct ip_options_rcu *inet_opt;
+};
 #pragma clang attribute pop
 
 struct socket_mark {
@@ -43,7 +64,8 @@ struct socket_mark {
 	__u8 verdict; /* then */
 	__u8 seen;    /* a member's connect was let through, or the other end connected to us */
 	__u8 closed;  /* a member wrote what was denied */
-	__u8 unused;
+	__u8 members; /* a member connected it, or wrote to it */
+	__u32 routed; /* the word when a member's way round was told of; 0: there was none */
 };
 
 struct {
@@ -75,12 +97,25 @@ static __always_inline struct socket_mark *mark_of_full(__u64 cookie, int create
 	return settings.were_full ? bpf_map_lookup_elem(&full_sockets, &cookie) : 0;
 }
 
+/* Will what it sends go by way of others? Said before, so that connect fails and does not wait. */
+static __always_inline int has_way(const struct sock *k)
+{
+	const struct inet_sock *inet = (const struct inet_sock *)k;
+	const struct ip_options_rcu *v4 = BPF_CORE_READ(inet, inet_opt);
+	const struct ipv6_pinfo *v6 = BPF_CORE_READ(inet, pinet6);
+	const struct ipv6_txoptions *opt = v6 ? BPF_CORE_READ(v6, opt) : 0;
+
+	if (v4 && BPF_CORE_READ(v4, opt.optlen))
+		return 1;
+	return opt && (BPF_CORE_READ(opt, opt_flen) || BPF_CORE_READ(opt, opt_nflen));
+}
+
 static __always_inline void mark_seen(struct bpf_sock *sk)
 {
 	struct socket_mark *mark = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 	if (mark)
-		mark->seen = 1;
+		mark->seen = mark->members = 1;
 }
 
 /*
@@ -230,6 +265,44 @@ static __always_inline int is_denied(const struct socket_mark *mark)
 	return mark->verdict == EGRESS_DENY && mark->judged & EGRESS_ENFORCE;
 }
 
+/*
+ * Does it go by way of somebody else, who is no part of what was judged? Options of IPv4 and headers of
+ * IPv6 say so, source routes and segment routing; one that says less may hide the one that does. The
+ * kernel itself puts a header before TCP that is larger than 64 KiB (RFC 2675).
+ */
+static __always_inline int is_by_way(struct __sk_buff *skb)
+{
+	__u8 byte = 0, hop[3] = { 0 };
+
+	if (skb->protocol != bpf_htons(ETH_P_IPV6))
+		return bpf_skb_load_bytes(skb, 0, &byte, 1) == 0 && (byte & 15) > 5;
+	if (bpf_skb_load_bytes(skb, 6, &byte, 1) < 0)
+		return 0;
+	if (byte == NEXT_HOP_BY_HOP && bpf_skb_load_bytes(skb, 40, hop, 3) == 0 && !hop[1] &&
+	    hop[2] == OPTION_JUMBO)
+		byte = hop[0];
+	return byte == NEXT_HOP_BY_HOP || byte == NEXT_ROUTING || byte == NEXT_DESTINATION;
+}
+
+/* Told with where it goes first; of a connection once. */
+static __always_inline int judge_way(const struct asked *asked, struct socket_mark *mark,
+				     struct __sk_buff *skb)
+{
+	struct asked a = *asked;
+
+	if (!find_raw_verdict(&a))
+		return PASSES;
+	if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		bpf_skb_load_bytes(skb, 24, a.addr, 16);
+	else
+		bpf_skb_load_bytes(skb, 16, a.addr + 12, 4);
+	if (!a.member || (is_stream(a.protocol) && mark->routed == a.state))
+		return a.verdict == EGRESS_DENY && a.state & EGRESS_ENFORCE ? DENIED : PASSES;
+	mark->routed = a.state;
+	mark->members = 1;
+	return settle(&a, 0, 0);
+}
+
 SEC("?cgroup_skb/egress")
 int egress_packet(struct __sk_buff *skb)
 {
@@ -247,10 +320,10 @@ int egress_packet(struct __sk_buff *skb)
 	mark = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	if (!mark && settings.were_full)
 		mark = mark_of_full(bpf_get_socket_cookie(skb), 0);
-	if (mark && mark->seen)
+	if (mark && mark->seen && !is_by_way(skb))
 		return PASSES;
 	if (!find_sender(&a)) {
-		if (!mark || !mark->closed)
+		if (!mark || !(mark->closed || mark->members))
 			return PASSES;
 		a.member = 0;
 	}
@@ -265,15 +338,21 @@ int egress_packet(struct __sk_buff *skb)
 		return PASSES;
 	fill_peer(&a, k);
 	if (a.member && !is_by_caller(k, a.protocol)) {
-		if (!mark->closed)
+		if (!mark->closed && !mark->members)
 			return PASSES;
 		a.member = 0; /* it ran when somebody else sent */
 	}
+	if (is_by_way(skb) && judge_way(&a, mark, skb) == DENIED)
+		return DENIED;
+	if (mark->seen || (!a.member && !mark->closed))
+		return PASSES;
 	/* What is sent without a connection was judged by itself. */
 	if (!a.port && (is_stream(a.protocol) || is_datagram(a.protocol)))
 		return PASSES;
 	if (!read_packet(skb, a.protocol, &p) || !p.payload)
 		return PASSES;
+	if (a.member)
+		mark->members = 1;
 	if (is_stream(a.protocol) && is_accepted(k)) {
 		mark->seen = 1;
 		return PASSES;
@@ -333,7 +412,10 @@ static __always_inline int written(struct sock *sk)
 	    is_kernels(sk))
 		return 0;
 	mark = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!mark || mark->seen)
+	if (!mark)
+		return 0;
+	mark->members = 1;
+	if (mark->seen)
 		return 0;
 	if (is_accepted(sk)) {
 		mark->seen = 1;

@@ -259,11 +259,6 @@ static __always_inline int find_verdict(struct asked *a)
 	return 1;
 }
 
-static __always_inline int judge(struct asked *a)
-{
-	return find_verdict(a) ? settle(a, 0, 0) : PASSES;
-}
-
 /* The same for sockets whose destinations nobody is asked about. */
 static __always_inline int find_raw_verdict(struct asked *a)
 {

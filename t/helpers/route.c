@@ -10,6 +10,7 @@
  *	route give PATH tcp|udp ADDRESS PORT, route take PATH    a connected socket, by SCM_RIGHTS
  *	route hand tcp|udp CMD…         CMD with a socket that is not connected as descriptor 3
  *	route on-fd WAY FD [ADDRESS PORT]
+ *	route by-way HOW HOP ADDRESS PORT    with a source route
  *	route unix-full PATH            with as many slashes as sun_path has room for
  *
  * 0: the other side answered, or it left; 1: EPERM; 2: not here; 3: failed otherwise; 4: nobody
@@ -308,6 +309,53 @@ static int by_full_path(const char *path)
 	return judge(connect(open_socket(AF_UNIX, SOCK_STREAM, 0), (void *)&un, sizeof(un)), "connect");
 }
 
+/* By way of another address: what the header says beside where it goes in the end. */
+struct way {
+	uint8_t next, len, type, left, last, flags;
+	uint16_t tag;
+	struct in6_addr hop[2]; /* the first is where it goes in the end: the kernel's */
+};
+
+static int set_way(int fd, const struct place *p, const struct place *hop, const char *how)
+{
+	struct way h = { .len = 4, .type = 4, .left = 1, .last = 1 }; /* RFC 8754 */
+	uint8_t nothing[8] = { 0, 0, 1, 4 }, loose[8] = { 0x83, 7, 4 }; /* RFC 8200, RFC 791 */
+
+	if (p->family == AF_INET) {
+		memcpy(loose + 3, &((const struct sockaddr_in *)&hop->sa)->sin_addr, 4);
+		return setsockopt(fd, IPPROTO_IP, IP_OPTIONS, loose, sizeof(loose));
+	}
+	h.hop[1] = ((const struct sockaddr_in6 *)&hop->sa)->sin6_addr;
+	if (!strcmp(how, "hop-options") &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_HOPOPTS, nothing, sizeof(nothing)) < 0)
+		return -1;
+	if (!strcmp(how, "options") &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_RTHDRDSTOPTS, nothing, sizeof(nothing)) < 0)
+		return -1;
+	return setsockopt(fd, IPPROTO_IPV6, IPV6_RTHDR, &h, sizeof(h));
+}
+
+static int by_way(const char *how, const char *via, const char *to, const char *port)
+{
+	bool is_tcp = !strncmp(how, "tcp", 3), is_late = !strcmp(how, "tcp-late");
+	const struct timeval wait = { .tv_sec = 1 };
+	struct place hop = place_of(via, port), p = place_of(to, port);
+	int fd;
+
+	fd = open_socket(p.family, is_tcp ? SOCK_STREAM : SOCK_DGRAM, 0);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+	if (is_late && connect(fd, (const void *)&p.sa, p.len) < 0)
+		return attack_failed("connect");
+	if (set_way(fd, &p, &hop, how) < 0)
+		return attack_cannot("setsockopt");
+	if (!is_tcp && strcmp(how, "connected") != 0)
+		return judge((int)sendto(fd, "x", 1, 0, (const void *)&p.sa, p.len), "sendto");
+	if (!is_late && connect(fd, (const void *)&p.sa, p.len) < 0)
+		return errno != EINPROGRESS ? attack_failed("connect") :
+		       p.family == AF_INET ? ATTACK_WORKED : SILENT; /* nobody here passes it on */
+	return is_tcp ? converse(fd, 1) : judge((int)send(fd, "x", 1, 0), "send");
+}
+
 static int by_packet(void)
 {
 	int fd = open_socket(AF_PACKET, SOCK_DGRAM, 0);
@@ -366,6 +414,8 @@ int main(int argc, char **argv)
 	else
 		p = (struct place){ 0 };
 
+	if (!strcmp(way, "by-way") && argc == 6)
+		return by_way(argv[2], argv[3], argv[4], argv[5]);
 	if (!strcmp(way, "unix-full") && argc == 3)
 		return by_full_path(argv[2]);
 	if (!strcmp(way, "listen"))
