@@ -54,6 +54,7 @@ struct egress_judge {
 
 /* The addresses under which clouds hand out credentials, loopback when it is allowed, and the rest of
  * the world are added by the caller with these. Returns how many were put into list. */
+#define EGRESS_METADATA_MAX 72
 size_t egress_metadata(struct egress_destination *list, size_t max);
 
 /*

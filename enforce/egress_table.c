@@ -14,30 +14,66 @@
 #include "enforce/egress.h"
 
 /* Where clouds hand out credentials to whoever asks from this host. */
-static const char *const metadata[] = {
-	"::ffff:169.254.169.254", /* AWS, Google, Azure, Oracle, DigitalOcean, OpenStack … */
-	"::ffff:169.254.170.2",   /* AWS ECS */
-	"::ffff:169.254.170.23",  /* AWS EKS */
-	"::ffff:169.254.0.23",    /* Tencent */
-	"::ffff:100.100.100.200", /* Alibaba */
-	"::ffff:192.0.0.192",     /* Oracle, classic */
-	"fd00:ec2::254",          /* AWS */
-	"fd00:ec2::23",           /* AWS EKS */
-	"fd20:ce::254",           /* Google */
-	"fe80::a9fe:a9fe",        /* OpenStack */
-	"64:ff9b::a9fe:a9fe",     /* the first, through NAT64 (RFC 6052) */
+static const uint8_t metadata4[][4] = {
+	{ 169, 254, 169, 254 }, /* AWS, Google, Azure, Oracle, DigitalOcean, OpenStack … */
+	{ 169, 254, 170, 2 },   /* AWS ECS */
+	{ 169, 254, 170, 23 },  /* AWS EKS */
+	{ 169, 254, 0, 23 },    /* Tencent */
+	{ 169, 254, 42, 42 },   /* Scaleway */
+	{ 100, 100, 100, 200 }, /* Alibaba */
+	{ 192, 0, 0, 192 },     /* Oracle, classic */
 };
+
+static const char *const metadata6[] = {
+	"fd00:ec2::254",   /* AWS */
+	"fd00:ec2::23",    /* AWS EKS */
+	"fd20:ce::254",    /* Google */
+	"fd00:42::42",     /* Scaleway */
+	"fe80::a9fe:a9fe", /* OpenStack */
+};
+
+/* How an address of IPv4 is written in one of IPv6: who translates on the way leads to the former. */
+static const struct {
+	const char *prefix;
+	uint8_t at[4]; /* its bytes */
+	uint8_t bits;
+} embeddings[] = {
+	{ "::ffff:0:0", { 12, 13, 14, 15 }, 128 },  /* mapped: the address itself */
+	{ "::", { 12, 13, 14, 15 }, 128 },          /* RFC 4291 2.5.5.1 */
+	{ "::ffff:0:0:0", { 12, 13, 14, 15 }, 128 }, /* RFC 2765 */
+	{ "2002::", { 2, 3, 4, 5 }, 48 },           /* 6to4, RFC 3056 */
+	{ "64:ff9b::", { 12, 13, 14, 15 }, 128 },   /* NAT64, RFC 6052 */
+	{ "64:ff9b:1::", { 12, 13, 14, 15 }, 128 }, /* and RFC 8215, by what prefixes it allows */
+	{ "64:ff9b:1::", { 6, 7, 9, 10 }, 88 },
+	{ "64:ff9b:1::", { 7, 9, 10, 11 }, 96 },
+	{ "64:ff9b:1::", { 9, 10, 11, 12 }, 104 },
+};
+
+static struct egress_destination *put_metadata(struct egress_destination *d, const char *text,
+					       uint8_t bits)
+{
+	*d = (struct egress_destination){ .bits = bits, .to = UINT16_MAX, .class = EGRESS_METADATA,
+					  .strength = EGRESS_BY_METADATA };
+	inet_pton(AF_INET6, text, d->addr);
+	return d;
+}
 
 size_t egress_metadata(struct egress_destination *list, size_t max)
 {
 	size_t n = 0;
 
-	for (; n < ARRAY_SIZE(metadata) && n < max; n++) {
-		list[n] = (struct egress_destination){ .bits = 128, .to = UINT16_MAX,
-						       .class = EGRESS_METADATA,
-						       .strength = EGRESS_BY_METADATA };
-		inet_pton(AF_INET6, metadata[n], list[n].addr);
-	}
+	_Static_assert(ARRAY_SIZE(metadata6) + ARRAY_SIZE(metadata4) * ARRAY_SIZE(embeddings) <=
+			       EGRESS_METADATA_MAX, "room for all");
+	for (size_t i = 0; i < ARRAY_SIZE(metadata6) && n < max; i++)
+		put_metadata(&list[n++], metadata6[i], 128);
+	for (size_t i = 0; i < ARRAY_SIZE(embeddings); i++)
+		for (size_t k = 0; k < ARRAY_SIZE(metadata4) && n < max; k++) {
+			struct egress_destination *d =
+				put_metadata(&list[n++], embeddings[i].prefix, embeddings[i].bits);
+
+			for (int byte = 0; byte < 4; byte++)
+				d->addr[embeddings[i].at[byte]] = metadata4[k][byte];
+		}
 	return n;
 }
 

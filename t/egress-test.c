@@ -184,8 +184,16 @@ static void longer_prefixes_know_what_shorter_ones_say(void **state)
 
 static void metadata_is_not_part_of_a_network(void **state)
 {
-	struct egress_destination list[40];
-	size_t n = egress_metadata(list, 32);
+	/* The same places in other notations. */
+	static const char *const others[] = {
+		"169.254.42.42", "fd00:42::42", "::a9fe:a9fe", "::ffff:0:a9fe:a9fe",
+		"2002:a9fe:a9fe::", "2002:a9fe:a9fe:1:2:3:4:5", "2002:6464:64c8::1",
+		"64:ff9b::a9fe:a9fe", "64:ff9b::6464:64c8", "64:ff9b:1::a9fe:a9fe",
+		"64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1:0:a9:fea9:fe00::",
+		"64:ff9b:1::c000:c0", "64:ff9b::a9fe:2a2a", "64:ff9b::a9fe:aa02",
+	};
+	struct egress_destination list[EGRESS_METADATA_MAX + 4];
+	size_t n = egress_metadata(list, EGRESS_METADATA_MAX);
 	struct table t;
 
 	(void)state;
@@ -201,6 +209,14 @@ static void metadata_is_not_part_of_a_network(void **state)
 	assert_string_equal(at(&t, "169.254.170.2", 81), "metadata");
 	assert_string_equal(at(&t, "fd00:ec2::254", 80), "metadata");
 	assert_string_equal(at(&t, "fd00:ec2::255", 80), "gateway");
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		assert_string_equal(at(&t, others[i], 80), "metadata");
+		assert_string_equal(at(&t, others[i], 1), "metadata");
+	}
+	assert_string_equal(at(&t, "2002:a9fe:a9fd::1", 80), "gateway");
+	assert_string_equal(at(&t, "64:ff9b::a9fe:a9fd", 80), "gateway");
+	assert_string_equal(at(&t, "::a9fe:a9fd", 80), "gateway");
+	assert_string_equal(at(&t, "169.254.42.41", 80), "gateway");
 	free(t.entries);
 }
 

@@ -114,7 +114,7 @@ static void put_boundary(void *arg, const uint8_t addr[16], unsigned bits, uint1
 static void gather(struct daemon_egress *e, struct gathering *g)
 {
 	const struct config_egress *c = &e->config.egress;
-	struct egress_destination metadata[32];
+	struct egress_destination metadata[EGRESS_METADATA_MAX];
 	size_t n = egress_metadata(metadata, ARRAY_SIZE(metadata));
 
 	for (size_t i = 0; i < n; i++)
