@@ -83,6 +83,17 @@ told() { oknek --json events --rule R5 --limit 10000 | jq -s "map(select(.seq > 
 wait_for 60 eval '[ $(($(told) + $(noted))) -ge 3000 ]'
 diag "$(told) records, $(noted) counted"
 is $(($(told) + $(noted))) 3000 "each of 3,000 refusals is recorded or counted"
+# What passes is told to rules that detect, and what is not is known.
+before=$(oknek --json egress | jq .passed_not_recorded)
+# shellcheck disable=SC2016 # for the member's shell
+agent sh -c 'n=0; while [ $n -lt 250 ]; do "$0" unix /nonexistent/nobodys.sock; n=$((n + 1)); done' "$R" >/dev/null 2>&1
+unseen=$(oknek --json egress | jq ".passed_not_recorded - $before")
+diag "$unseen of 250 that passed were not told"
+if [ "$(oknek --json egress | jq .unix_sockets)" = true ]; then
+	ok "of what passes too fast it is counted how much no rule saw" [ "$unseen" -ge 20 ]
+	passed() { oknek --json events --rule O1 | jq -s "map(select(.seq > $seq and .rule.name == \"passed connections not recorded\") | .capture.count) | add // 0"; }
+	ok "and the evidence says so" wait_for 20 eval '[ "$(passed)" -ge 1 ]'
+fi
 ok "it ends" stop_daemon
 
 # ---- on_unenforceable ----------------------------------------------------------------------------

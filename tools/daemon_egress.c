@@ -21,6 +21,7 @@
 #define RESOLVE_WAIT_MS 3000 /* at start and reload */
 #define TICK_MS 1000
 #define SLOW_NS (5 * NSEC_PER_SEC)
+#define TELL_PASSED_NS (60 * NSEC_PER_SEC)
 #define DNS_PORT 53
 #define DNS_TLS_PORT 853 /* RFC 7858 */
 
@@ -412,12 +413,30 @@ void daemon_egress_mode(struct daemon *d)
 
 /* ---- its thread ---------------------------------------------------------------------------- */
 
-static void tell_lost(struct daemon *d, struct daemon_egress *e)
+/* What was let through and no rule saw: who can cause it must not flood the evidence. */
+static void tell_passed(struct daemon *d, struct daemon_egress *e, uint64_t lost, uint64_t now_ns)
+{
+	uint64_t n = lost - e->passed_told;
+
+	if (!n || (e->passed_told_ns && now_ns - e->passed_told_ns < TELL_PASSED_NS))
+		return;
+	log_notice("egress: %llu connections that were let through were not told to rules",
+		   (unsigned long long)n);
+	daemon_own_record(d, "O1", "passed connections not recorded",
+			  json_pack("{s:I, s:I, s:s}", "count", (json_int_t)n, "total",
+				    (json_int_t)lost, "why", "they came too fast to be told one by one: "
+				    "rules that detect did not see them"));
+	e->passed_told = lost;
+	e->passed_told_ns = now_ns;
+}
+
+static void tell_lost(struct daemon *d, struct daemon_egress *e, uint64_t now_ns)
 {
 	struct egress_figures f;
 	uint64_t lost;
 
 	egress_figures(e->jail, &f);
+	tell_passed(d, e, f.lost_pass, now_ns);
 	lost = f.lost_tell + f.malformed;
 	if (lost == e->lost_told)
 		return;
@@ -475,7 +494,7 @@ static void look_after(struct daemon *d, struct daemon_egress *e)
 	if (!slow)
 		return;
 	e->checked_ns = now_ns;
-	tell_lost(d, e);
+	tell_lost(d, e, now_ns);
 	settle_trees(d, e);
 }
 

@@ -54,6 +54,7 @@ struct daemon_egress {
 	enum egress_verdict raw, service;
 	int64_t expires_unix_s; /* when an exception does, so that others are in force */
 	uint64_t lost_told, checked_ns;
+	uint64_t passed_told, passed_told_ns;
 
 	/* the verdict thread's */
 	char exe[4096], lineage[LINEAGE_MAX], path[EGRESS_PATH + 4];

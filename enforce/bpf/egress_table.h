@@ -181,6 +181,8 @@ static __always_inline int settle(struct asked *a, const char *path, __u32 path_
 		   !is_due(&t->pass_ns, now_ns, EGRESS_PASS_NS, EGRESS_PASS_BURST)) {
 		if (tell)
 			__sync_fetch_and_add(&t->unrecorded, 1);
+		else
+			count_lost(0);
 		return deny ? DENIED : PASSES;
 	}
 	/* The last half is for what was denied. */

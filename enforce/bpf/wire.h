@@ -88,7 +88,8 @@ struct egress_tree {
 #define EGRESS_PASS_NS 100000000ULL
 
 struct egress_counters { /* of one CPU */
-	__u64 lost_tell, lost_pass; /* no room in the ring, or for the tree */
+	__u64 lost_tell; /* no room in the ring, or for the tree */
+	__u64 lost_pass; /* the same of what passed, and what came too fast for a record each */
 };
 
 enum egress_hook {
