@@ -630,10 +630,10 @@ static void all_kinds_load(void **state)
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		char text[256];
 		struct ruleset *rs;
-		struct event ev = { .kind = (enum event_kind)kind };
+		struct event ev = { .kind = (enum event_kind)kind, .subj.tgid = 7 };
 
 		snprintf(text, sizeof(text), "id: X1\nname: n\nversion: 1\nkind: %s\n"
-			 "action: { default: warn }\nmatch: { any_of: [ pid: { eq: 0 } ] }\n",
+			 "action: { default: warn }\nmatch: { any_of: [ pid: { eq: 7 } ] }\n",
 			 event_kind_name((enum event_kind)kind));
 		rs = rules(text);
 		ev.subj.exe = ev.subj.comm = ev.subj.cgroup = ev.subj.lineage = "";
