@@ -157,6 +157,7 @@ struct dest_object {
 	const char *path; /* of an AF_UNIX socket, as it was given; @ begins an abstract name */
 	enum egress_class egress;
 	bool gateway_set; /* the configuration has a gateway */
+	bool has_addr;    /* addr is one also when it is all zeros, which is an address of this host */
 };
 
 struct event {

@@ -409,7 +409,7 @@ static int read_dest(struct event_reader *r, const json_t *o)
 			    "service or raw");
 	if (*text_of(o, "egress_gateway", "") && strcmp(text_of(o, "egress_gateway", ""), "set") != 0)
 		return fail(r, "egress_gateway", "is set, or left out");
-	*d = (struct dest_object){ .port = (uint16_t)int_of(o, "dest_port", 0) };
+	*d = (struct dest_object){ .port = (uint16_t)int_of(o, "dest_port", 0), .has_addr = ip != NULL };
 	if (ip && inet_pton(AF_INET6, ip, d->addr) != 1) {
 		memcpy(d->addr, mapped, sizeof(mapped));
 		if (inet_pton(AF_INET, ip, d->addr + 12) != 1)

@@ -8,6 +8,7 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/field.h"
 #include "core/rule.h"
 
 /* Counts on when there is no room. */
@@ -273,11 +274,10 @@ static void put_exec(struct out *o, const struct event_line *l)
 static void put_dest(struct out *o, const struct dest_object *d)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	static const uint8_t none[16];
 	bool v4 = !memcmp(d->addr, mapped, sizeof(mapped));
 	char ip[INET6_ADDRSTRLEN];
 
-	if (memcmp(d->addr, none, sizeof(none)) &&
+	if (field_has_address(d) &&
 	    inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? d->addr + 12 : d->addr, ip, sizeof(ip)))
 		put_string(o, "dest_ip", ip);
 	if (d->port)

@@ -89,13 +89,20 @@ static void set_process_name(struct field_value *v, const char *exe)
 	set_string(v, v->buf);
 }
 
-static void set_address(struct field_value *v, const uint8_t addr[16])
+bool field_has_address(const struct dest_object *d)
+{
+	static const uint8_t none[16];
+
+	return d->has_addr || memcmp(d->addr, none, sizeof(none)) != 0;
+}
+
+static void set_address(struct field_value *v, const struct dest_object *d)
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	static const uint8_t none[16];
+	const uint8_t *addr = d->addr;
 	bool v4 = !memcmp(addr, mapped, sizeof(mapped));
 
-	if (!memcmp(addr, none, sizeof(none)))
+	if (!field_has_address(d))
 		return;
 	if (inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? addr + 12 : addr, v->buf, sizeof(v->buf)))
 		set_string(v, v->buf);
@@ -103,9 +110,7 @@ static void set_address(struct field_value *v, const uint8_t addr[16])
 
 bool field_has_port(const struct dest_object *d)
 {
-	static const uint8_t none[16];
-
-	return d->port || memcmp(d->addr, none, sizeof(none)) != 0;
+	return d->port || field_has_address(d);
 }
 
 static void set_open_mode(struct field_value *v, enum open_mode mode)
@@ -187,7 +192,7 @@ void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 		set_open_mode(ret, ev->file.mode);
 		return;
 	case FIELD_DEST_IP:
-		set_address(ret, ev->dest.addr);
+		set_address(ret, &ev->dest);
 		return;
 	case FIELD_DEST_PORT:
 		if (field_has_port(&ev->dest))

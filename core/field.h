@@ -51,7 +51,9 @@ struct field_value {
 void field_get(const struct event *ev, enum field_id id, unsigned name_index,
 	       const char *category, const struct wall_clock *clock, struct field_value *ret);
 
-/* AF_UNIX sockets and raw ones have no port; 0 is one where there is an address. */
+/* AF_UNIX sockets and raw ones have no address. */
+bool field_has_address(const struct dest_object *d);
+/* And no port; 0 is one where there is an address. */
 bool field_has_port(const struct dest_object *d);
 
 /* Arguments joined by spaces into buf, NUL-terminated, cut at size_bytes; an argument's own bytes
@@ -62,18 +64,23 @@ size_t field_argv(const struct exec_object *x, char *buf, size_t size_bytes);
 size_t field_shell_script(const struct exec_object *x, char *buf, size_t size_bytes);
 /* The same, where it is among the arguments; NULL: there is none. */
 const char *field_shell_find(const struct exec_object *x, size_t *len_bytes);
+/* *more: the arguments were cut before the end of the script, or before it was known whether there is
+ * one. */
+const char *field_shell_look(const struct exec_object *x, size_t *len_bytes, bool *more);
 
 /*
  * chain_depth: how many commands a shell script chains, by ; & && || | |& and newlines, those in
- * $(…), `…`, <(…) and (…) counted too; quoted text, comments, here-documents, arithmetic and reserved
- * words are not. Loops count once, functions where they are defined, and what eval or another shell
- * is given not at all. fn (may be NULL) is called with each as it ends: what is nested comes before
- * what it is in. Neither allocates nor recurses.
+ * $(…), `…`, <(…) and (…) counted too; quoted text, comments, here-documents but for the substitutions
+ * in them, arithmetic and reserved words are not. Loops count once, functions where they are defined,
+ * and what eval or another shell is given not at all. Where shells differ the highest counts; where
+ * something is not closed, or may be read otherwise, all that its operators part. fn (may be NULL) is
+ * called with each as it ends: what is nested comes before what it is in. Neither allocates nor
+ * recurses.
  */
 unsigned field_chain(const char *script, size_t len_bytes,
 		     void (*fn)(void *arg, const char *command, size_t len_bytes), void *arg);
 /* Of an exec: 0 where there is no script. *more (may be NULL): there may be more than that, for
- * the script was cut. */
+ * the script was cut, or what stands before it was. */
 unsigned field_chain_depth(const struct exec_object *x, bool *more);
 
 #endif

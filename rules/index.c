@@ -248,10 +248,10 @@ static void look_destination(const struct asking *a, const struct dest_object *d
 	look_text(a, KEY_IN_HOST, d->host);
 }
 
-/* What is too long to be compared to its end may hold anything. */
+/* What is too long to be compared to its end, or was cut, may hold anything. */
 static void look_arguments(const struct asking *a, const struct exec_object *x)
 {
-	if (x->argv_len_bytes < RULES_ARGV_MAX) {
+	if (!x->argv || (!x->argv_cut && x->argv_len_bytes < RULES_ARGV_MAX)) {
 		look_inside(a, KEY_IN_ARGV, x->argv, x->argv_len_bytes);
 		return;
 	}

@@ -165,7 +165,6 @@ static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
 
 static bool address_compare(const struct match_context *ctx, const struct node *n)
 {
-	static const uint8_t unknown[16];
 	const uint8_t *addr = ctx->ev->dest.addr;
 	bool found = false;
 
@@ -173,7 +172,7 @@ static bool address_compare(const struct match_context *ctx, const struct node *
 		return false;
 	if (n->op == OP_PORT)
 		return field_has_port(&ctx->ev->dest) && number_compare(n, ctx->ev->dest.port);
-	if (!memcmp(addr, unknown, sizeof(unknown)))
+	if (!field_has_address(&ctx->ev->dest))
 		return false;
 	for (size_t k = 0; k < n->n && !found; k++)
 		found = same_bits(addr, n->values[k].addr, n->values[k].addr_bits);
@@ -216,8 +215,21 @@ bool match_knows_command(const struct match_context *ctx, enum field_id field)
 	return command_text(ctx, field, some, sizeof(some)) > 0;
 }
 
-/* Apart, because it takes much of the stack. Arguments that are longer than it has room for could
- * hold anything behind that. */
+/* Arguments that were cut, or that are longer than there is room for, could hold anything behind that. */
+static bool command_was_cut(const struct match_context *ctx, enum field_id field, size_t len)
+{
+	const struct exec_object *x = &ctx->ev->exec;
+	bool more = x->argv && x->argv_cut;
+	size_t n;
+
+	if (ctx->ev->kind != KIND_EXEC_OBSERVED)
+		return false;
+	if (field == FIELD_BASH_COMMAND)
+		field_shell_look(x, &n, &more);
+	return more || len == RULES_ARGV_MAX - 1;
+}
+
+/* Apart, because it takes much of the stack. */
 __attribute__((noinline)) static bool command_compare(const struct match_context *ctx,
 						      const struct node *n, bool wanted)
 {
@@ -226,21 +238,25 @@ __attribute__((noinline)) static bool command_compare(const struct match_context
 	size_t len = command_text(ctx, n->field, text, sizeof(text));
 
 	if (len == 0)
-		return false;
+		return command_was_cut(ctx, n->field, len) && wanted;
 	if (string_compare(ctx, n, &s, 1, wanted) == wanted)
 		return wanted;
-	return len == sizeof(text) - 1 ? wanted : !wanted;
+	return command_was_cut(ctx, n->field, len) ? wanted : !wanted;
 }
 
-/* Of a script that was cut nobody can say how much follows. */
-static bool depth_compare(const struct match_context *ctx, const struct node *n, int64_t depth,
-			  bool wanted)
+/* Of a script that was cut nobody can say how much follows, nor whether one does behind arguments
+ * that were. */
+static bool depth_compare(const struct match_context *ctx, const struct node *n,
+			  const struct field_value *v, bool wanted)
 {
-	bool more;
+	bool more = false;
 
-	if (number_compare(n, depth) == wanted)
+	if (!v->null && number_compare(n, v->number) == wanted)
 		return wanted;
-	field_chain_depth(&ctx->ev->exec, &more);
+	if (ctx->ev->kind == KIND_EXEC_OBSERVED)
+		field_chain_depth(&ctx->ev->exec, &more);
+	if (v->null)
+		return more && wanted;
 	return more ? wanted : !wanted;
 }
 
@@ -283,13 +299,13 @@ static bool compare(struct match_context *ctx, const struct node *n, bool wanted
 	if (n->field == FIELD_MATCHED_CATEGORY && ctx->category)
 		category = ctx->category(ctx, ctx->name_index);
 	field_get(ctx->ev, n->field, ctx->name_index, category, ctx->clock, &v);
+	if (n->field == FIELD_CHAIN_DEPTH)
+		return depth_compare(ctx, n, &v, wanted);
 	/* Whoever opens a file in a way that nobody tells us may be doing what the rule is about. */
 	if (v.null)
 		return n->field == FIELD_OPEN_MODE && wanted;
 	if (n->field == FIELD_OPEN_MODE)
 		return mode_compare(ctx, n, v.string, wanted);
-	if (v.is_number && n->field == FIELD_CHAIN_DEPTH)
-		return depth_compare(ctx, n, v.number, wanted);
 	if (v.is_number)
 		return number_compare(n, v.number);
 	return v.string && string_compare(ctx, n, &v.string, 1, wanted);

@@ -146,6 +146,7 @@ static int read_connect(const json_t *req, struct preload_request *r)
 	memcpy(&family, a, sizeof(family));
 	memcpy(&port, a + 2, sizeof(port)); /* of a name of one byte the NUL behind it, too */
 	r->dest = (struct dest_object){ .host = "", .protocol = r->protocol, .path = "" };
+	r->dest.has_addr = family == AF_INET || family == AF_INET6;
 	if (family == AF_INET && n >= 8) {
 		memcpy(r->dest.addr, mapped, sizeof(mapped));
 		memcpy(r->dest.addr + 12, a + 4, 4);

@@ -14,7 +14,7 @@ struct head {
 	uint32_t uid, auid, n_fired_more, argv_len_bytes;
 	uint16_t port;
 	uint8_t kind, verdict, mode, by, outcome, open_mode, member, main_exe, exe_verified;
-	bool gateway_set, argv_cut;
+	bool gateway_set, has_addr, argv_cut;
 	uint8_t n_homes, n_names, n_fired;
 	uint8_t addr[16];
 };
@@ -105,6 +105,7 @@ void capture_copy(struct capture_out *o, const struct verdict_note *note,
 	} else if (ev->kind == KIND_SOCKET_CONNECT) {
 		h.open_mode = (uint8_t)ev->dest.egress;
 		h.gateway_set = ev->dest.gateway_set;
+		h.has_addr = ev->dest.has_addr;
 		h.port = ev->dest.port;
 		memcpy(h.addr, ev->dest.addr, sizeof(h.addr));
 	}
@@ -170,6 +171,7 @@ static void get_object(const uint8_t **p, const struct head *h, struct event *ev
 		ev->dest.path = get_string(p);
 		ev->dest.egress = (enum egress_class)h->open_mode;
 		ev->dest.gateway_set = h->gateway_set;
+		ev->dest.has_addr = h->has_addr;
 	}
 }
 

@@ -87,11 +87,16 @@ static bool has_file(enum event_kind kind)
 }
 
 #define GATEWAY_SET 0x80
+#define ADDRESS_OF_ZEROS 0x40 /* is one */
 
 /* In the place of the open mode, which files alone have. */
 static uint8_t egress_byte(const struct dest_object *d)
 {
-	return (uint8_t)(d->egress | (d->gateway_set ? GATEWAY_SET : 0));
+	static const uint8_t zeros[16];
+	bool of_zeros = d->has_addr && !memcmp(d->addr, zeros, sizeof(zeros));
+
+	return (uint8_t)(d->egress | (d->gateway_set ? GATEWAY_SET : 0) |
+			 (of_zeros ? ADDRESS_OF_ZEROS : 0));
 }
 
 /* There, too. */
@@ -282,7 +287,7 @@ static bool head_is_sane(const struct head *h)
 	return h->own <= 1 && h->kind < KIND_COUNT && h->verdict <= VERDICT_BLOCK &&
 	       h->mode <= MODE_ENFORCE && h->mechanism < MECH_COUNT && h->by <= BY_GUARDIAN &&
 	       (h->kind == KIND_SOCKET_CONNECT ?
-			(h->open_mode & ~GATEWAY_SET) < EGRESS_CLASSES :
+			(h->open_mode & ~(GATEWAY_SET | ADDRESS_OF_ZEROS)) < EGRESS_CLASSES :
 			h->open_mode <= OPEN_MODE_WATCH) &&
 	       h->n_fired <= FIRED_MAX;
 }
@@ -310,7 +315,9 @@ int payload_read(const void *buf, size_t len_bytes, struct payload *ret)
 		p.mechanism = h.mechanism;
 		p.by = h.by;
 		if (p.kind == KIND_SOCKET_CONNECT) {
-			p.egress = (enum egress_class)(h.open_mode & ~GATEWAY_SET);
+			p.egress = (enum egress_class)(h.open_mode &
+						       ~(GATEWAY_SET | ADDRESS_OF_ZEROS));
+			p.has_addr = h.open_mode & ADDRESS_OF_ZEROS;
 			p.gateway_set = h.open_mode & GATEWAY_SET;
 		} else if (p.kind == KIND_EXEC_OBSERVED) {
 			p.argv_cut = h.open_mode != 0;

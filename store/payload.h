@@ -52,6 +52,7 @@ struct payload {
 	bool gateway_set;
 	bool permission; /* an answer was due; of a process that was killed: before it did anything */
 	bool member;     /* agent, session and root_pid are known */
+	bool has_addr;
 	pid_t pid, ppid, root_pid;
 	uid_t uid, auid;
 	const char *comm, *exe, *cgroup, *lineage, *agent, *session, *source, *category;

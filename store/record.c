@@ -161,6 +161,7 @@ static void as_event(const struct payload *p, const struct payload_fired *f, str
 		ev->dest.path = p->path;
 		ev->dest.egress = p->egress;
 		ev->dest.gateway_set = p->gateway_set;
+		ev->dest.has_addr = p->has_addr;
 	} else if (p->kind == KIND_EXEC_OBSERVED) {
 		ev->exec = (struct exec_object){.path = p->path,
 						.argv = p->argv,

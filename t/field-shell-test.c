@@ -28,6 +28,49 @@ static void scripts_of_shells(void **state)
 		{ ARGS("bash\0--rcfile\0f\0-c\0ls\0"), "ls" },
 		{ ARGS("bash\0-c\0--\0ls\0"), "ls" },
 		{ ARGS("zsh\0+e\0-c\0ls\0"), "ls" },
+		{ ARGS("bash\0-login\0-c\0ls\0"), "ls" },
+		{ ARGS("bash\0-posix\0-norc\0-c\0ls\0"), "ls" },
+		{ ARGS("bash\0-rcfile\0/dev/null\0-c\0ls\0"), "ls" },
+		{ ARGS("bash\0--init-file\0-c\0-c\0ls\0"), "ls" },
+		{ ARGS("bash\0-e\0-posix\0errexit\0-c\0ls\0"), "ls" }, /* too late to be long */
+		{ ARGS("bash\0--login\0-c\0ls\0"), "ls" },
+		{ ARGS("bash\0-O\0extglob\0-c\0ls\0"), "ls" },
+		{ ARGS("bash\0+O\0extglob\0-c\0ls\0"), "ls" },
+		{ ARGS("bash\0-OOc\0extglob\0nullglob\0ls\0"), "ls" },
+		{ ARGS("bash\0+c\0ls\0"), "ls" },
+		{ ARGS("sh\0+c\0ls\0"), "ls" },
+		{ ARGS("sh\0+\0-c\0ls\0"), "ls" },
+		{ ARGS("sh\0-c\0+\0ls\0"), "ls" },
+		{ ARGS("sh\0-c\0-\0ls\0"), "ls" },
+		{ ARGS("sh\0-oo\0errexit\0nounset\0-c\0ls\0"), "ls" },
+		{ ARGS("sh\0-coo\0errexit\0nounset\0ls\0"), "ls" },
+		{ ARGS("busybox\0ash\0--rcfile\0-c\0ls\0"), "ls" },
+		{ ARGS("ash\0-e\0--foo\0-c\0ls\0"), "ls" },
+		{ ARGS("dash\0-posix\0errexit\0-c\0a;b\0"), "a;b" },
+		{ ARGS("zsh\0--emulate\0sh\0-c\0ls\0"), "ls" },
+		{ ARGS("zsh\0-oerrexit\0-c\0ls\0"), "ls" },
+		{ ARGS("zsh\0-cb\0-x\0y\0"), "-x" },
+		{ ARGS("zsh\0-c\0+\0ls\0"), "ls" },
+		{ ARGS("ksh\0-T\0tty\0-c\0ls\0"), "ls" },
+		{ ARGS("ksh93\0-opipefail\0-c\0ls\0"), "ls" },
+		{ ARGS("yash\0--profile\0f\0--cmdline\0ls\0"), "ls" },
+		{ ARGS("yash\0-ocmdline\0ls\0"), "ls" },
+		{ ARGS("fish\0-c\0ls\0x\0"), "ls" },
+		{ ARGS("fish\0-cls\0"), "ls" },
+		{ ARGS("fish\0--command=ls\0"), "ls" },
+		{ ARGS("fish\0--comm\0ls\0"), "ls" },
+		{ ARGS("fish\0--init-command\0ls\0f\0"), "ls" },
+		{ ARGS("fish\0-d\0-c\0-C\0ls\0"), "ls" },
+		{ ARGS("fish\0-Ca\0-c\0b\0c\0"), "a\n-c\nb" },
+		{ ARGS("tcsh\0-fc\0-e\0ls\0"), "-e" },
+		/* What has most commands, where it is not known who reads. */
+		{ ARGS("bash\0-c\0-a;b;c\0a;b\0"), "-a;b;c" },
+		{ ARGS("sh\0-ca;b;c\0a;b\0"), "a;b;c" },
+		{ ARGS("sh\0-ce\0\0"), "" },
+		{ ARGS("tcsh\0-c\0ls\0-c\0x\0"), "ls" },
+		{ ARGS("bash\0-rcfile\0a\0b\0"), "a" }, /* not of bash */
+		{ ARGS("bash\0-norc\0file\0"), "" },
+		{ ARGS("zsh\0-o\0correct\0file\0"), "" },
 		{ ARGS("busybox\0sh\0-c\0ls\0"), "ls" },
 		{ ARGS("/bin/busybox.static\0busybox\0/x/hush\0-c\0ls\0"), "ls" },
 		{ ARGS("toybox\0sh\0-c\0ls\0"), "ls" },
@@ -62,6 +105,9 @@ static void scripts_of_shells(void **state)
 					       .argv_len_bytes = cases[i].len };
 		char buf[64];
 
+		field_shell_script(&x, buf, sizeof(buf));
+		if (strcmp(buf, cases[i].script))
+			fail_msg("case %zu: %s, not %s", i, buf, cases[i].script);
 		assert_int_equal(field_shell_script(&x, buf, sizeof(buf)), strlen(cases[i].script));
 		assert_string_equal(buf, cases[i].script);
 	}

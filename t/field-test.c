@@ -106,6 +106,10 @@ static void addresses_are_readable(void **state)
 	field_get(&e.ev, FIELD_DEST_PORT, 0, NULL, NULL, &v);
 	assert_int_equal(v.number, 443);
 	assert_null(text(FIELD_DEST_IP, NULL, NULL));
+	e.ev.dest = (struct dest_object){.has_addr = true};
+	assert_string_equal(text(FIELD_DEST_IP, NULL, NULL), "::");
+	field_get(&e.ev, FIELD_DEST_PORT, 0, NULL, NULL, &v);
+	assert_false(v.null);
 	inet_pton(AF_INET6, "::ffff:192.0.2.7", e.ev.dest.addr);
 	assert_string_equal(text(FIELD_DEST_IP, NULL, NULL), "192.0.2.7");
 	inet_pton(AF_INET6, "2001:db8::1", e.ev.dest.addr);

@@ -167,6 +167,11 @@ static void addresses_and_ports_are_compared(void **state)
 	memset(v6.dest.addr, 0, 16); /* not known */
 	assert_false(fires("dest_ip: { cidr: '::/0' }", &v6));
 	assert_false(fires("dest_ip: { ne: '::1' }", &v6));
+	v6.dest.has_addr = true; /* known, and of zeros: it leads to this host */
+	assert_true(fires("dest_ip: { eq: '::' }", &v6));
+	assert_true(fires("dest_ip: { cidr: '::/0' }", &v6));
+	assert_true(fires("dest_ip: { ne: '::1' }", &v6));
+	assert_false(fires("dest_ip: { eq: '::1' }", &v6));
 }
 
 static bool matches(const char *match, const struct event *ev)
@@ -624,6 +629,62 @@ static void the_published_examples_load_as_they_are(void **state)
 	ruleset_unref(rs);
 }
 
+/* Options as long as all that is read of the arguments, and the script behind them. */
+static void what_was_cut_may_be_a_chain(void **state)
+{
+	static const struct {
+		const char *path, *argv;
+		size_t len;
+		bool open; /* nobody knows what script there is, if any */
+	} cases[] = {
+#define CUT(path, argv, open) { path, argv, sizeof(argv) - 1, open }
+		CUT("/bin/sh", "sh", true),
+		CUT("/bin/sh", "sh\0-e\0-e\0", true),
+		CUT("/bin/sh", "sh\0-eeee", true),
+		CUT("/bin/sh", "sh\0-", true),
+		CUT("/bin/sh", "sh\0-c", true),
+		CUT("/bin/sh", "sh\0-c\0", true),
+		CUT("/bin/sh", "sh\0-o\0pipe", true),
+		CUT("/bin/sh", "sh\0-c\0a;b", true),
+		CUT("/bin/sh", "xxxx", true),
+		CUT("/usr/bin/busybox", "/xxxx/", true),
+		CUT("/bin/x", "busybox", true),
+		CUT("/bin/x", "busybox\0", true),
+		CUT("/lib/ld-linux-x86-64.so.2", "ld.so\0--preload\0x", true),
+		CUT("/lib/ld-linux-x86-64.so.2", "ld.so\0/bin/sh\0-e", true),
+		CUT("/bin/sh", "sh\0-c\0a;b\0x", false),
+		CUT("/bin/sh", "sh\0file\0x", false),
+		CUT("/bin/sh", "sh\0fi", false),
+		CUT("/bin/cat", "cat\0-", false),
+		CUT("/bin/cat", "cat\0", false),
+		CUT("/bin/sh", "", false),
+#undef CUT
+	};
+	struct event ev = { .kind = KIND_EXEC_OBSERVED };
+
+	(void)state;
+	ev.subj.exe = ev.subj.comm = ev.subj.cgroup = ev.subj.lineage = "";
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		bool open = cases[i].open;
+
+		ev.exec = (struct exec_object){ .path = cases[i].path, .argv = cases[i].argv,
+						.argv_len_bytes = cases[i].len, .argv_cut = true };
+		print_message("# case %zu\n", i);
+		assert_int_equal(fires("chain_depth: { gte: 8 }", &ev), open);
+		assert_int_equal(fires("bash_command: { contains: evil }", &ev), open);
+		ev.exec.argv_cut = false;
+		assert_false(fires("chain_depth: { gte: 8 }", &ev));
+		assert_false(fires("bash_command: { contains: evil }", &ev));
+	}
+	ev.exec = (struct exec_object){ .path = "/bin/cat", .argv = "cat\0a", .argv_len_bytes = 5,
+					.argv_cut = true };
+	assert_true(fires("argv: { contains: evil }", &ev));
+	ev.exec = (struct exec_object){ .path = "/bin/sh", .argv_cut = true }; /* none is known */
+	assert_false(fires("argv: { contains: evil }", &ev));
+	assert_false(fires("chain_depth: { gte: 8 }", &ev));
+	assert_false(fires("bash_command: { contains: evil }", &ev));
+}
+
 static void all_kinds_load(void **state)
 {
 	(void)state;
@@ -680,6 +741,7 @@ int main(void)
 		cmocka_unit_test(a_rule_is_bound_to_what_holds_it),
 		cmocka_unit_test(without_a_mechanism_a_block_is_detected),
 		cmocka_unit_test(the_published_examples_load_as_they_are),
+		cmocka_unit_test(what_was_cut_may_be_a_chain),
 		cmocka_unit_test(all_kinds_load),
 		cmocka_unit_test(generations_differ_and_references_count),
 	};

@@ -224,8 +224,10 @@ static void take_ip(struct gathering *g, const char *ip)
 	char text[128], why[160];
 
 	snprintf(text, sizeof(text), "{\"kind\":\"socket_connect\",\"dest_ip\":\"%.64s\"}", ip);
-	if (reader && !event_text_read(reader, text, strlen(text), &l, why))
+	if (reader && !event_text_read(reader, text, strlen(text), &l, why)) {
 		memcpy(g->line.ev.dest.addr, l->ev.dest.addr, sizeof(l->ev.dest.addr));
+		g->line.ev.dest.has_addr = true;
+	}
 	event_reader_free(reader);
 }
 
