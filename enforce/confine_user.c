@@ -91,10 +91,12 @@ int confine_become(enum confine_user user, uint64_t keep)
 	if (r < 0)
 		return r;
 	if (geteuid() == 0 && have & 1ULL << CAP_SETUID && have & 1ULL << CAP_SETGID) {
-		if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setgroups(0, NULL) < 0)
+		if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 			return -errno;
-		/* EINVAL: a user namespace that does not have it. As root, then, and without what it
-		 * does not need. */
+		/* EPERM: a user namespace without groups (setgroups: deny). EINVAL: one that does not have
+		 * this user. As root, then, and without what it does not need. */
+		if (setgroups(0, NULL) < 0 && errno != EPERM)
+			return -errno;
 		if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0) {
 			if (errno != EINVAL)
 				return -errno;

@@ -24,6 +24,7 @@
 #include "enforce/lookup_helper.h"
 
 #define ZYGOTE_ANSWER_MS 2000 /* it only forks and kills */
+#define ZYGOTE_START_MS 10000 /* at the start nobody else waits, and a host that boots is slow */
 #define ZYGOTE_QUIT_MS 2000
 #define CANCEL_MS 100	       /* so soon a lookup that is not wanted any more ends */
 #define GROUPS_MS 500	       /* of the deadline of the walk that needs them */
@@ -68,11 +69,11 @@ static int64_t now_ms(void)
 
 /* The pid of the helper, 0 for a kill, -errno. A zygote that is only slow stays in use: what it
  * says too late is known by its number. */
-static int zygote_ask(struct lookup *l, enum zygote_op op, int fd)
+static int zygote_ask(struct lookup *l, enum zygote_op op, int fd, int wait_ms)
 {
 	struct zygote_request q = { WIRE_MAGIC, op, ++l->seq };
 	struct pollfd p = { .fd = l->control, .events = POLLIN };
-	int64_t until = now_ms() + ZYGOTE_ANSWER_MS;
+	int64_t until = now_ms() + wait_ms;
 	struct zygote_reply reply;
 	int r;
 
@@ -110,10 +111,10 @@ static void drop_helper(struct lookup *l)
 	l->sock = -1;
 	l->user_version = 0;
 	atomic_store(&l->helper, 0);
-	zygote_ask(l, ZYGOTE_KILL, -1);
+	zygote_ask(l, ZYGOTE_KILL, -1, ZYGOTE_ANSWER_MS);
 }
 
-static int spawn_helper(struct lookup *l)
+static int spawn_helper(struct lookup *l, int wait_ms)
 {
 	_cleanup_close_ int ours = -1, theirs = -1;
 	int pair[2], pid;
@@ -122,7 +123,7 @@ static int spawn_helper(struct lookup *l)
 		return -errno;
 	ours = pair[0];
 	theirs = pair[1];
-	pid = zygote_ask(l, ZYGOTE_SPAWN, theirs);
+	pid = zygote_ask(l, ZYGOTE_SPAWN, theirs, wait_ms);
 	if (pid <= 0)
 		return pid ? pid : -EBADMSG;
 	l->sock = TAKE_FD(ours);
@@ -157,7 +158,7 @@ int lookup_open(enum lookup_kind kind, struct lookup **ret)
 		zygote_serve(kind, theirs, self);
 	l->control = TAKE_FD(ours);
 	close(TAKE_FD(theirs));
-	r = spawn_helper(l);
+	r = spawn_helper(l, ZYGOTE_START_MS);
 	if (r < 0) {
 		lookup_close(TAKE_PTR(l));
 		return r;
@@ -379,7 +380,7 @@ static int ready(struct lookup *l, int64_t until)
 	if (l->sock >= 0 && poll(&p, 1, 0) == 0)
 		return 0;
 	drop_helper(l);
-	r = spawn_helper(l);
+	r = spawn_helper(l, ZYGOTE_ANSWER_MS);
 	if (!r && l->roots)
 		r = send_roots(l, until);
 	if (!r && l->patterns)

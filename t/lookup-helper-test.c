@@ -7,6 +7,7 @@
 #include "t/lookup.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/fanotify.h>
@@ -149,6 +150,30 @@ static void zygote_killed(void **state)
 	assert_int_equal(expand(t), -EPIPE);
 	/* the helper goes with it */
 	assert_true(is_gone(helper));
+}
+
+static bool slow_child;
+
+/* In the zygote; its helpers are as quick as ever. */
+static void in_child(void)
+{
+	if (slow_child)
+		usleep(3000000);
+	slow_child = false;
+}
+
+static void slow_host(void **state)
+{
+	struct fixture *t = *state;
+
+	lookup_close(t->l);
+	t->l = NULL;
+	assert_int_equal(pthread_atfork(NULL, NULL, in_child), 0);
+	slow_child = true;
+	assert_int_equal(lookup_open(LOOKUP_PATHS, &t->l), 0);
+	slow_child = false;
+	prepare(t);
+	works_again(t);
 }
 
 static void nothing_is_left(void **state)
@@ -642,6 +667,7 @@ int main(void)
 		TEST(helper_killed),
 		TEST(helper_late),
 		TEST(zygote_killed),
+		TEST(slow_host),
 		TEST(nothing_is_left),
 		TEST(holds_nothing),
 		TEST(databases),

@@ -326,6 +326,46 @@ static void nobody_looks(void **state)
 	ruleset_unref(rs);
 }
 
+/* Labels are all there is, and files of programs are found for them. */
+static void labels_alone(void **state)
+{
+	static const char *const not_held = "the source that holds does not run";
+	const char *const texts[] = {
+		"kind: exec_observed\nmatch: { any_of: [{ exe: { eq: /o/a } }] }\n",
+		"kind: exec_observed\nmatch: { all_of: [{ exe: { eq: /o/a } }, { argv: { contains: b } }] }\n",
+		"kind: file_opened\nmatch: { any_of: [{ path: { eq: /o/a } }] }\n",
+		"kind: file_opened\nmatch: { all_of: [{ path: { eq: /o/a } }, { uid: { eq: 1 } }] }\n",
+	};
+	struct rules_config c = { .mechanisms = { [KIND_EXEC_OBSERVED] = 1u << MECH_LSM,
+						  [KIND_FILE_OPENED] = 1u << MECH_LSM },
+				  .why_none = { [KIND_EXEC_OBSERVED] = not_held,
+						[KIND_FILE_OPENED] = not_held },
+				  .programs_found = true };
+	struct rules_error err = { "" };
+	char text[512], why[128];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_(cleanup_rules) struct ruleset *rs = NULL;
+		bool sure = i % 2 == 0;
+
+		snprintf(text, sizeof(text), "id: X1\nversion: 1\nname: n\naction: { default: block }\n%s",
+			 texts[i]);
+		snprintf(why, sizeof(why), "%s; not by lsm: it asks for %s", not_held, i < 2 ? "argv" : "uid");
+		if (ruleset_load_buffer("sure.yaml", text, strlen(text), &c, &rs, &err))
+			fail_msg("%s", err.text);
+		assert_int_equal(ruleset_rule(rs, 0)->mechanism, sure ? MECH_LSM : MECH_DETECT);
+		assert_string_equal(ruleset_rule(rs, 0)->bound_why, sure ? "" : why);
+		/* They are looked for when there is one alone. */
+		assert_int_equal(ruleset_programs(rs) != NULL, i == 0);
+		if (i == 0) {
+			assert_int_equal(pathset_reach(ruleset_programs(rs), "/o/a", NULL, NULL), GLOB_HERE);
+			assert_int_equal(pathset_reach(ruleset_programs(rs), "/bin/sh", NULL, NULL), GLOB_NONE);
+			assert_true(ruleset_sure_program(rs, "/o/a"));
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +374,7 @@ int main(void)
 		cmocka_unit_test(several_names),  cmocka_unit_test(no_block),
 		cmocka_unit_test(programs_by_name), cmocka_unit_test(programs_by_more),
 		cmocka_unit_test(programs_by_file), cmocka_unit_test(nobody_looks),
+		cmocka_unit_test(labels_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
