@@ -41,12 +41,21 @@ static void count(struct bus *b, const struct decision *d, int outcome)
 		atomic_fetch_add_explicit(&b->warned, 1, memory_order_relaxed);
 }
 
-static int answer(struct bus *b, const struct event *ev, enum verdict v)
+/* What the kernel would have refused, and let be because nobody is refused anything now. */
+static bool only_seen(const struct event *ev, enum mode mode)
+{
+	return (ev->settled.by == MECH_CGROUP || ev->settled.by == MECH_LSM) && !ev->settled.refused &&
+	       !ev->settled.killed && (ev->settled.spared || mode == MODE_OBSERVE);
+}
+
+static int answer(struct bus *b, const struct event *ev, enum verdict v, enum mode mode)
 {
 	struct decision d = { .verdict = v };
 
 	if (ev->settled.killed)
 		return OUTCOME_KILLED;
+	if (only_seen(ev, mode))
+		return OUTCOME_OBSERVED;
 	if (ev->settled.by != MECH_DETECT)
 		return ev->settled.refused ? OUTCOME_DENIED : OUTCOME_ALLOWED;
 	if (!ev->perm)
@@ -106,6 +115,8 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 		note.mechanism = ev->settled.by;
 	if (ev->settled.refused || ev->settled.spared)
 		note.mode = ev->settled.refused ? MODE_ENFORCE : MODE_OBSERVE;
+	if (only_seen(ev, note.mode))
+		note.mechanism = MECH_DETECT;
 	fault(FAULT_DECIDE);
 	if (d->n_fired || by != BY_RULE || ev->settled.refused)
 		ticket = b->recorder->decided(b->recorder, &note);
@@ -114,7 +125,7 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	fault(FAULT_JOURNALED);
 	if (ev->perm && effect != VERDICT_BLOCK && b->letting_go)
 		b->letting_go(b->letting_go_arg, ev, d);
-	outcome = answer(b, ev, effect);
+	outcome = answer(b, ev, effect, note.mode);
 	if (outcome == -EALREADY && ev->perm) {
 		withdraw(b, ev->perm);
 		note.by = BY_GUARDIAN;
@@ -181,5 +192,5 @@ void bus_gone(struct bus *b, struct event *ev, bool left)
 
 void bus_allow(struct bus *b, struct event *ev)
 {
-	answer(b, ev, VERDICT_ALLOW);
+	answer(b, ev, VERDICT_ALLOW, MODE_ENFORCE);
 }

@@ -49,6 +49,7 @@ struct object {
 	/* For the writer. */
 	_Atomic bool perm_marked; /* read by the verdict thread too */
 	bool observe_marked, notify_marked;
+	bool labelled; /* what holds it without marks does so */
 	int group; /* index of the notification group of its filesystem, -1 none */
 	unsigned pass; /* of the scan that saw it last */
 	unsigned marked_pass; /* of the scan that set its marks last */

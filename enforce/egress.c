@@ -174,7 +174,7 @@ static bool is_sane(const struct egress_record *r, size_t len)
 
 	return len >= (is_unix ? sizeof(*r) : EGRESS_RECORD_INET) && r->class < EGRESS_CLASSES &&
 	       r->verdict <= EGRESS_DENY && r->hook >= EGRESS_CONNECT4 &&
-	       r->hook <= EGRESS_PACKET && memchr(r->comm, 0, sizeof(r->comm)) &&
+	       r->hook <= EGRESS_SENT && memchr(r->comm, 0, sizeof(r->comm)) &&
 	       r->path_len <= (is_unix ? EGRESS_PATH : 0) && (int32_t)r->tgid > 0 &&
 	       (int32_t)r->tid > 0;
 }

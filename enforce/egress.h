@@ -28,18 +28,23 @@ struct egress_destination {
 	uint8_t strength;
 };
 
-/* Of what is so: allowed by its own address, a resolver, metadata, gateway, allowed as part of a
- * network, loopback. */
+/* Of what is so: allowed by its own address, a resolver, metadata, gateway, loopback that is listed,
+ * loopback that is not to be reached, allowed as part of a network, loopback. */
 enum egress_strength {
 	EGRESS_BOUNDARY,
 	EGRESS_BY_REST,
 	EGRESS_BY_LOOPBACK,
 	EGRESS_BY_NETWORK,
+	EGRESS_BY_NO_LOOPBACK,
+	EGRESS_BY_LISTED_LOOPBACK,
 	EGRESS_BY_GATEWAY,
 	EGRESS_BY_METADATA,
 	EGRESS_BY_RESOLVER,
 	EGRESS_BY_ADDRESS,
 };
+
+/* Is all of this prefix this host by its own word? */
+bool egress_is_loopback(const uint8_t addr[16], unsigned bits);
 
 struct egress_entry {
 	struct egress_key key;

@@ -7,19 +7,24 @@
 #define OKNEK_ENFORCE_EGRESS_PIN_H
 
 #include <stddef.h>
-#include <sys/types.h>
 
 #define EGRESS_PIN_DIR "/sys/fs/bpf/oknek"
 
 /* Where this run directory has its own; NULL or the default one: EGRESS_PIN_DIR. */
 void egress_pin_dir(const char *run_dir, char *buf, size_t size);
 
-/* Pins these links, and the map of members beside them; all or nothing. Privileged. -EOPNOTSUPP: there
- * is no BPF filesystem. */
-int egress_pin(const char *dir, pid_t prefix, int members_fd, const int *fds, unsigned n);
-/* The map of members that an earlier daemon left there. -ENOENT. Privileged. */
-int egress_pinned_members(const char *dir);
+/* Each start of a daemon attaches more of the same programs to one cgroup: the kernel allows 64. */
+#define EGRESS_PINNED_MAX 64
+
+/* Pins these links, and the map of members beside them, by a prefix that nobody has there; all or
+ * nothing. Returns the prefix, > 0. Privileged. -EOPNOTSUPP: there is no BPF filesystem. */
+int egress_pin(const char *dir, int members_fd, const int *fds, unsigned n);
+/* The maps of members that earlier daemons left there: one, or more when some of them were killed
+ * while they started. How many. Privileged. */
+unsigned egress_pinned_members(const char *dir, int *fds, unsigned max);
 /* Removes all pins but those of prefix (0: all). How many, -errno. */
-int egress_unpin(const char *dir, pid_t keep);
+int egress_unpin(const char *dir, int keep);
+/* Removes those of prefix alone. */
+int egress_unpin_own(const char *dir, int prefix);
 
 #endif

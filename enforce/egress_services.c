@@ -24,10 +24,23 @@ static const struct {
 	/* systemd, of the system and of users */
 	{ EGRESS_NAME_LAST, "private" },
 	{ EGRESS_NAME_LAST, "io.systemd.Manager" },
+	{ EGRESS_NAME_LAST, "io.systemd.Unit" },
+	{ EGRESS_NAME_LAST, "io.systemd.Machine" },
+	{ EGRESS_NAME_LAST, "io.systemd.MachineImage" },
+	{ EGRESS_NAME_LAST, "io.systemd.Import" }, /* downloads */
+	{ EGRESS_NAME_LAST, "io.systemd.Credentials" },
+	{ EGRESS_NAME_LAST, "io.systemd.sysext" },
+	/* Not those that each lookup of a user, group or host asks: userdb, resolve. */
 	/* D-Bus: activation, systemd1, keyrings */
 	{ EGRESS_NAME_LAST, "bus" },
 	{ EGRESS_NAME_LAST, "system_bus_socket" },
 	{ EGRESS_NAME_BEGIN, "dbus-" },
+	/* AT-SPI, which drives programs with windows; by the number of the display */
+	{ EGRESS_NAME_LAST, "bus_0" },
+	{ EGRESS_NAME_LAST, "bus_1" },
+	{ EGRESS_NAME_LAST, "bus_2" },
+	{ EGRESS_NAME_LAST, "bus_10" }, /* ssh -X */
+	{ EGRESS_NAME_LAST, "bus_99" }, /* xvfb-run */
 	/* terminals that run on */
 	{ EGRESS_NAME_BEGIN, "tmux-" },
 	{ EGRESS_NAME_BEGIN, "S-" }, /* screen */

@@ -96,6 +96,18 @@ static bool covers(const uint8_t prefix[16], unsigned bits, const uint8_t addr[1
 	return !rest || !((prefix[whole] ^ addr[whole]) & (0xff00 >> rest) & 0xff);
 }
 
+bool egress_is_loopback(const uint8_t addr[16], unsigned bits)
+{
+	static const uint8_t net4[16] = { [10] = 0xff, [11] = 0xff, [12] = 127 };
+	static const uint8_t any4[16] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t one6[16] = { [15] = 1 }, any6[16];
+
+	if (bits < 128)
+		return bits >= 104 && covers(net4, 104, addr);
+	return covers(net4, 104, addr) || !memcmp(addr, any4, 16) || !memcmp(addr, one6, 16) ||
+	       !memcmp(addr, any6, 16);
+}
+
 static int by_key(const void *a, const void *b)
 {
 	const struct egress_entry *x = a, *y = b;

@@ -25,6 +25,8 @@ static int change(struct marks *m, unsigned flags, int fd)
 {
 	char link[40];
 
+	if (m->c.labels_only)
+		return 0;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	return fanotify_mark(m->c.groups->permission, flags, FAN_OPEN_EXEC_PERM, AT_FDCWD, link) < 0 ?
 		       -errno : 0;
@@ -33,7 +35,7 @@ static int change(struct marks *m, unsigned flags, int fd)
 static bool may_stand(const struct marks *m)
 {
 	return m->recalled && m->mode == MODE_ENFORCE && m->exec.want && m->exec.want->n &&
-	       m->c.guarded && m->c.guarded(m->c.arg);
+	       (m->c.labels_only || (m->c.guarded && m->c.guarded(m->c.arg)));
 }
 
 /* ---- what is marked ---------------------------------------------------------------------------- */

@@ -228,7 +228,7 @@ static void count_object(struct object *o, void *arg)
 		s->directories++;
 	else
 		s->files++;
-	s->held += o->perm_marked;
+	s->held += o->perm_marked || o->labelled;
 }
 
 static void publish_stats(struct marks *m)

@@ -35,11 +35,15 @@ struct marks_config {
 	 * configuration wants that. Mark thread; NULL: there is none. */
 	bool (*guarded)(void *arg);
 	/* A file that some rule blocks, through an O_PATH descriptor, whenever its marks are looked at:
-	 * for what else holds it beside them. Mark thread; NULL: nothing does. */
-	void (*label)(void *arg, int fd, const struct object *o);
+	 * for what else holds it beside them. 1: something does, 0: no rule wants that, -errno. Mark thread;
+	 * NULL: nothing does. */
+	int (*label)(void *arg, int fd, const struct object *o);
 	/* The same for a program that is marked, by the path where it stands; first: the first of its
 	 * names of this look. NULL: it is none any more. */
 	void (*program)(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path, bool first);
+	/* These two are all that holds anybody: marks follow names, none asks for an answer or tells of
+	 * opens. */
+	bool labels_only;
 	/* The home of a uid became known and its marks stand; mark thread. */
 	void (*home)(void *arg, uid_t uid, const char *home);
 	void *arg;
@@ -74,7 +78,7 @@ int marks_settle(struct marks *m, int wait_ms);
 struct marks_stats {
 	unsigned files, directories;
 	unsigned watched; /* trees that were marked for */
-	unsigned held; /* of these: opens wait for an answer */
+	unsigned held; /* of these: opens wait for an answer; with labels_only: labelled */
 	unsigned programs; /* whose start waits for one */
 	uint64_t changes, rescans, lookups_failed;
 	uint64_t gaps_uncounted; /* beyond those that are kept */

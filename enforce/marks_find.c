@@ -259,6 +259,7 @@ static void settle(struct object *o, void *arg)
 	struct lookup_handler h = { on_settled, no_gap, &s };
 	_cleanup_close_ int fd = -1;
 
+	o->labelled &= o->pass == m->pass;
 	if ((!o->perm_marked && !o->observe_marked) || o->pass == m->pass || !o->handle.len)
 		return;
 	for (unsigned i = 0; i < o->n_names && !s.named; i++) {

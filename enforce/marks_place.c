@@ -77,6 +77,24 @@ static bool may_mark_system(const struct marks *m)
 	return m->c.config->system_directories && m->c.guarded && m->c.guarded(m->c.arg);
 }
 
+/* Where marks hold the file as well, a label that cannot be written is no gap. */
+static int label(struct marks *m, struct object *o, int fd, const char *fstype)
+{
+	char why[128];
+	int r = 0;
+
+	if (m->c.label && !o->is_dir && o->verdict == VERDICT_BLOCK)
+		r = m->c.label(m->c.arg, fd, o);
+	if (!m->c.labels_only)
+		return 0;
+	o->labelled = r > 0;
+	if (r < 0) {
+		snprintf(why, sizeof(why), "cannot be labelled on %s: %s", fstype, strerror(-r));
+		marks_gap(m, o->names[0].path, why);
+	}
+	return r < 0 ? r : 0;
+}
+
 int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 {
 	/* A directory of the system is looked at by everybody: inode marks on what is in it, and a
@@ -88,7 +106,7 @@ int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 	/* Within one scan marks are set once; by the next they may have gone with their mount. */
 	bool fresh = o->marked_pass == m->pass;
 	char why[128];
-	int err = 0;
+	int err = 0, labelled;
 
 	o->marked_pass = m->pass;
 	if (!o->notify_marked || !fresh) {
@@ -100,8 +118,9 @@ int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 			marks_gap(m, o->names[0].path, why);
 		}
 	}
-	if (m->c.label && !o->is_dir && o->verdict == VERDICT_BLOCK)
-		m->c.label(m->c.arg, fd, o);
+	labelled = label(m, o, fd, fstype);
+	if (m->c.labels_only)
+		return err ? err : labelled;
 	/* Its rule only warns now, or it may not be marked any more: nobody is to be asked about it. */
 	if (o->perm_marked && (o->verdict < VERDICT_BLOCK || !open_mark) &&
 	    change(m->c.groups->permission, FAN_MARK_REMOVE, FAN_OPEN_PERM | child, fd) == 0)
@@ -151,11 +170,12 @@ void marks_flush(struct marks *m, bool permission, bool rest)
 {
 	bool what[2] = { permission, rest };
 
-	if (permission)
+	if (permission && !m->c.labels_only)
 		fanotify_mark(m->c.groups->permission, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
 	for (int i = 0; rest && i < WATCH_FILESYSTEMS_MAX; i++) {
 		fanotify_mark(m->c.groups->notify[i], FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
-		fanotify_mark(m->c.groups->observe[i], FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
+		if (!m->c.labels_only)
+			fanotify_mark(m->c.groups->observe[i], FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
 	}
 	objects_each(m->c.objects, forget_marks, what);
 	if (permission)

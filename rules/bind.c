@@ -295,12 +295,12 @@ static const char *why_not_held(struct loader *l, struct compiled *c,
 	return why ? why : "the kernel, which denies connections, does not know all of it";
 }
 
-/* The stronger mechanism is there, and not for this rule. NULL: no memory. */
-static const char *why_not_sure(struct loader *l, const char *unsure)
+/* The stronger mechanism is there, and not for this rule; none: why no other is. NULL: no memory. */
+static const char *why_not_sure(struct loader *l, const char *none, const char *unsure)
 {
-	char text[256];
+	char text[512];
 
-	snprintf(text, sizeof(text), "not by lsm: %s", unsure);
+	snprintf(text, sizeof(text), "%s%snot by lsm: %s", none ? none : "", none ? "; " : "", unsure);
 	return pool_strdup(l->pool, text);
 }
 
@@ -317,7 +317,7 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 	c->rule.mechanism = MECH_DETECT;
 	c->rule.bound_why = "";
 	if (c->rule.kind == KIND_EXEC_OBSERVED && c->rule.action == VERDICT_BLOCK &&
-	    have >> MECH_FANOTIFY & 1)
+	    (have >> MECH_FANOTIFY & 1 || config->programs_found))
 		held = bind_exec(l, c, config, &programs);
 	if (held < 0)
 		return no_memory(l);
@@ -395,11 +395,11 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 					      "its paths in /proc, /sys and /dev are not observed" :
 					      "its paths in /proc, /sys and /dev are only detected";
 			else if (unsure[0])
-				why = why_not_sure(l, unsure);
+				why = why_not_sure(l, NULL, unsure);
 			break;
 		}
 	if (c->rule.mechanism == MECH_DETECT && unsure[0] && why && !*why)
-		why = why_not_sure(l, unsure);
+		why = why_not_sure(l, config->why_none[c->rule.kind], unsure);
 	c->rule.bound_why = why;
 	return why ? 0 : no_memory(l);
 }

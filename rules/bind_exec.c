@@ -246,9 +246,9 @@ int bind_programs(struct compiled *const *rules, size_t n, const struct rules_co
 		  struct pathset **ret)
 {
 	_cleanup_(pathset_cleanup) struct pathset *p = NULL;
-	bool any = false;
+	bool any = false, held = config->mechanisms[KIND_EXEC_OBSERVED] >> MECH_FANOTIFY & 1;
 
-	if (!(config->mechanisms[KIND_EXEC_OBSERVED] >> MECH_FANOTIFY & 1))
+	if (!held && !config->programs_found)
 		return 0;
 	if (pathset_new(&p) < 0)
 		return -ENOMEM;
@@ -256,7 +256,8 @@ int bind_programs(struct compiled *const *rules, size_t n, const struct rules_co
 		const struct compiled *c = rules[i];
 		struct need need = { .p = p, .group = (unsigned)i };
 
-		if (c->rule.kind != KIND_EXEC_OBSERVED || c->rule.action != VERDICT_BLOCK)
+		if (c->rule.kind != KIND_EXEC_OBSERVED || c->rule.action != VERDICT_BLOCK ||
+		    (!held && c->rule.mechanism != MECH_LSM))
 			continue;
 		put_rule(&need, c, config->site);
 		if (need.out_of_memory)
@@ -264,7 +265,7 @@ int bind_programs(struct compiled *const *rules, size_t n, const struct rules_co
 		any = true;
 	}
 	/* What the site names it names for all of its rules. */
-	if (any)
+	if (any && held)
 		put_site(&(struct need){ .p = p }, config->site);
 	if (any)
 		*ret = TAKE_PTR(p);

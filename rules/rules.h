@@ -44,6 +44,7 @@ struct rules_config {
 	unsigned mechanisms[KIND_COUNT]; /* bit per enum mechanism that works here, per kind */
 	const char *why_none[KIND_COUNT]; /* no mechanism works: why; NULL: there is none yet */
 	bool no_gateway; /* no egress gateway is set: rules that ask for one are off */
+	bool programs_found; /* files of programs are looked for, for MECH_LSM, where nobody holds their start */
 	unsigned unobserved_kinds; /* bit per kind that no running source reports */
 	bool pseudo_unseen; /* nobody tells of opens in /proc, /sys and /dev */
 	char *const *mark_roots; /* as in struct config: where programs may be held; NULL: anywhere */

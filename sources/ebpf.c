@@ -27,6 +27,12 @@ int ebpf_open_network(struct source *s)
 	return -EOPNOTSUPP;
 }
 
+int ebpf_open_sockets(struct source *s)
+{
+	(void)s;
+	return -EOPNOTSUPP;
+}
+
 bool ebpf_sees_network(const struct source *s)
 {
 	(void)s;
@@ -65,6 +71,14 @@ enum open_mode ebpf_opening(const struct source *s, pid_t tgid, bool *under_way)
 	if (under_way)
 		*under_way = false;
 	return OPEN_MODE_UNKNOWN;
+}
+
+bool ebpf_tells(struct source *s, const struct event *ev, enum open_mode *mode)
+{
+	(void)s;
+	(void)ev;
+	(void)mode;
+	return false;
 }
 
 void ebpf_exec_expect(struct source *s, pid_t tgid, uint64_t start_time_ns, uint64_t dev,
@@ -323,6 +337,8 @@ static void publish(struct ebpf_source *s)
 	case EVENTS_NET:
 		ev.kind = KIND_SOCKET_CONNECT;
 		ev.dest = r->dest;
+		if (r->head.flags & EVENTS_RAW && s->c.raw_class)
+			ev.dest.egress = s->c.raw_class(s->c.arg);
 		break;
 	default:
 		ev.kind = KIND_FILE_OPENED;
@@ -370,6 +386,8 @@ static int consume(struct ebpf_source *s, struct bus *b, uint64_t now_ns)
 	s->bus = b;
 	s->budget = BATCH_MAX;
 	ring_buffer__consume(s->execs);
+	if (s->c.others && ebpf_queue_begin(&s->bulk.queue) < end)
+		s->c.others(s->c.arg);
 	while (s->budget && (data = ebpf_queue_next(&s->bulk.queue, end, &len))) {
 		take(s, data, len);
 		ebpf_queue_drop(&s->bulk.queue);

@@ -44,6 +44,10 @@ struct ebpf_config {
 	/* All on the verdict thread. */
 	void (*drain)(void *arg);                     /* takes what the process feed has queued */
 	const char *(*home_of)(void *arg, uid_t uid); /* NULL: not known yet */
+	enum egress_class (*raw_class)(void *arg);    /* of a socket whose packets nobody looks at;
+						       * NULL: none */
+	/* Before opens are published: others may tell of the same, and go first then. NULL: nobody. */
+	void (*others)(void *arg);
 	void *arg;
 };
 
@@ -52,6 +56,8 @@ struct ebpf_config {
 int ebpf_open(const struct ebpf_config *c, struct source **ret, char why[192]);
 /* Connections, too: where nothing else tells of them. While privileged. -errno. */
 int ebpf_open_network(struct source *s);
+/* Of these only that sockets are made which somebody else, who tells of the internet, does not see. */
+int ebpf_open_sockets(struct source *s);
 bool ebpf_sees_network(const struct source *s);
 bool ebpf_sees_calls(const struct source *s);
 /* What of the hooks this kernel does not have, for people: "" when nothing. */
@@ -76,6 +82,14 @@ void ebpf_finish(struct source *s, struct bus *b);
 /* How the process opens what it opens right now: UNKNOWN when it opens nothing, or several files in
  * different ways. *under_way (may be NULL): it opens something. No system call. */
 enum open_mode ebpf_opening(const struct source *s, pid_t tgid, bool *under_way);
+
+/*
+ * Whether this open, which somebody else tells of, is told here, too, and not published yet: by process
+ * and file, or path. *mode: how it was opened, UNKNOWN when there are several that differ. An open that is
+ * neither under way (looked at before) nor told here was not seen, or published, or is behind too many
+ * others. No system call.
+ */
+bool ebpf_tells(struct source *s, const struct event *ev, enum open_mode *mode);
 
 /*
  * An exec that was held is about to be let go: the process is expected to run with these arguments (NUL

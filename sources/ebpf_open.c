@@ -268,6 +268,14 @@ void ebpf_tell(struct source *base, bool opens, bool connections)
 	__atomic_store_n((uint32_t *)&s->skel->bss->settings.not_told, not_told, __ATOMIC_SEQ_CST);
 }
 
+int ebpf_open_sockets(struct source *base)
+{
+	struct ebpf_source *s = (struct ebpf_source *)base;
+
+	__atomic_store_n((uint32_t *)&s->skel->bss->settings.inet_elsewhere, 1, __ATOMIC_SEQ_CST);
+	return attach_call(s, s->skel->progs.exit_socket, "sys_exit_socket");
+}
+
 static uint32_t ring_bytes(uint32_t wanted, uint32_t usual)
 {
 	uint32_t n = EBPF_RING_LEAST;
@@ -303,6 +311,8 @@ static int open_rings(struct ebpf_source *s)
 	int fd = bpf_map__fd(s->skel->maps.execs);
 	int r = ebpf_bulk_open(s, bpf_map__fd(s->skel->maps.bulk));
 
+	if (!r)
+		r = ebpf_look_open(&s->look, bpf_map__fd(s->skel->maps.bulk), ebpf_ring_bytes(s, true));
 	if (r < 0)
 		return r;
 	s->execs = ring_buffer__new(fd, ebpf_take, s, NULL);
@@ -351,6 +361,7 @@ void ebpf_free(struct ebpf_source *s)
 		bpf_link__destroy(s->links[--s->n_links]);
 	ring_buffer__free(s->execs);
 	ebpf_bulk_close(s);
+	ebpf_look_close(&s->look);
 	if (s->slots)
 		munmap((void *)s->slots, EVENTS_SLOTS * sizeof(struct events_slot));
 	ebpf_exec_unmap(&s->expect);

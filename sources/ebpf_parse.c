@@ -189,8 +189,15 @@ static void put_protocol(const struct events_net *n, unsigned family, char buf[1
 		{ 132, "sctp" }, { 136, "udplite" }, { 262, "mptcp" },
 	};
 	const char *name = family == AF_UNIX ? "unix" : family == AF_VSOCK ? "vsock" :
+			   family == AF_PACKET ? "packet" :
 			   n->head.flags & EVENTS_RAW || n->sock_type == SOCK_RAW ? "raw" : NULL;
 
+	/* Protocols are numbers of their family's own. */
+	if (n->head.flags & EVENTS_RAW && family != AF_INET && family != AF_INET6 &&
+	    family != AF_VSOCK && family != AF_PACKET) {
+		snprintf(buf, 16, "family %u", family & 0xff);
+		return;
+	}
 	for (size_t i = 0; !name && i < ARRAY_SIZE(names); i++)
 		if (names[i].number == n->protocol)
 			name = names[i].name;
@@ -227,9 +234,10 @@ static int parse_net(const struct events_net *n, struct ebpf_record *r)
 	if (n->address_len >= 4)
 		memcpy(&port, a + 2, sizeof(port));
 	if (n->head.flags & EVENTS_RAW) {
-		put_protocol(n, 0, r->protocol);
+		put_protocol(n, n->family, r->protocol);
 		return 0;
 	}
+	r->dest.has_addr = family == AF_INET || family == AF_INET6;
 	if (family == AF_INET && n->address_len >= 8) {
 		memcpy(r->dest.addr, mapped, sizeof(mapped));
 		memcpy(r->dest.addr + 12, a + 4, 4);
@@ -237,8 +245,9 @@ static int parse_net(const struct events_net *n, struct ebpf_record *r)
 	} else if (family == AF_INET6 && n->address_len >= 24) {
 		memcpy(r->dest.addr, a + 8, 16);
 		r->dest.port = ntohs(port);
-	} else if (family == AF_UNIX && n->address_len > sizeof(family)) {
-		put_socket_path(a + 2, n->address_len - 2, r->socket_path);
+	} else if (family == AF_UNIX) {
+		/* The family alone is nobody's name, and leads nowhere. */
+		put_socket_path(a + 2, n->address_len - sizeof(family), r->socket_path);
 		r->dest.path = r->socket_path;
 	} else if (family != AF_VSOCK) {
 		return -EPROTO; /* an address that the kernel refuses, too */

@@ -64,6 +64,14 @@ struct ebpf_expect {
 	uint64_t words[EVENTS_ARGV / 8 + 16]; /* of the arguments in hand, and a group of zeros */
 };
 
+/* The bulk ring as the kernel has it: what the bulk thread has not taken is looked at, and left. */
+struct ebpf_look {
+	const uint8_t *pages; /* the reader's position, the kernel's, the records; NULL: not mapped */
+	size_t page, size;
+	uint8_t bytes[EBPF_QUEUE_RECORD];
+	struct ebpf_record record;
+};
+
 struct ebpf_source {
 	struct source base;
 	struct ebpf_config c;
@@ -87,6 +95,7 @@ struct ebpf_source {
 	struct ebpf_exe exes[EBPF_EXES];
 	char exe[4096], lineage[LINEAGE_MAX];
 	struct ebpf_bulk bulk;
+	struct ebpf_look look;
 };
 
 extern const struct source_ops ebpf_ops;
@@ -102,6 +111,10 @@ const struct events_counters *ebpf_counters(const struct ebpf_source *s);
 void ebpf_free(struct ebpf_source *s);
 uint32_t ebpf_ring_bytes(const struct ebpf_source *s, bool bulk);
 void ebpf_bulk_asleep(struct ebpf_source *s, bool asleep);
+
+/* ebpf_look.c. -errno. */
+int ebpf_look_open(struct ebpf_look *l, int ring_fd, uint32_t ring_bytes);
+void ebpf_look_close(struct ebpf_look *l);
 
 /* ebpf_bulk.c. -errno. */
 int ebpf_bulk_open(struct ebpf_source *s, int ring_fd);

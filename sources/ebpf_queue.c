@@ -82,6 +82,30 @@ const void *ebpf_queue_next(struct ebpf_queue *q, uint64_t end, uint32_t *len_by
 	return at(q, head) + ALIGN;
 }
 
+uint64_t ebpf_queue_begin(const struct ebpf_queue *q)
+{
+	return atomic_load_explicit(&q->head, memory_order_relaxed);
+}
+
+const void *ebpf_queue_look(const struct ebpf_queue *q, uint64_t *pos, uint64_t end,
+			    uint32_t *len_bytes)
+{
+	const uint8_t *data;
+	uint32_t len;
+
+	if (*pos >= end)
+		return NULL;
+	memcpy(&len, at(q, *pos), sizeof(len));
+	if (len == WRAP) {
+		*pos += left(*pos);
+		memcpy(&len, at(q, *pos), sizeof(len));
+	}
+	data = at(q, *pos) + ALIGN;
+	*pos += room_of(len);
+	*len_bytes = len;
+	return data;
+}
+
 void ebpf_queue_drop(struct ebpf_queue *q)
 {
 	uint64_t head = atomic_load_explicit(&q->head, memory_order_relaxed);

@@ -31,5 +31,9 @@ void ebpf_queue_put(struct ebpf_queue *q, const void *data, uint32_t len_bytes);
 uint64_t ebpf_queue_end(const struct ebpf_queue *q);
 const void *ebpf_queue_next(struct ebpf_queue *q, uint64_t end, uint32_t *len_bytes);
 void ebpf_queue_drop(struct ebpf_queue *q);
+/* The reader looks ahead, and takes nothing: the record at *pos, which is moved behind it. */
+uint64_t ebpf_queue_begin(const struct ebpf_queue *q);
+const void *ebpf_queue_look(const struct ebpf_queue *q, uint64_t *pos, uint64_t end,
+			    uint32_t *len_bytes);
 
 #endif

@@ -90,6 +90,12 @@ struct fanotify_figures {
  * owned by the source. */
 int fanotify_open(const struct fanotify_config *c, struct source **ret,
 		  struct watch_groups *groups);
+/*
+ * The groups alone that tell what is created, moved and deleted, for marks that find files and hold
+ * nobody (groups->permission and observe are -1): it publishes nothing, and none of what follows is for
+ * it. Of the configuration it takes objects, programs, queue and pathset.
+ */
+int fanotify_follow(const struct fanotify_config *c, struct source **ret, struct watch_groups *groups);
 
 /*
  * The feed, and its gaps; verdict thread. While there is a gap, whether somebody is a member is
@@ -122,6 +128,9 @@ unsigned fanotify_rest(struct source *s, struct bus *b, bool rest);
 /* Answers everything parked with its default, and what is still queued by rule: before closing,
  * when marks are gone already. */
 void fanotify_finish(struct source *s, struct bus *b);
+/* Publishes what is told of opens that nobody waits for, a bounded number. False: some of what was
+ * told before this call may be left. */
+bool fanotify_notices(struct source *s, struct bus *b);
 void fanotify_figures(const struct source *s, struct fanotify_figures *ret);
 
 bool fanotify_can_peek(const struct source *s); /* there is somebody to ask */

@@ -12,6 +12,7 @@
 
 #define DRAIN_READS_MAX 16 /* of 8 KiB: some 1,300 changes before we call it a flood */
 #define OPEN_READS_MAX 4
+#define NOTICE_MOST 1024 /* bytes, more than any: a read that leaves as much room has emptied the group */
 
 static uint64_t put(struct fanotify_source *s, struct change *c, const struct notice *n)
 {
@@ -117,8 +118,9 @@ static void handle_change(struct fanotify_source *s, const struct fanotify_event
 	put(s, &c, &n);
 }
 
-/* Takes all of one group. False when the bound came first. */
-static bool drain_group(struct fanotify_source *s, int fd, int reads_max,
+/* Takes all of one group. False when the bound came first. *emptied (may be NULL): all that was there at
+ * the call is taken, whatever has come since. */
+static bool drain_group(struct fanotify_source *s, int fd, int reads_max, bool *emptied,
 			void (*handle)(struct fanotify_source *s,
 				       const struct fanotify_event_metadata *md,
 				       const void *event))
@@ -128,6 +130,8 @@ static bool drain_group(struct fanotify_source *s, int fd, int reads_max,
 		const uint8_t *at = s->notify_buf;
 		struct fanotify_event_metadata md;
 
+		if (emptied && n < (ssize_t)(sizeof(s->notify_buf) - NOTICE_MOST))
+			*emptied = true;
 		if (n <= 0)
 			return true;
 		/* An event with names ends at a multiple of four: the next one is not aligned. */
@@ -151,7 +155,7 @@ bool fanotify_drain_changes(struct fanotify_source *s)
 	bool all = true;
 
 	for (unsigned i = 0; i < n; i++)
-		all &= drain_group(s, s->groups.notify[i], DRAIN_READS_MAX, handle_change);
+		all &= drain_group(s, s->groups.notify[i], DRAIN_READS_MAX, NULL, handle_change);
 	return all;
 }
 
@@ -216,11 +220,29 @@ static void handle_open(struct fanotify_source *s, const struct fanotify_event_m
 		tree->warned++;
 }
 
-void fanotify_drain_opens(struct fanotify_source *s, struct bus *b)
+bool fanotify_drain_opens(struct fanotify_source *s, struct bus *b)
 {
+	bool all = true;
 	unsigned n = atomic_load_explicit(&s->c.queue->filesystems, memory_order_acquire);
 
 	s->bus = b;
-	for (unsigned i = 0; i < n; i++)
-		drain_group(s, s->groups.observe[i], OPEN_READS_MAX, handle_open);
+	for (unsigned i = 0; i < n; i++) {
+		bool emptied = false;
+
+		drain_group(s, s->groups.observe[i], OPEN_READS_MAX, &emptied, handle_open);
+		all &= emptied;
+	}
+	return all;
+}
+
+bool fanotify_notices(struct source *base, struct bus *b)
+{
+	struct fanotify_source *s = (struct fanotify_source *)base;
+	bool all;
+
+	objects_quiescent(s->c.objects);
+	fanotify_drain_feed(base);
+	all = fanotify_drain_opens(s, b);
+	objects_quiescent(s->c.objects);
+	return all;
 }

@@ -25,6 +25,21 @@ static int notify_group(unsigned extra)
 	return fd < 0 ? -errno : fd;
 }
 
+int fanotify_open_names(struct fanotify_source *s)
+{
+	int err = 0;
+
+	for (int i = 0; i < WATCH_FILESYSTEMS_MAX && !err; i++) {
+		int fd = notify_group(FAN_UNLIMITED_QUEUE);
+
+		if (fd < 0)
+			return fd;
+		s->groups.notify[i] = fd;
+		err = watch_fd(s, fd, READY_CHANGE);
+	}
+	return err;
+}
+
 int fanotify_open_groups(struct fanotify_source *s)
 {
 	struct watch_groups *g = &s->groups;
@@ -37,16 +52,11 @@ int fanotify_open_groups(struct fanotify_source *s)
 		return -errno;
 	if (!err)
 		err = watch_fd(s, g->permission, READY_PERMISSION);
+	if (!err)
+		err = fanotify_open_names(s);
 	for (int i = 0; i < WATCH_FILESYSTEMS_MAX && !err; i++) {
-		int fd = notify_group(FAN_UNLIMITED_QUEUE);
+		int fd = notify_group(0);
 
-		if (fd < 0)
-			return fd;
-		g->notify[i] = fd;
-		err = watch_fd(s, fd, READY_CHANGE);
-		if (err)
-			break;
-		fd = notify_group(0);
 		if (fd < 0)
 			return fd;
 		g->observe[i] = fd;

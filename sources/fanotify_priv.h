@@ -112,6 +112,8 @@ struct fanotify_source {
 
 /* fanotify_open.c: opens the groups, and has what wakes us in epoll_fd. While privileged. */
 int fanotify_open_groups(struct fanotify_source *s);
+/* Of these, the groups that tell of names. */
+int fanotify_open_names(struct fanotify_source *s);
 
 /* Who did it, from table and feed; fills s->exe. */
 void fanotify_subject(struct fanotify_source *s, const struct member *m, struct subject *ret);
@@ -179,6 +181,6 @@ void fanotify_decide(struct fanotify_source *s, struct permission *p, struct bus
  * before must not overtake. False when its bound was reached and more is queued. */
 bool fanotify_drain_changes(struct fanotify_source *s);
 /* One batch of what members opened where only notification marks stand. */
-void fanotify_drain_opens(struct fanotify_source *s, struct bus *b);
+bool fanotify_drain_opens(struct fanotify_source *s, struct bus *b);
 
 #endif

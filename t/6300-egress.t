@@ -88,10 +88,12 @@ reach 0 "a listed port of loopback is" agent "$R" tcp 127.0.0.1 7005
 reach 1 "another is not" agent "$R" tcp 127.0.0.1 7010
 reach 1 "nor by the address of nobody" agent "$R" tcp 0.0.0.0 7010
 reach 1 "nor IPv6's" agent "$R" tcp ::1 7010
+reach 1 "nor by that of nobody there" agent "$R" tcp :: 7010
 reach 0 "a stranger reaches that" "$R" tcp 127.0.0.1 7010
 reach 1 "cloud metadata is not" agent "$R" tcp 169.254.169.254 80
 records >"$SCRATCH/got"
 is "$(grep -c '^R5 block cgroup EPERM metadata' "$SCRATCH/got")" 1 "and that is what it is called"
+is "$(grep -c '^R5 block cgroup EPERM foreign :::7010$' "$SCRATCH/got")" 1 "and the address of all zeros is one"
 
 # ---- AF_UNIX ------------------------------------------------------------------------------------
 
@@ -106,6 +108,13 @@ if [ "$(oknek --json status | jq .egress.unix_sockets)" = true ]; then
 	ok "which a rule that warns is told of" wait_for 5 told "^ssh-agent-socket warn /tmp/ssh-XXXXtest/agent.1"
 	records >"$SCRATCH/got"
 	is "$(grep -c '^R5 block cgroup EPERM service' "$SCRATCH/got")" 3 "three records"
+	for s in containerd.sock at-spi/bus at-spi/bus_0 io.systemd.Import io.systemd.Machine; do
+		reach 1 "$s" agent "$R" unix "$TEST_HOME/$s"
+	done
+	for s in userdb/io.systemd.Multiplexer userdb/io.systemd.DynamicUser resolve/io.systemd.Resolve; do
+		reach 3 "$s: every program asks it" agent "$R" unix "$TEST_HOME/$s"
+	done
+	records >/dev/null
 fi
 
 # ---- reload, overrides, exceptions, a rule of one's own -----------------------------------------
@@ -123,6 +132,19 @@ records >"$SCRATCH/got"
 is "$(grep -c '^R11' "$SCRATCH/got")" 0 "without a gateway R11 is off"
 like "$(oknek egress)" 'R11 is off' "oknek egress says so"
 
+write_config 'egress: {allow: ["0.0.0.0/0", "::/0", 127.0.0.2], allow_loopback: false}'
+ok "reload" oknek update --reload-local
+reach 0 "all networks are reached" agent "$R" tcp $FOREIGN 80
+reach 1 "loopback that is not allowed is in none of them" agent "$R" tcp 127.0.0.1 7010
+reach 1 "nor by the address of nobody" agent "$R" tcp 0.0.0.0 7010
+reach 1 "nor IPv6's" agent "$R" tcp ::1 7010
+reach 0 "an address of it that is listed is" agent "$R" tcp 127.0.0.2 7010
+write_config 'egress: {allow: ["0.0.0.0/0"], allow_loopback: [7000-7009]}'
+ok "reload" oknek update --reload-local
+reach 0 "a listed port of loopback is" agent "$R" tcp 127.0.0.1 7005
+reach 1 "another is not" agent "$R" tcp 127.0.0.1 7010
+records >/dev/null
+
 write_config 'egress: {allow: ["169.254.169.254"]}' 'rules: {R5: {action: warn}}'
 ok "reload" oknek update --reload-local
 reach 0 "metadata that is listed by its address is reached" agent "$R" tcp 169.254.169.254 80
@@ -135,8 +157,17 @@ ok "reload" oknek update --reload-local
 ok "mode observe" oknek mode observe
 reach 0 "observe: it leaves" agent "$R" tcp $FOREIGN 80
 records >"$SCRATCH/got"
-like "$(cat "$SCRATCH/got")" "^R5 would_block [a-z]+ null foreign $FOREIGN:80$" "and is would_block"
+is "$(cat "$SCRATCH/got")" "R5 would_block detect null foreign $FOREIGN:80" "and is would_block, held by nothing"
+is "$(oknek --json events --limit 1 | jq -r .outcome)" observed "as any that was only seen"
+like "$(oknek status)" 'egress +not held: it only observes; else closed by cgroup' "status says that nothing is held"
 ok "mode enforce" oknek mode enforce
+like "$(oknek status)" 'egress +closed by cgroup' "and that it is closed"
+ok "a pause" oknek pause 10m
+reach 0 "paused: it leaves" agent "$R" tcp $FOREIGN 80
+records >"$SCRATCH/got"
+is "$(grep -c "^R5 would_block detect null foreign $FOREIGN:80$" "$SCRATCH/got")" 1 "and is held by nothing, too"
+like "$(oknek status)" 'egress +not held: it only observes .paused.; else closed by cgroup' "as status says"
+ok "its end" oknek pause off
 reach 1 "enforce: it does not" agent "$R" tcp $FOREIGN 80
 
 cp "$CONFIG" "$SCRATCH/good"

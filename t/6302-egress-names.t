@@ -83,6 +83,19 @@ told() { oknek --json events --rule R5 --limit 10000 | jq -s "map(select(.seq > 
 wait_for 60 eval '[ $(($(told) + $(noted))) -ge 3000 ]'
 diag "$(told) records, $(noted) counted"
 is $(($(told) + $(noted))) 3000 "each of 3,000 refusals is recorded or counted"
+is "$(oknek --json egress | jq .not_recorded)" "$(noted)" "which oknek egress tells, also when the tree has ended"
+# The same for what a rule warns of, which is let through.
+cp "$CONFIG" "$SCRATCH/good"
+echo 'rules: {R5: {action: warn}, R11: {action: warn}}' >>"$CONFIG"
+ok "R5 and R11 only warn" oknek update --reload-local
+seq=$(oknek --json events --limit 1 | jq .seq) known=$(oknek --json egress | jq .not_recorded)
+agent bash -c 'for ((i = 0; i < 1000; i++)); do : >/dev/udp/203.0.113.3/9; done'
+wait_for 60 eval '[ $(($(told) + $(noted))) -ge 1000 ]'
+diag "$(told) records, $(noted) counted"
+is $(($(told) + $(noted))) 1000 "each of 1,000 that are let through with a warning is recorded or counted"
+is "$(oknek --json egress | jq ".not_recorded - $known")" "$(noted)" "there, too"
+cp "$SCRATCH/good" "$CONFIG"
+ok "they block again" oknek update --reload-local
 # What passes is told to rules that detect, and what is not is known.
 before=$(oknek --json egress | jq .passed_not_recorded)
 # shellcheck disable=SC2016 # for the member's shell
@@ -149,13 +162,16 @@ X
 for k in 1 2 3; do
 	sed -i "/^action:/i \    - dest_ip: { eq: [ $(for i in $(seq 0 999); do printf '10.%d.%d.%d, ' $k $((i / 250)) $((i % 250)); done)10.9.9.$k ] }" "$SCRATCH/rules/X2.yaml"
 done
+sed 's/X1/X3/; s/ill repute/all addresses/; s|203.0.113.0/30|"::/0"|; s/gte: 6000/eq: 7777/' "$SCRATCH/rules/X1.yaml" >"$SCRATCH/rules/X3.yaml"
 write_config ''
-ok "no jail, and two rules of one's own" start_daemon --rules "$SCRATCH/rules"
+ok "no jail, and three rules of one's own" start_daemon --rules "$SCRATCH/rules"
 is "$(oknek --json rules | jq -r 'select(.id == "X1") | .mechanism')" cgroup "one that asks for the destination is held"
 like "$(oknek --json rules | jq -r 'select(.id == "X2") | .why // .bound_why')" 'more than the kernel' "one with too many addresses is not, and says why"
 reach 1 "what it names is denied" tcp 203.0.113.1 6000
 reach 0 "another port is not" tcp 203.0.113.1 5999
 reach 0 "nor what it leaves out" tcp 203.0.113.2 6000
+reach 1 "all of IPv6 is denied by a port" tcp ::1 7777
+reach 1 "its address of all zeros, which is loopback, as well" tcp :: 7777
 ok "and recorded by that rule" wait_for 5 eval 'oknek --json events --rule X1 | grep -q "\"block\""'
 ok "it ends" stop_daemon
 rm "$SCRATCH"/rules/X*.yaml

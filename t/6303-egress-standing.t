@@ -63,8 +63,8 @@ is "$(oknek --json status | jq -r .egress.standing_connections)" seen "such conn
 ok "observe" oknek mode observe
 made tcp $FOREIGN 0 "observe: what is sent on an old connection comes back"
 told 2 .
-is "$(cat "$SCRATCH/got")" "R11 would_block cgroup null foreign $FOREIGN:443
-R5 would_block cgroup null foreign $FOREIGN:443" "and is told once for each rule"
+is "$(cat "$SCRATCH/got")" "R11 would_block detect null foreign $FOREIGN:443
+R5 would_block detect null foreign $FOREIGN:443" "and is told once for each rule"
 ok "enforce" oknek mode enforce
 
 # ---- each way ----------------------------------------------------------------------------------

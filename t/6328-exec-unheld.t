@@ -77,4 +77,18 @@ is "$(oknek --json rules | jq -r 'select(.id == "R1") | .mechanism')" fanotify "
 agent "$B/dash" -c "$chain" 2>/dev/null
 is "$(ran)" 0 "and blocks"
 ok "the daemon stops" stop_daemon
+
+# --- the shipped rules -----------------------------------------------------------------------------
+write_config 'on_unenforceable: refuse' "$HELD"
+: >"$LOG"
+launch_daemon
+wait_daemon || kill_daemon
+is "$DAEMON_STATUS" 69 "with the shipped rules refuse does not start anywhere"
+like "$(grep on_unenforceable "$LOG")" 'refuse: rule R3/proc-env .*files in /proc' "for nothing holds files in /proc"
+write_config 'on_unenforceable: refuse' "$HELD" 'rules: {R3/proc-env: {action: warn}}'
+ok "with that one set to warn it starts" start_daemon
+is "$(oknek --json rules | jq -r 'select(.action == "block" and (.why | startswith("off: ") | not)) | .mechanism' |
+	grep -cE 'detect|preload')" 0 "and all that block are held"
+is "$(oknek --json rules | jq -r 'select(.id == "R3" and .part == "proc-env") | .action')" warn "but for that"
+ok "the daemon stops" stop_daemon
 done_testing

@@ -330,6 +330,35 @@ static void what_has_happened_is_detected(void **state)
 	assert_int_equal(s->bus.warned, 1);
 }
 
+/* What the kernel would have refused but for observing is told as any other that was only seen. */
+static void what_was_spared_is_observed(void **state)
+{
+	static const struct rule jail = { .id = "X6", .action = VERDICT_BLOCK, .mechanism = MECH_CGROUP };
+	struct scene *s = *state;
+	struct event passed = told;
+
+	fires(s, &jail);
+	passed.settled.by = MECH_CGROUP;
+	passed.settled.spared = true;
+	assert_int_equal(publish(s, &passed), VERDICT_WARN); /* it enforces again by now */
+	assert_int_equal(s->note.mechanism, MECH_DETECT);
+	assert_int_equal(s->note.mode, MODE_OBSERVE);
+	assert_int_equal(s->answered, OUTCOME_OBSERVED);
+	/* where it would not have been, in the same mode */
+	passed.settled.spared = false;
+	s->mode = MODE_OBSERVE;
+	assert_int_equal(publish(s, &passed), VERDICT_WARN);
+	assert_int_equal(s->note.mechanism, MECH_DETECT);
+	assert_int_equal(s->answered, OUTCOME_OBSERVED);
+	s->mode = MODE_ENFORCE;
+	assert_int_equal(publish(s, &passed), VERDICT_WARN);
+	assert_int_equal(s->answered, OUTCOME_ALLOWED);
+	passed.settled.refused = true;
+	assert_int_equal(publish(s, &passed), VERDICT_BLOCK);
+	assert_int_equal(s->note.mechanism, MECH_CGROUP);
+	assert_int_equal(s->answered, OUTCOME_DENIED);
+}
+
 /* A full journal delays and changes no answer. */
 static void no_room_to_record(void **state)
 {
@@ -411,6 +440,7 @@ int main(void)
 		TEST(who_was_held_was_held_by_the_enforcer),
 		TEST(who_was_killed_is_told),
 		TEST(what_has_happened_is_detected),
+		TEST(what_was_spared_is_observed),
 		TEST(no_room_to_record),
 		TEST(answer_that_failed),
 		TEST(deadline_answers_and_is_recorded),

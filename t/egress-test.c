@@ -182,6 +182,50 @@ static void longer_prefixes_know_what_shorter_ones_say(void **state)
 	free(t.entries);
 }
 
+static void loopback_is_not_part_of_a_wider_network(void **state)
+{
+	static const struct {
+		const char *prefix;
+		bool is;
+	} t[] = {
+		{ "127.0.0.1", true }, { "127.0.0.0/8", true }, { "127.1.0.0/16", true }, { "::1", true },
+		{ "0.0.0.0", true }, { "::", true }, { "::ffff:127.0.0.1", true }, { "126.0.0.0/7", false },
+		{ "0.0.0.0/0", false }, { "::/0", false }, { "::/127", false }, { "128.0.0.1", false },
+		{ "10.0.0.0/8", false }, { "0.0.0.0/8", false }, { "::2", false }, { "7f00::1", false },
+	};
+	const struct egress_destination list[] = {
+		dest("127.0.0.0/8", EGRESS_FOREIGN, EGRESS_BY_NO_LOOPBACK),
+		dest("127.0.0.0/8:7000", EGRESS_LOOPBACK, EGRESS_BY_LISTED_LOOPBACK),
+		dest("::1", EGRESS_FOREIGN, EGRESS_BY_NO_LOOPBACK),
+		dest("127.0.0.2", EGRESS_ALLOWED, EGRESS_BY_ADDRESS),
+		dest("127.0.0.3:443", EGRESS_GATEWAY, EGRESS_BY_GATEWAY),
+		dest("127.0.0.53:53", EGRESS_RESOLVER, EGRESS_BY_RESOLVER),
+		dest("127.1.0.0/16", EGRESS_ALLOWED, EGRESS_BY_LISTED_LOOPBACK),
+		dest("0.0.0.0/0", EGRESS_ALLOWED, EGRESS_BY_NETWORK),
+		dest("::/0", EGRESS_ALLOWED, EGRESS_BY_NETWORK),
+	};
+	struct table table = compile(list, ARRAY_SIZE(list), by_class);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct egress_destination d = dest(t[i].prefix, EGRESS_ALLOWED, 0);
+
+		if (egress_is_loopback(d.addr, d.bits) != t[i].is)
+			fail_msg("%s", t[i].prefix);
+	}
+	assert_string_equal(at(&table, "127.0.0.1", 80), "foreign");
+	assert_string_equal(at(&table, "127.0.0.1", 7000), "loopback");
+	assert_string_equal(at(&table, "127.0.0.2", 80), "allowed");
+	assert_string_equal(at(&table, "127.0.0.3", 80), "foreign");
+	assert_string_equal(at(&table, "127.0.0.3", 443), "gateway");
+	assert_string_equal(at(&table, "127.0.0.53", 53), "resolver");
+	assert_string_equal(at(&table, "127.1.2.3", 80), "allowed");
+	assert_string_equal(at(&table, "::1", 80), "foreign");
+	assert_string_equal(at(&table, "::2", 80), "allowed");
+	assert_string_equal(at(&table, "128.0.0.1", 80), "allowed");
+	free(table.entries);
+}
+
 static void metadata_is_not_part_of_a_network(void **state)
 {
 	/* The same places in other notations. */
@@ -361,6 +405,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_destination_is_refused),
 		cmocka_unit_test(an_empty_list_is_one_entry_for_all),
 		cmocka_unit_test(longer_prefixes_know_what_shorter_ones_say),
+		cmocka_unit_test(loopback_is_not_part_of_a_wider_network),
 		cmocka_unit_test(metadata_is_not_part_of_a_network),
 		cmocka_unit_test(rules_are_asked_about_an_address_that_is_meant),
 		cmocka_unit_test(what_does_not_fit_is_said),

@@ -441,10 +441,17 @@ static void names_what_is_connected_to(void **state)
 	static const char *const detected[] = {
 		"cloud-metadata", "docker-socket", "ssh-agent-socket", "keyring-dbus", "proc-env",
 	};
+	static const char *const others[] = {
+		"169.254.170.2", "169.254.170.23", "fd00:ec2::23", "100.100.100.200", "192.0.0.192",
+		"169.254.0.23", "fd20:ce::254", "fe80::a9fe:a9fe", "169.254.42.42", "fd00:42::42",
+	};
 
 	(void)state;
 	assert_true(connects("cloud-metadata", "169.254.169.254", 80, "", "tcp"));
 	assert_true(connects("cloud-metadata", "fd00:ec2::254", 80, "", "tcp"));
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (!connects("cloud-metadata", others[i], 80, "", "tcp"))
+			fail_msg("%s is not known", others[i]);
 	assert_true(connects("cloud-metadata", "168.63.129.16", 32526, "", "tcp"));
 	assert_true(connects("cloud-metadata", NULL, 80, "metadata.google.internal", "tcp"));
 	assert_false(connects("cloud-metadata", "168.63.129.16", 53, "", "udp"));

@@ -118,6 +118,31 @@ static void print_rules(const struct cli *cli, const json_t *st)
 			  (long long)cli_int(v, "expired"), (long long)cli_int(v, "let_through"));
 }
 
+/* Nobody is asked: what was refused is said of BPF-LSM. */
+static void print_labels(const struct cli *cli, const json_t *e, const char *filesystems)
+{
+	int64_t objects = cli_int(e, "objects"), directories = cli_int(e, "directories");
+
+	if (*cli_str(e, "nothing"))
+		cli_field(cli, "enforcement", "lsm: enforcing nothing: %s", cli_str(e, "nothing"));
+	else
+		cli_field(cli, "enforcement", "lsm: %lld of %lld %s labelled, %lld %s followed on %s",
+			  (long long)cli_int(e, "labelled"), (long long)objects,
+			  cli_plural(objects, "file", "files"), (long long)directories,
+			  cli_plural(directories, "directory", "directories"),
+			  filesystems && *filesystems ? filesystems : "no filesystem");
+}
+
+static void print_held(const struct cli *cli, const json_t *e)
+{
+	cli_field(cli, "", "%lld answered, %lld denied, %lld by deadline, %lld pending",
+		  (long long)cli_int(e, "answered"), (long long)cli_int(e, "denied"),
+		  (long long)cli_int(e, "by_deadline"), (long long)cli_int(e, "pending"));
+	if (cli_int(e, "unread"))
+		cli_field(cli, "", "%lld starts of programs answered unread: their arguments "
+			  "could not be read", (long long)cli_int(e, "unread"));
+}
+
 static void print_enforcement(const struct cli *cli, const json_t *st)
 {
 	const json_t *e = json_object_get(st, "enforcement");
@@ -133,7 +158,9 @@ static void print_enforcement(const struct cli *cli, const json_t *st)
 			  "bypassed");
 		return;
 	}
-	if (*cli_str(e, "nothing"))
+	if (!strcmp(cli_str(e, "mechanism"), "lsm"))
+		print_labels(cli, e, filesystems);
+	else if (*cli_str(e, "nothing"))
 		cli_field(cli, "enforcement", "%s: enforcing nothing: %s", cli_str(e, "mechanism"),
 			  cli_str(e, "nothing"));
 	else if (objects == 0 && directories == 0)
@@ -144,12 +171,8 @@ static void print_enforcement(const struct cli *cli, const json_t *st)
 			  cli_plural(objects, "file", "files"), (long long)directories,
 			  cli_plural(directories, "directory", "directories"),
 			  filesystems && *filesystems ? filesystems : "no filesystem");
-	cli_field(cli, "", "%lld answered, %lld denied, %lld by deadline, %lld pending",
-		  (long long)cli_int(e, "answered"), (long long)cli_int(e, "denied"),
-		  (long long)cli_int(e, "by_deadline"), (long long)cli_int(e, "pending"));
-	if (cli_int(e, "unread"))
-		cli_field(cli, "", "%lld starts of programs answered unread: their arguments "
-			  "could not be read", (long long)cli_int(e, "unread"));
+	if (strcmp(cli_str(e, "mechanism"), "lsm") != 0)
+		print_held(cli, e);
 	json_array_foreach(json_object_get(e, "gaps"), i, v)
 		cli_field(cli, "", "not protected: %s: %s", cli_str(v, "path"), cli_str(v, "why"));
 }
@@ -170,25 +193,32 @@ static void print_lsm(const struct cli *cli, const json_t *st)
 static void print_egress(const struct cli *cli, const json_t *st)
 {
 	const json_t *e = json_object_get(st, "egress");
+	const char *held = "";
 
 	if (!e)
 		return;
+	if (!strcmp(cli_str(e, "mode"), "observe"))
+		held = json_is_integer(json_object_get(st, "paused_until")) ?
+			       "not held: it only observes (paused); else " :
+			       "not held: it only observes; else ";
 	if (!json_is_true(json_object_get(e, "attached")))
 		cli_field(cli, "egress", "no jail: %s", cli_str(e, "why"));
 	else if (!strcmp(cli_str(e, "jail"), "closed"))
-		cli_field(cli, "egress", "closed by cgroup but for what oknek egress lists%s",
-			  json_is_true(json_object_get(e, "gateway_set")) ?
+		cli_field(cli, "egress", "%sclosed by cgroup but for what oknek egress lists%s",
+			  held, json_is_true(json_object_get(e, "gateway_set")) ?
 				  "" : "; no gateway is set: R11 is off");
 	else
-		cli_field(cli, "egress", "open but for cloud metadata; no gateway is set: R11 is off");
+		cli_field(cli, "egress", "%sopen but for cloud metadata; no gateway is set: R11 is off",
+			  held);
 }
 
 static void print_guardian(const struct cli *cli, const json_t *st)
 {
-	const json_t *g = json_object_get(st, "guardian");
+	const json_t *g = json_object_get(st, "guardian"), *e = json_object_get(st, "enforcement");
 	int64_t episodes = cli_int(g, "episodes"), restarts = cli_int(g, "restarts");
 
-	if (!g || !json_object_get(json_object_get(st, "enforcement"), "filesystems"))
+	/* Where nobody waits for an answer none is needed. */
+	if (!g || !json_object_get(e, "filesystems") || !strcmp(cli_str(e, "mechanism"), "lsm"))
 		return;
 	if (!json_is_true(json_object_get(g, "alive"))) {
 		cli_field(cli, "guardian", "none");

@@ -124,7 +124,7 @@ struct daemon {
 	struct process_feed *feed;
 	char feed_why[256];
 	struct objects *objects;
-	struct programs *programs; /* whose start is held; NULL: no fanotify */
+	struct programs *programs; /* whose start is held, or refused; NULL: nobody's */
 	struct defaults *defaults; /* what the guardian knows of them */
 	struct permission_table *permissions;
 	struct watch_queue *queue;
@@ -135,6 +135,8 @@ struct daemon {
 	uint64_t guardian_again_ns;
 	bool was_guarded;
 	struct source *fanotify, *ebpf, *replay, *preload; /* NULL: does not run */
+	struct source *follow; /* names, for labels alone; NULL: fanotify runs, or there are no labels */
+	char follow_why[256];  /* ebpf runs without fanotify, and there are none */
 	_Atomic bool preload_watches; /* somebody who asked to be watched is just being */
 	struct { /* of the feed, when there is no fanotify source; the verdict thread's */
 		uint64_t n;
@@ -255,6 +257,7 @@ void daemon_ebpf_figures(const struct daemon *d, json_t *entry); /* of status */
  * what was decided while an exec was held is known when it runs. */
 int daemon_fuse_open(struct daemon *d);
 bool daemon_fuse_before(void *arg, struct event *ev);
+void daemon_fuse_others(void *arg); /* before eBPF tells of opens */
 void daemon_fuse_named(void *arg, struct event *ev, enum verdict effect);
 void daemon_exec_allowed(void *arg, const struct event *ev, const struct decision *decision,
 			 uint64_t dev, uint64_t ino);
@@ -366,6 +369,8 @@ struct rules_config;
 int daemon_egress_prepare(struct daemon *d);
 void daemon_egress_open(struct daemon *d);
 bool daemon_egress_runs(const struct daemon *d);
+bool daemon_egress_is_closed(const struct daemon *d);     /* any thread */
+bool daemon_egress_sees_families(const struct daemon *d); /* of sockets, all that leave this host */
 void daemon_egress_rules(const struct daemon *d, const struct config *site, struct rules_config *c);
 /* Will the jail have room for what both say? Touches nothing. -E2BIG: err says for what not. */
 int daemon_egress_check(const struct daemon *d, const struct config *site, struct ruleset *rs,
@@ -374,8 +379,10 @@ int daemon_egress_apply(struct daemon *d, struct config *from, struct ruleset *r
 			size_t size);
 void daemon_egress_mode(struct daemon *d);
 int daemon_egress_start(struct daemon *d);
-/* The map of members that an earlier daemon kept, -1: none. take_over: we are ready, its jail goes. */
-int daemon_egress_kept_members(const struct daemon *d);
+/* If jails are kept, pins ours; else, and until take_over, it ends with us. */
+void daemon_egress_pin(struct daemon *d);
+/* The maps of members that earlier daemons kept; how many. take_over: we are ready, their jails go. */
+unsigned daemon_egress_kept_members(const struct daemon *d, const int **ret);
 void daemon_egress_take_over(struct daemon *d);
 bool daemon_egress_restart(const struct daemon *d); /* what is read at the start only has changed */
 void daemon_egress_stop(struct daemon *d);
@@ -405,7 +412,10 @@ void daemon_lsm_prepare(struct daemon *d, struct ruleset *rules);
 void daemon_lsm_serve(struct daemon *d);
 void daemon_lsm_settle(struct daemon *d, bool served);
 void daemon_lsm_mode(struct daemon *d);
-void daemon_lsm_label(void *arg, int fd, const struct object *o); /* mark thread */
+int daemon_lsm_label(void *arg, int fd, const struct object *o); /* mark thread; as in struct marks_config */
+/* Programs are refused by what they are called, and by their files. */
+bool daemon_lsm_finds_programs(const struct daemon *d);
+bool daemon_lsm_names(struct daemon *d); /* some name is refused */
 /* A program of a name that rules give, whenever it is looked at; mark thread. */
 void daemon_lsm_program(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path, bool first);
 int daemon_lsm_fd(const struct daemon *d);
@@ -416,6 +426,12 @@ void daemon_lsm_tick(struct daemon *d, uint64_t now_ns); /* main thread */
 json_t *daemon_lsm_json(const struct daemon *d);
 void daemon_lsm_stop(struct daemon *d); /* refuses nothing more; what it refused is told */
 void daemon_lsm_close(struct daemon *d);
+
+/* daemon_follow.c: labels without fanotify as a source, as daemon_lsm_open() has it; no_lsm: why there can
+ * be none, NULL: there can. Said. */
+void daemon_follow_open(struct daemon *d, const char *no_lsm);
+void daemon_follow_dispatch(void *arg); /* verdict thread */
+void daemon_follow_warnings(const struct daemon *d, json_t *list);
 
 /* daemon_guardian.c. find: before the run directory is locked; with --replace the daemon that runs is
  * gone afterwards, or -errno. start: while privileged. adopt: how many were born in between. */
@@ -433,7 +449,7 @@ void daemon_leave(struct daemon *d);
 
 /* daemon_rules.c */
 int daemon_load_rules(struct daemon *d, struct ruleset **ret, struct rules_error *err);
-/* The configuration refuses to start when a rule that blocks would only be detected; said. */
+/* The configuration refuses to start when nothing would hold a rule that blocks; said. */
 /* Says which exceptions go by what anybody can choose, and which can have no effect. */
 void daemon_warn_exceptions(const struct ruleset *rs);
 /* Says which rules that block no mechanism could hold, with file and line. */

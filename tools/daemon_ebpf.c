@@ -16,6 +16,11 @@ static void drain(void *arg)
 	daemon_feed_drain(arg);
 }
 
+static enum egress_class raw_class(void *arg)
+{
+	return daemon_egress_is_closed(arg) ? EGRESS_RAW : EGRESS_NONE;
+}
+
 int daemon_ebpf_open(struct daemon *d, bool calls, char why[192])
 {
 	struct ebpf_config c = {
@@ -26,6 +31,8 @@ int daemon_ebpf_open(struct daemon *d, bool calls, char why[192])
 		.tree = d->tree,
 		.drain = drain,
 		.home_of = daemon_home_of,
+		.raw_class = raw_class,
+		.others = daemon_fuse_others,
 		.arg = d,
 	};
 
@@ -34,16 +41,23 @@ int daemon_ebpf_open(struct daemon *d, bool calls, char why[192])
 	return ebpf_open(&c, &d->ebpf, why);
 }
 
-/* Where the egress jail runs it tells of connections already, without a cost for each call. */
+/* Where the egress jail runs it tells of connections already, without a cost for each call, and with
+ * BPF-LSM of all sockets. */
 void daemon_ebpf_network(struct daemon *d)
 {
 	int err;
 
-	if (!d->ebpf || !ebpf_sees_calls(d->ebpf) || daemon_egress_runs(d))
+	if (!d->ebpf || !ebpf_sees_calls(d->ebpf))
 		return;
-	err = ebpf_open_network(d->ebpf);
-	if (err)
-		log_warning("ebpf: connections are not seen: %s", strerror(-err));
+	if (!daemon_egress_runs(d)) {
+		err = ebpf_open_network(d->ebpf);
+		if (err)
+			log_warning("ebpf: connections are not seen: %s", strerror(-err));
+	} else if (!daemon_egress_sees_families(d)) {
+		err = ebpf_open_sockets(d->ebpf);
+		if (err)
+			log_warning("ebpf: sockets that are made are not seen: %s", strerror(-err));
+	}
 }
 
 /* Observing changes nobody's fate. */

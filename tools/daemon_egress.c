@@ -15,7 +15,6 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
-#include "enforce/egress_pin.h"
 #include "sources/process_feed.h"
 
 #define RESOLVE_WAIT_MS 3000 /* at start and reload */
@@ -64,6 +63,14 @@ static void put_ports(struct gathering *g, const struct address *a, const uint8_
 	put(g, &d);
 }
 
+/* A network that is wider than loopback does not mean it. */
+static enum egress_strength listed(const uint8_t addr[16], unsigned bits,
+				   enum egress_strength strength)
+{
+	return strength == EGRESS_BY_NETWORK && egress_is_loopback(addr, bits) ?
+		       EGRESS_BY_LISTED_LOOPBACK : strength;
+}
+
 static void put_list(struct gathering *g, struct daemon_egress *e,
 		     const struct config_destinations *list, enum egress_class class,
 		     enum egress_strength strength)
@@ -76,9 +83,10 @@ static void put_list(struct gathering *g, struct daemon_egress *e,
 		if (!a->host[0])
 			put_ports(g, a, a->addr, class,
 				  class == EGRESS_ALLOWED && a->bits == 128 ? EGRESS_BY_ADDRESS :
-									      strength);
+				  listed(a->addr, a->bits, strength));
 		for (unsigned k = 0; h && k < h->n; k++)
-			put_ports(g, a, h->addr[k].addr, class, strength);
+			put_ports(g, a, h->addr[k].addr, class,
+				  listed(h->addr[k].addr, 128, strength));
 	}
 }
 
@@ -94,10 +102,12 @@ static void put_loopback(struct gathering *g, const struct config_egress *c, boo
 		address_parse(places[i].text, &a, &why);
 		if (!closed || c->loopback == LOOPBACK_ALL)
 			put_ports(g, &a, a.addr, EGRESS_LOOPBACK, EGRESS_BY_LOOPBACK);
+		else
+			put_ports(g, &a, a.addr, EGRESS_FOREIGN, EGRESS_BY_NO_LOOPBACK);
 		for (size_t k = 0; closed && c->loopback == LOOPBACK_PORTS && k < c->n_ports; k++) {
 			a.from = c->ports[k].from;
 			a.to = c->ports[k].to;
-			put_ports(g, &a, a.addr, EGRESS_LOOPBACK, EGRESS_BY_LOOPBACK);
+			put_ports(g, &a, a.addr, EGRESS_LOOPBACK, EGRESS_BY_LISTED_LOOPBACK);
 		}
 	}
 }
@@ -139,7 +149,8 @@ static enum egress_verdict judge(void *arg, enum egress_class class, const uint8
 	const struct daemon_egress *e = arg;
 	struct dest_object dest = { .port = port, .host = "", .protocol = "", .path = "",
 				    .egress = class,
-				    .gateway_set = e->config.egress.gateway.n > 0 };
+				    .gateway_set = e->config.egress.gateway.n > 0,
+				    .has_addr = class != EGRESS_RAW && class != EGRESS_SERVICE };
 	struct wall_clock clock = { .unix_s = time(NULL) };
 	enum verdict v;
 
@@ -268,9 +279,7 @@ int daemon_egress_prepare(struct daemon *d)
 	pthread_mutex_init(&e->lock, NULL);
 	snprintf(e->why, sizeof(e->why), "nothing is watched");
 	egress_pin_dir(d->opt.run_dir, e->pin_dir, sizeof(e->pin_dir));
-	e->kept_fd = egress_pinned_members(e->pin_dir);
-	if (e->kept_fd < 0)
-		e->kept_fd = -1;
+	e->n_kept = egress_pinned_members(e->pin_dir, e->kept, EGRESS_PINNED_MAX);
 	e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = e->wake_fd < 0 ? -errno : names_open(&e->names);
 	if (r < 0)
@@ -279,32 +288,41 @@ int daemon_egress_prepare(struct daemon *d)
 	return r;
 }
 
-/* While privileged; it holds from now on, however we end. */
-static void pin(struct daemon *d, int members)
+/* While privileged, and when little is left that can fail: then it is taken back. */
+void daemon_egress_pin(struct daemon *d)
 {
 	struct daemon_egress *e = d->egress;
 	int fds[GUARDIAN_KEEP_MAX], r;
-	unsigned n = process_feed_kept_fds(d->feed, fds, GUARDIAN_KEEP_MAX);
+	unsigned n;
 
+	if (!daemon_egress_runs(d) || !e->config.egress.keep)
+		return;
+	n = process_feed_kept_fds(d->feed, fds, GUARDIAN_KEEP_MAX);
 	n += egress_kept_fds(e->jail, fds + n, GUARDIAN_KEEP_MAX - n);
-	r = egress_pin(e->pin_dir, getpid(), members, fds, n);
-	e->pinned = r == 0;
+	r = egress_pin(e->pin_dir, process_feed_members_fd(d->feed), fds, n);
+	e->pinned = r > 0 ? r : 0;
 	if (r < 0)
 		log_warning("egress.jail_on_exit: keep: not possible: %s",
 			    r == -EOPNOTSUPP ? "no BPF filesystem is mounted on /sys/fs/bpf" :
 					       strerror(-r));
 }
 
-int daemon_egress_kept_members(const struct daemon *d)
+unsigned daemon_egress_kept_members(const struct daemon *d, const int **ret)
 {
-	return d->egress ? d->egress->kept_fd : -1;
+	if (ret && d->egress)
+		*ret = d->egress->kept;
+	return d->egress ? d->egress->n_kept : 0;
 }
 
 void daemon_egress_take_over(struct daemon *d)
 {
 	struct daemon_egress *e = d->egress;
-	int n = e ? egress_unpin(e->pin_dir, e->pinned ? getpid() : 0) : 0;
+	int n;
 
+	if (!e)
+		return;
+	e->ready = true;
+	n = egress_unpin(e->pin_dir, e->pinned);
 	if (n < 0)
 		log_warning("%s: what an earlier daemon kept cannot be removed: %s", e->pin_dir,
 			    strerror(-n));
@@ -333,8 +351,6 @@ void daemon_egress_open(struct daemon *d)
 		egress_open(members, &e->jail, e->why);
 	if (!e->jail)
 		log_warning("no egress jail: %s", e->why);
-	else if (d->config->egress.keep)
-		pin(d, members);
 }
 
 void daemon_egress_rules(const struct daemon *d, const struct config *site, struct rules_config *c)
@@ -351,6 +367,16 @@ void daemon_egress_rules(const struct daemon *d, const struct config *site, stru
 bool daemon_egress_runs(const struct daemon *d)
 {
 	return d->egress && d->egress->jail;
+}
+
+bool daemon_egress_is_closed(const struct daemon *d)
+{
+	return daemon_egress_runs(d) && atomic_load(&d->egress->closed);
+}
+
+bool daemon_egress_sees_families(const struct daemon *d)
+{
+	return daemon_egress_runs(d) && !egress_no_lsm(d->egress->jail);
 }
 
 /* With admin_lock, or before threads. What `from` says is taken, and given back on failure. */
@@ -472,7 +498,10 @@ static void settle_trees(struct daemon *d, struct daemon_egress *e)
 					  json_pack("{s:I, s:I, s:s}", "tree", (json_int_t)id, "count",
 						    (json_int_t)t.unrecorded, "why",
 						    "they came too fast for a record each"));
+		pthread_mutex_lock(&e->lock);
 		egress_forget_tree(e->jail, id);
+		e->unrecorded += t.unrecorded;
+		pthread_mutex_unlock(&e->lock);
 		id = 0; /* the walk cannot go on from what is gone */
 	}
 }
@@ -546,10 +575,11 @@ void daemon_egress_close(struct daemon *d)
 
 	if (!e)
 		return;
-	if (e->pinned && !e->config.egress.keep)
-		egress_unpin(e->pin_dir, 0);
-	if (e->kept_fd >= 0)
-		close(e->kept_fd);
+	/* Who never came to be ready leaves what it found. */
+	if (e->pinned && (!e->ready || !e->config.egress.keep))
+		egress_unpin_own(e->pin_dir, e->pinned);
+	for (unsigned i = 0; i < e->n_kept; i++)
+		close(e->kept[i]);
 	egress_close(e->jail);
 	names_close(e->names);
 	for (size_t i = 0; i < e->n_hosts; i++)

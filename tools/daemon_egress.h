@@ -4,6 +4,7 @@
 #define OKNEK_TOOLS_DAEMON_EGRESS_H
 
 #include "enforce/egress.h"
+#include "enforce/egress_pin.h"
 #include "enforce/names.h"
 #include "tools/daemon.h"
 
@@ -31,8 +32,10 @@ struct daemon_egress {
 	struct names *names;
 	int wake_fd;
 	char pin_dir[128];
-	int kept_fd; /* the map of members that was kept for us; -1: none */
-	bool pinned; /* what is ours is to outlive us */
+	int kept[EGRESS_PINNED_MAX]; /* maps of members that were kept for us */
+	unsigned n_kept;
+	int pinned; /* the prefix of what is ours and is to outlive us; 0: nothing */
+	bool ready; /* what others kept is ours */
 	pthread_t thread;
 	bool running;
 	_Atomic bool stop;
@@ -53,6 +56,7 @@ struct daemon_egress {
 	size_t n_entries;
 	enum egress_verdict raw, service;
 	int64_t expires_unix_s; /* when an exception does, so that others are in force */
+	uint64_t unrecorded; /* of trees that have ended */
 	uint64_t lost_told, checked_ns;
 	uint64_t passed_told, passed_told_ns;
 

@@ -24,7 +24,8 @@ static const char *protocol_name(const struct egress_record *r, char buf[16])
 	if (r->hook == EGRESS_CONNECT_UNIX)
 		return "unix";
 	/* Protocols are numbers of their family's own. */
-	if (r->hook == EGRESS_SOCK_CREATE && r->family != AF_INET && r->family != AF_INET6) {
+	if ((r->hook == EGRESS_SOCK_CREATE || r->hook == EGRESS_SENT) && r->family != AF_INET &&
+	    r->family != AF_INET6) {
 		if (r->family == AF_PACKET || r->family == AF_VSOCK)
 			return r->family == AF_PACKET ? "packet" : "vsock";
 		snprintf(buf, 16, "family %u", r->family & 0xff);
@@ -130,7 +131,9 @@ static void take_record(void *arg, const struct egress_record *r)
 		.time_ns = r->time_ns,
 		.kind = KIND_SOCKET_CONNECT,
 		.source_name = "egress",
-		.settled = { .by = r->by_lsm ? MECH_LSM : MECH_CGROUP, .refused = r->denied,
+		.settled = { .by = r->hook == EGRESS_SENT ? MECH_DETECT :
+				   r->by_lsm		  ? MECH_LSM : MECH_CGROUP,
+			     .refused = r->denied,
 			     .spared = r->verdict == EGRESS_DENY && !r->denied,
 			     .dropped = r->hook == EGRESS_PACKET && r->type == SOCK_STREAM },
 	};
@@ -148,6 +151,7 @@ static void take_record(void *arg, const struct egress_record *r)
 	if (r->hook == EGRESS_CONNECT_UNIX)
 		ev.dest.host = ev.dest.path;
 	memcpy(ev.dest.addr, r->addr, sizeof(ev.dest.addr));
+	ev.dest.has_addr = r->hook <= EGRESS_SENDMSG6;
 	v = bus_publish(&d->bus, &ev);
 	if (tree && v == VERDICT_BLOCK)
 		tree->blocked++;

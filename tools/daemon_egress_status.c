@@ -107,6 +107,21 @@ static json_t *trees_json(struct daemon *d)
 	return r;
 }
 
+/* Refused, or warned of, without a record, by whomever since the start. With the lock held. */
+static uint64_t unrecorded(const struct daemon_egress *e)
+{
+	uint64_t n = e->unrecorded;
+	uint32_t id = 0;
+
+	for (unsigned i = 0; i < EGRESS_TREES_MAX && (id = egress_next_tree(e->jail, id)); i++) {
+		struct egress_tree t;
+
+		if (!egress_tree_figures(e->jail, id, &t))
+			n += t.unrecorded;
+	}
+	return n;
+}
+
 /* What of R5 and R11 is in force. */
 static json_t *rules_json(struct daemon *d)
 {
@@ -167,6 +182,7 @@ json_t *daemon_egress_json(struct daemon *d, bool privileged)
 	json_object_set_new(r, "jail_on_exit", json_string(e->config.egress.keep ? "keep" : "open"));
 	json_object_set_new(r, "pinned", e->pinned ? json_string(e->pin_dir) : json_null());
 	json_object_set_new(r, "prefixes", json_integer((json_int_t)e->n_entries));
+	json_object_set_new(r, "not_recorded", json_integer((json_int_t)unrecorded(e)));
 	pthread_mutex_unlock(&e->lock);
 	json_object_set_new(r, "passed_not_recorded", json_integer((json_int_t)f.lost_pass));
 	json_object_set_new(r, "rules", rules_json(d));

@@ -11,6 +11,7 @@ static bool can_hold(const struct daemon *d)
 void daemon_exec_rules(const struct daemon *d, const struct config *site, struct rules_config *c)
 {
 	c->mark_roots = d->config->mark_roots;
+	c->programs_found = site->exec_hold && daemon_lsm_finds_programs(d);
 	if (!site->exec_hold)
 		c->why_none[KIND_EXEC_OBSERVED] = "no program is held when it is started: exec.hold is "
 						  "false";

@@ -26,7 +26,7 @@ int daemon_feed_open(struct daemon *d)
 
 	if (asprintf(&path, "%s/members", d->opt.run_dir) < 0)
 		return -ENOMEM;
-	err = d->old_guardian || daemon_egress_kept_members(d) >= 0 ?
+	err = d->old_guardian || daemon_egress_kept_members(d, NULL) ?
 		      proctree_open_kept(path, &d->tree) : proctree_open(path, &d->tree);
 	if (err) {
 		log_error("%s: %s", path, strerror(-err));

@@ -28,8 +28,10 @@ struct daemon_fuse {
 	/* Who can tell which names have the same hash has an open that is not told. */
 	uint8_t key[crypto_shorthash_KEYBYTES];
 	bool opens; /* are told by two */
+	bool behind; /* the other has told of opens that were not read before */
 	/* What others told before eBPF does; and what eBPF told, when a rule fired, before a
-	 * notification that nobody waited for was read. */
+	 * notification that nobody waited for was read: as there were too many, or as eBPF told
+	 * of it before it was done. */
 	struct fused others[FUSE_ROWS][FUSE_IN_ROW], own[FUSE_ROWS][FUSE_IN_ROW];
 	/* Execs that were let go. Whose row is whose only we can tell: nobody fills another's. */
 	struct exec_told execs[EXEC_ROWS][EXEC_IN_ROW];
@@ -110,8 +112,8 @@ static void note_told(const struct daemon_fuse *f, struct fused table[FUSE_ROWS]
 		at->opens++;
 }
 
-/* What the fanotify source tells is told by eBPF as well where the process is in the midst of opening:
- * then it is known for what. */
+/* What the fanotify source tells is told by eBPF as well where the process is in the midst of opening,
+ * or what it has just opened waits to be told: then it is known for what. */
 static bool open_before(struct daemon *d, struct event *ev)
 {
 	enum open_mode mode;
@@ -127,7 +129,7 @@ static bool open_before(struct daemon *d, struct event *ev)
 	if (!ev->perm && take_told(d->fuse, d->fuse->own, ev))
 		return false;
 	mode = ebpf_opening(d->ebpf, ev->subj.tgid, &under_way);
-	if (!under_way)
+	if (!under_way && (ev->perm || !ebpf_tells(d->ebpf, ev, &mode)))
 		return true;
 	ev->source_name = "ebpf,fanotify";
 	/* Which of its threads waits for an answer fanotify does not tell, and a process can open in
@@ -329,6 +331,19 @@ void daemon_fuse_named(void *arg, struct event *ev, enum verdict effect)
 		ev->source_name = "ebpf,fanotify";
 }
 
+/*
+ * The kernel tells fanotify of an open before the call ends, and eBPF then. What fanotify has is
+ * published first, as what both have seen; nothing of it is left when eBPF's is looked at, which is
+ * dropped, or is one of several that fanotify has told as one.
+ */
+void daemon_fuse_others(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (d->fuse && d->fuse->opens && d->fanotify)
+		d->fuse->behind = !fanotify_notices(d->fanotify, &d->bus);
+}
+
 /* ---- the bus's hooks ----------------------------------------------------------------------------- */
 
 /* Before an event is decided. False: it has been. */
@@ -356,13 +371,13 @@ void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome 
 	if (ev->source != d->ebpf)
 		note_told(d->fuse, d->fuse->others, ev,
 			  outcome == OUTCOME_DENIED || outcome == OUTCOME_GONE);
-	else if (note->d->n_fired)
+	else if (note->d->n_fired && (d->fuse->behind || !ev->file.ino))
 		note_told(d->fuse, d->fuse->own, ev, false);
 }
 
 int daemon_fuse_open(struct daemon *d)
 {
-	if (!d->fanotify)
+	if (!d->fanotify && !daemon_lsm_runs(d))
 		return 0;
 	if (sodium_init() < 0)
 		return -EIO;

@@ -216,15 +216,13 @@ int daemon_guardian_find(struct daemon *d)
 
 struct adopt_call {
 	struct daemon *d;
-	int map;
-	unsigned adopted;
+	int guardian; /* its map, -1: none */
+	const int *kept;
+	unsigned n_kept, adopted;
 };
 
-/* Verdict thread: who was born while no daemon ran. */
-static void adopt_from_map(void *arg)
+static void adopt_from_map(struct adopt_call *c, int map)
 {
-	struct adopt_call *c = arg;
-	int map = c->map;
 	pid_t pid = 0;
 
 	for (unsigned i = 0; i < PROCTREE_MEMBERS_MAX && (pid = next_in(map, pid)) > 0; i++) {
@@ -238,24 +236,36 @@ static void adopt_from_map(void *arg)
 	}
 }
 
+/* Verdict thread: who was born while no daemon ran. */
+static void adopt_from_maps(void *arg)
+{
+	struct adopt_call *c = arg;
+
+	if (c->guardian >= 0)
+		adopt_from_map(c, c->guardian);
+	for (unsigned i = 0; i < c->n_kept; i++)
+		adopt_from_map(c, c->kept[i]);
+}
+
 /*
  * Whoever is followed by our own feed hands membership on to its children; those born before that
  * are in the map by then. So the map is read after everybody known is followed, until it has nobody
- * new.
+ * new. Of several the egress jail has those of daemons that were killed before they took over.
  */
 unsigned daemon_guardian_adopt(struct daemon *d)
 {
 	/* Who kept its map for us: a guardian that lives, or the egress jail. */
-	int map = d->old_guardian ? guardian_peer_members_fd(d->old_guardian) :
-				    daemon_egress_kept_members(d);
-	unsigned all = 0;
+	int guardian = d->old_guardian ? guardian_peer_members_fd(d->old_guardian) : -1;
+	const int *kept = NULL;
+	unsigned all = 0, n_kept = daemon_egress_kept_members(d, &kept);
 
-	if (map < 0)
+	if (guardian < 0 && !n_kept)
 		return 0;
 	for (int i = 0; i < ADOPT_PASSES; i++) {
-		struct adopt_call c = { .d = d, .map = map };
+		struct adopt_call c = { .d = d, .guardian = guardian, .kept = kept,
+					.n_kept = n_kept };
 
-		if (loop_call(d->loop, adopt_from_map, &c) < 0 || !c.adopted)
+		if (loop_call(d->loop, adopt_from_maps, &c) < 0 || !c.adopted)
 			break;
 		all += c.adopted;
 	}

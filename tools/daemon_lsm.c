@@ -23,6 +23,7 @@
 struct labelled_rules {
 	struct ruleset *rules; /* NULL: none */
 	uint32_t word;
+	bool names; /* programs are refused by their names, too */
 };
 
 struct daemon_lsm {
@@ -46,7 +47,7 @@ void daemon_lsm_open(struct daemon *d)
 	struct daemon_lsm *l;
 	int members;
 
-	if (!d->fanotify || !d->feed)
+	if ((!d->fanotify && !d->ebpf) || !d->feed)
 		return;
 	l = calloc(1, sizeof(*l));
 	if (!l)
@@ -59,18 +60,26 @@ void daemon_lsm_open(struct daemon *d)
 			 process_feed_name(d->feed));
 	else
 		lsm_open(members, &l->lsm, l->why);
-	if (!l->lsm)
+	if (!l->lsm && d->fanotify)
 		log_info("no BPF-LSM: %s", l->why);
-	else if (lsm_no_execs(l->lsm))
+	if (l->lsm && lsm_no_execs(l->lsm))
 		log_info("no BPF-LSM for programs that are started: %s", lsm_no_execs(l->lsm));
+	if (!d->fanotify)
+		daemon_follow_open(d, l->lsm ? NULL : l->why);
 }
 
 unsigned daemon_lsm_mechanism(const struct daemon *d, enum event_kind kind)
 {
-	bool holds = daemon_lsm_runs(d) && (kind == KIND_FILE_OPENED ||
-					    (kind == KIND_EXEC_OBSERVED && !lsm_no_execs(d->lsm->lsm)));
+	bool holds = daemon_lsm_runs(d) &&
+		     (kind == KIND_FILE_OPENED ? d->fanotify || d->follow :
+		      kind == KIND_EXEC_OBSERVED && !lsm_no_execs(d->lsm->lsm));
 
 	return holds ? 1u << MECH_LSM : 0;
+}
+
+bool daemon_lsm_finds_programs(const struct daemon *d)
+{
+	return d->follow && daemon_lsm_mechanism(d, KIND_EXEC_OBSERVED);
 }
 
 bool daemon_lsm_runs(const struct daemon *d)
@@ -119,24 +128,40 @@ void daemon_lsm_mode(struct daemon *d)
 struct adding {
 	struct lsm *lsm;
 	uint32_t word;
-	unsigned failed;
+	unsigned added, failed;
 };
 
 static void add_program_name(void *arg, const char *name)
 {
 	struct adding *a = arg;
 
-	a->failed += lsm_name(a->lsm, a->word, name) < 0;
+	if (lsm_name(a->lsm, a->word, name) < 0)
+		a->failed++;
+	else
+		a->added++;
 }
 
-/* One that finds no room is still held by its mark. */
-static void add_program_names(struct daemon_lsm *l, const struct ruleset *rules, uint32_t word)
+/* One that finds no room is still held by its mark, or by the label of its file. True: some did. */
+static bool add_program_names(struct daemon_lsm *l, const struct ruleset *rules, uint32_t word)
 {
-	struct adding a = { l->lsm, word, 0 };
+	struct adding a = { l->lsm, word, 0, 0 };
 
 	ruleset_sure_names(rules, add_program_name, &a);
 	if (a.failed)
 		log_warning("lsm: no room for %u names of programs that rules name", a.failed);
+	return a.added > 0;
+}
+
+bool daemon_lsm_names(struct daemon *d)
+{
+	bool names;
+
+	if (!daemon_lsm_runs(d))
+		return false;
+	pthread_mutex_lock(&d->lsm->lock);
+	names = d->lsm->now.names;
+	pthread_mutex_unlock(&d->lsm->lock);
+	return names;
 }
 
 void daemon_lsm_prepare(struct daemon *d, struct ruleset *rules)
@@ -153,7 +178,7 @@ void daemon_lsm_prepare(struct daemon *d, struct ruleset *rules)
 	pthread_mutex_unlock(&l->lock);
 	ruleset_unref(old);
 	/* Only who prepares changes what is next. */
-	add_program_names(l, rules, l->next.word);
+	l->next.names = add_program_names(l, rules, l->next.word);
 }
 
 void daemon_lsm_serve(struct daemon *d)
@@ -203,14 +228,16 @@ static uint32_t modes_by(const struct ruleset *rules, const struct object *o)
 	       (modes >> OPEN_MODE_EXEC & 1 ? LSM_EXEC : 0);
 }
 
-/* A label that cannot be written is no gap: the marks hold the file. It is counted. */
-static void label_by(struct daemon_lsm *l, const struct labelled_rules *by, int fd,
-		     const struct object *o)
+/* One that cannot be written is counted. */
+static int label_by(struct daemon_lsm *l, const struct labelled_rules *by, int fd,
+		    const struct object *o)
 {
 	uint32_t modes = by->rules ? modes_by(by->rules, o) : 0;
+	int r = 0;
 
 	if (modes)
-		lsm_label(l->lsm, fd, o->dev, o->ino, by->word, LSM_READ | LSM_WRITE | LSM_EXEC, modes);
+		r = lsm_label(l->lsm, fd, o->dev, o->ino, by->word, LSM_READ | LSM_WRITE | LSM_EXEC, modes);
+	return r < 0 ? r : modes != 0;
 }
 
 /* Those that serve, and those that are to: each with a reference, and perhaps NULL. */
@@ -225,18 +252,23 @@ static void both_rules(struct daemon_lsm *l, struct labelled_rules both[2])
 	pthread_mutex_unlock(&l->lock);
 }
 
-void daemon_lsm_label(void *arg, int fd, const struct object *o)
+int daemon_lsm_label(void *arg, int fd, const struct object *o)
 {
 	struct daemon *d = arg;
 	struct labelled_rules both[2];
+	int ret = 0;
 
 	if (!daemon_lsm_runs(d))
-		return;
+		return 0;
 	both_rules(d->lsm, both);
 	for (int i = 0; i < 2; i++) {
-		label_by(d->lsm, &both[i], fd, o);
+		int r = label_by(d->lsm, &both[i], fd, o);
+
+		if (r < 0 || ret == 0)
+			ret = ret < 0 ? ret : r;
 		ruleset_unref(both[i].rules);
 	}
+	return ret;
 }
 
 void daemon_lsm_program(void *arg, int fd, uint64_t dev, uint64_t ino, const char *path, bool first)
@@ -266,7 +298,7 @@ static const struct member *find_member(struct daemon *d, const struct lsm_recor
 	const struct member *m = proctree_find(d->tree, (pid_t)r->tgid);
 
 	if (!m) {
-		fanotify_drain_feed(d->fanotify);
+		daemon_feed_drain(d);
 		m = proctree_find(d->tree, (pid_t)r->tgid);
 	}
 	if (!m)

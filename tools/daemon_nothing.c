@@ -52,7 +52,7 @@ enum daemon_nothing daemon_enforces_nothing(struct daemon *d, unsigned blocking,
 	if (daemon_mode_now(d) != MODE_ENFORCE || !d->marks || !blocking)
 		return DAEMON_ENFORCES;
 	marks_stats(d->marks, &ms);
-	if (ms.held || ms.programs)
+	if (ms.held || ms.programs || (d->follow && daemon_lsm_names(d)))
 		return DAEMON_ENFORCES;
 	marks_each_gap(d->marks, take_gap, &gap);
 	if (gap.text[0]) {

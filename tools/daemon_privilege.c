@@ -84,6 +84,8 @@ static uint64_t caps_needed(const struct daemon *d)
 
 	if (d->fanotify)
 		keep |= d->fanotify->ops->caps;
+	if (d->follow)
+		keep |= d->follow->ops->caps;
 	if (d->ebpf)
 		keep |= d->ebpf->ops->caps;
 	if (d->preload)

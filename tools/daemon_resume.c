@@ -85,7 +85,7 @@ void daemon_resume_trees(struct daemon *d)
 				    "born_meanwhile", (int)adopted, "why",
 				    d->old_guardian ?
 					    "between the last daemon and this one its guardian answered" :
-				    daemon_egress_kept_members(d) >= 0 ?
+				    daemon_egress_kept_members(d, NULL) ?
 					    "between the last daemon and this one connections were denied, and "
 					    "nothing else" :
 					    "nothing was watched between the last daemon and this one"));

@@ -89,6 +89,8 @@ static int load_rules(struct daemon *d, enum daemon_pack_choice which, const str
 	if (d->fanotify || d->opt.check)
 		c.mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY |
 						 daemon_lsm_mechanism(d, KIND_FILE_OPENED);
+	else
+		c.mechanisms[KIND_FILE_OPENED] = daemon_lsm_mechanism(d, KIND_FILE_OPENED);
 	c.mechanisms[KIND_EXEC_OBSERVED] |= daemon_lsm_mechanism(d, KIND_EXEC_OBSERVED);
 	daemon_exec_rules(d, site, &c);
 	daemon_egress_rules(d, site, &c);
@@ -241,20 +243,27 @@ static void notice_restart(const struct daemon *d, const struct config *new, jso
 
 /* ---- what cannot be held ---------------------------------------------------------------------- */
 
-/* Rules that block and are only detected here; what is off by configuration is none. How many; of a
- * single one it is said why. */
+/* What is asked of programs by the shim alone is advice: who does not ask is held by nothing. What is
+ * off by configuration is another matter. */
+static bool is_unenforceable(const struct rule *r)
+{
+	return r->action == VERDICT_BLOCK &&
+	       (r->mechanism == MECH_DETECT || r->mechanism == MECH_PRELOAD) &&
+	       strncmp(r->bound_why, "off: ", 5) != 0;
+}
+
+/* Rules that block and that nothing holds here. How many; of a single one it is said why. */
 static unsigned unenforceable(const struct ruleset *rs, char *list, size_t size)
 {
 	const struct rule *last = NULL;
 	unsigned n = 0;
 	size_t used = (size_t)snprintf(list, size, "on_unenforceable: refuse: these rules block, and "
-				       "would only be detected here:");
+				       "nothing would hold them here:");
 
 	for (size_t i = 0; i < ruleset_count(rs); i++) {
 		const struct rule *r = ruleset_rule(rs, i);
 
-		if (r->action != VERDICT_BLOCK || r->mechanism != MECH_DETECT ||
-		    !strncmp(r->bound_why, "off: ", 5))
+		if (!is_unenforceable(r))
 			continue;
 		if (used < size)
 			used += (size_t)snprintf(list + used, size - used, "%s %s%s%s", n ? "," : "",
@@ -263,8 +272,8 @@ static unsigned unenforceable(const struct ruleset *rs, char *list, size_t size)
 		n++;
 	}
 	if (n == 1)
-		snprintf(list, size, "on_unenforceable: refuse: rule %s%s%s (%s) blocks, and would only be "
-			 "detected here: %s", last->id, last->part[0] ? "/" : "", last->part,
+		snprintf(list, size, "on_unenforceable: refuse: rule %s%s%s (%s) blocks, and nothing would "
+			 "hold it here: %s", last->id, last->part[0] ? "/" : "", last->part,
 			 last->name, last->bound_why);
 	return n;
 }
@@ -293,8 +302,7 @@ bool daemon_unenforceable(const struct daemon *d)
 	for (size_t i = 0; n > 1 && i < ruleset_count(d->rules); i++) {
 		const struct rule *r = ruleset_rule(d->rules, i);
 
-		if (r->action == VERDICT_BLOCK && r->mechanism == MECH_DETECT &&
-		    strncmp(r->bound_why, "off: ", 5) != 0)
+		if (is_unenforceable(r))
 			log_error("%s%s%s %s: %s", r->id, r->part[0] ? "/" : "", r->part, r->name,
 				  r->bound_why);
 	}

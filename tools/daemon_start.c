@@ -117,9 +117,10 @@ static int open_marks(struct daemon *d)
 		.objects = d->objects,
 		.queue = d->queue,
 		.groups = &d->groups,
+		.labels_only = d->follow != NULL,
 		.state_dir = d->opt.state_dir,
 		.config = d->config,
-		.guarded = daemon_is_guarded,
+		.guarded = d->fanotify ? daemon_is_guarded : NULL,
 		.label = daemon_lsm_label,
 		.program = daemon_lsm_program,
 		.pathset = ruleset_pathset(d->rules),
@@ -221,6 +222,7 @@ static int start_threads(struct daemon *d)
 			return err;
 		daemon_raise_priority();
 	}
+	daemon_egress_pin(d);
 	err = daemon_drop_privileges(d);
 	if (!err && d->fanotify)
 		daemon_guardian_start_maker(d);
@@ -309,11 +311,11 @@ int daemon_start(struct daemon *d)
 		daemon_egress_open(d);
 	if (!status)
 		daemon_ebpf_network(d);
+	if (!status)
+		daemon_lsm_open(d);
 	if (!status && (daemon_fuse_open(d) < 0 || daemon_recheck_open(d) < 0 ||
 			daemon_hold_open(d) < 0))
 		status = EXIT_UNAVAILABLE;
-	if (!status)
-		daemon_lsm_open(d);
 	if (!status)
 		status = load_first_rules(d);
 	if (status)
@@ -333,7 +335,7 @@ int daemon_start(struct daemon *d)
 		.operator_arg = d,
 	};
 	daemon_capture(d, &d->config->capture);
-	if ((d->fanotify && open_marks(d) < 0) || open_control(d) < 0)
+	if (((d->fanotify || d->follow) && open_marks(d) < 0) || open_control(d) < 0)
 		return EXIT_UNAVAILABLE;
 	if (d->fanotify && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
 		log_warning("memory cannot be locked: %s", strerror(errno));
@@ -380,6 +382,8 @@ void daemon_stop(struct daemon *d)
 		daemon_guardian_stop(d);
 		d->fanotify->ops->close(d->fanotify);
 	}
+	if (d->follow)
+		d->follow->ops->close(d->follow);
 	if (d->ebpf)
 		d->ebpf->ops->close(d->ebpf);
 	daemon_recheck_close(d);

@@ -203,6 +203,7 @@ static json_t *warnings(struct daemon *d, const struct snapshot *s,
 	daemon_ebpf_warnings(d, list);
 	daemon_preload_warnings(d, list);
 	daemon_peek_warnings(d, list);
+	daemon_follow_warnings(d, list);
 	return list;
 }
 
@@ -214,7 +215,8 @@ static json_t *enforcement(struct daemon *d, const struct snapshot *s, bool priv
 	if (!d->marks)
 		return json_pack("{s:s}", "mechanism", d->preload ? "preload" : "detect");
 	marks_stats(d->marks, &ms);
-	e = json_pack("{s:s, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "mechanism", "fanotify",
+	e = json_pack("{s:s, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "mechanism",
+		      d->follow ? "lsm" : "fanotify",
 		      "filesystems", words(ms.filesystems), "objects", (int)ms.files, "directories",
 		      (int)ms.directories, "pending", (int)s->fig.parked, "answered",
 		      (json_int_t)s->fig.answered, "denied", (json_int_t)s->fig.denied,
@@ -222,8 +224,12 @@ static json_t *enforcement(struct daemon *d, const struct snapshot *s, bool priv
 		      (json_int_t)s->fig.unread);
 	json_object_set_new(e, "held", json_integer(s->fig.held));
 	json_object_set_new(e, "hold_refused", json_integer((json_int_t)atomic_load(&d->holds_refused)));
-	json_object_set_new(e, "exec", daemon_exec_json(d));
-	json_object_set_new(e, "peek", daemon_peek_json(d));
+	if (d->follow) {
+		json_object_set_new(e, "labelled", json_integer(ms.held));
+	} else {
+		json_object_set_new(e, "exec", daemon_exec_json(d));
+		json_object_set_new(e, "peek", daemon_peek_json(d));
+	}
 	/* Names in others' homes are not everybody's to see. */
 	if (privileged) {
 		json_t *gaps = json_array();

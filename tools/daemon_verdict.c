@@ -12,6 +12,7 @@ static void dispatch_fanotify(void *arg)
 
 	if (!d->fanotify) {
 		daemon_feed_drain(d);
+		daemon_follow_dispatch(d);
 		return;
 	}
 	d->fanotify->ops->dispatch(d->fanotify, &d->bus);
@@ -32,6 +33,9 @@ static void dispatch_ebpf(void *arg)
 {
 	struct daemon *d = arg;
 
+	/* What was refused is told first, so that it is known when eBPF tells of the same open. */
+	if (!d->fanotify)
+		daemon_lsm_dispatch(d);
 	d->ebpf->ops->dispatch(d->ebpf, &d->bus);
 }
 
@@ -91,6 +95,8 @@ int daemon_start_verdicts(struct daemon *d)
 
 	if (d->fanotify)
 		err = loop_add(d->loop, d->fanotify->ops->fd(d->fanotify), dispatch_fanotify, d);
+	if (!err && d->follow)
+		err = loop_add(d->loop, d->follow->ops->fd(d->follow), daemon_follow_dispatch, d);
 	if (!err && d->fanotify && daemon_peek_fd(d) >= 0)
 		err = loop_add(d->loop, daemon_peek_fd(d), daemon_peek_dispatch, d);
 	if (!err && daemon_watches(d))

@@ -8,6 +8,9 @@
 #ifndef OKNEK_ENFORCE_BPF_EGRESS_PACKET_H
 #define OKNEK_ENFORCE_BPF_EGRESS_PACKET_H
 
+#define AF_UNIX 1
+#define AF_NETLINK 16
+#define AF_ALG 38
 #define PROTO_DCCP 33
 #define PROTO_SCTP 132
 #define ETH_P_IPV6 0x86dd /* linux/if_ether.h */
@@ -430,10 +433,44 @@ static __always_inline int written(struct sock *sk)
 	return 0;
 }
 
+/*
+ * Packet sockets, vsock and others, which no cgroup is asked about: it has left by now, so that it can
+ * only be told. Once for each socket, or when that has no room for a mark, as often as anything is.
+ */
+static __always_inline int sent(struct sock *sk)
+{
+	struct socket_mark *mark;
+	struct asked a;
+
+	if (!(settings.state & EGRESS_READY) || !find_sender(&a) || !find_raw_verdict(&a) ||
+	    is_kernels(sk))
+		return 0;
+	mark = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (mark && mark->judged == a.state)
+		return 0;
+	if (mark)
+		mark->judged = a.state;
+	a.hook = EGRESS_SENT;
+	a.family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	a.type = BPF_CORE_READ(sk, sk_type);
+	a.protocol = BPF_CORE_READ(sk, sk_protocol);
+	if (a.verdict == EGRESS_DENY)
+		a.verdict = EGRESS_TELL;
+	settle(&a, 0, 0);
+	return 0;
+}
+
 SEC("?tp_btf/sock_send_length") /* from 6.3 on */
 int egress_written(__u64 *ctx)
 {
-	return (int)ctx[1] > 0 ? written((struct sock *)ctx[0]) : 0;
+	struct sock *sk = (struct sock *)ctx[0];
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	if ((int)ctx[1] <= 0)
+		return 0;
+	if (family == AF_INET || family == AF_INET6)
+		return written(sk);
+	return family == AF_UNIX || family == AF_NETLINK || family == AF_ALG ? 0 : sent(sk);
 }
 
 SEC("?fentry/tcp_sendmsg") /* where there are trampolines */

@@ -100,6 +100,7 @@ enum egress_hook {
 	EGRESS_SOCK_CREATE,
 	EGRESS_CONNECT_UNIX,
 	EGRESS_PACKET, /* on a socket that stood before, one record for each */
+	EGRESS_SENT, /* already, on a socket of a family that nobody is asked about; the same */
 };
 
 #define EGRESS_PATH 108 /* UNIX_PATH_MAX, linux/un.h */

@@ -143,15 +143,19 @@ int exit_open(struct sys_exit *ctx)
 	o = bpf_map_lookup_elem(&opening, &tid);
 	if (o) {
 		was = *o;
-		count_slot(id >> 32, was.how, -1);
 		bpf_map_delete_elem(&opening, &tid);
 	}
-	if (ctx->ret < 0 || !is_told(EVENTS_OPEN))
-		return 0;
 	/* Another thread has closed it: as it was asked for, which that thread may have changed, too. */
-	if (was.name && !file_of(ctx->ret))
-		return tell_given(m, was.dfd, (const char *)was.name, 1, EVENTS_OPEN, EVENTS_ASKED, 0);
-	return tell_open(m, ctx->ret, 0);
+	if (ctx->ret >= 0 && is_told(EVENTS_OPEN)) {
+		if (was.name && !file_of(ctx->ret))
+			tell_given(m, was.dfd, (const char *)was.name, 1, EVENTS_OPEN, EVENTS_ASKED, 0);
+		else
+			tell_open(m, ctx->ret, 0);
+	}
+	/* Not before: whoever finds nothing under way finds in the ring what was. */
+	if (was.how)
+		count_slot(id >> 32, was.how, -1);
+	return 0;
 }
 
 /* ---- inotify --------------------------------------------------------------------------------- */

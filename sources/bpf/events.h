@@ -129,6 +129,8 @@ struct events_settings {
 	__u32 enforce; /* else nobody is killed */
 	__u32 bulk_asleep; /* whoever reads bulk waits to be woken */
 	__u32 not_told; /* 1 << enum events_type, of what nobody would do anything with */
+	__u32 inet_elsewhere; /* raw sockets of the internet are told by somebody else */
+	__u32 unused;
 	__u64 row_key; /* odd */
 	__u64 hash_key[2];
 };

@@ -18,7 +18,9 @@
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
+#define AF_NETLINK 16
 #define AF_PACKET 17
+#define AF_ALG 38
 #define AF_VSOCK 40
 #define SOCK_RAW 3
 #define SOCK_PACKET 10

@@ -185,7 +185,15 @@ int exit_sendmmsg(struct sys_exit *ctx)
 	return 0;
 }
 
-/* Whose packets no filter of connections sees. */
+/* Do its packets leave unseen by who looks at connections? */
+static __always_inline int is_raw(const struct events_net *rec)
+{
+	if (rec->family == AF_INET || rec->family == AF_INET6)
+		return !settings.inet_elsewhere &&
+		       (rec->sock_type == SOCK_RAW || rec->sock_type == SOCK_PACKET);
+	return rec->family != AF_UNIX && rec->family != AF_NETLINK && rec->family != AF_ALG;
+}
+
 SEC("tp")
 int exit_socket(struct sys_exit *ctx)
 {
@@ -205,9 +213,7 @@ int exit_socket(struct sys_exit *ctx)
 		return 0;
 	rec = (void *)s->bytes;
 	put_socket(rec, sock);
-	if (rec->family != AF_PACKET &&
-	    ((rec->family != AF_INET && rec->family != AF_INET6) ||
-	     (rec->sock_type != SOCK_RAW && rec->sock_type != SOCK_PACKET)))
+	if (!is_raw(rec))
 		return 0;
 	put_head(&rec->head, m, EVENTS_NET, 0);
 	rec->head.flags = EVENTS_RAW;
