@@ -21,11 +21,13 @@ done
 kernels=(6.1)
 [ -z "${OKNEK_GUEST_KERNELS:-}" ] || read -ra kernels <<<"$OKNEK_GUEST_KERNELS"
 for kernel in "${kernels[@]}"; do
+	scratch=0
+	[ "$kernel" != 5.10 ] || scratch=16
 	for lsm in on off; do
 		words=lsm=landlock,lockdown,yama,apparmor
 		[ $lsm = off ] || words+=,bpf
 		rc=0
-		in_guest "$kernel, lsm $lsm" --kernel "$kernel" --timeout 280 --append "$words" \
+		in_guest "$kernel, lsm $lsm" --kernel "$kernel" --timeout 280 --scratch $scratch --append "$words" \
 			--env LSM=$lsm t/guest/lsm.sh "${files[@]}" || rc=$?
 		[ $rc -ne 69 ] || skip "$kernel" "$(tail -n 1 "$SCRATCH/guest.err")"
 	done

@@ -8,6 +8,6 @@ if [ "${CI:-}" = true ] && [ -z "${OKNEK_UNIT:-}" ]; then skipped=; fi
 set -o pipefail
 timeout --kill-after=10 "${OKNEK_TEST_SECONDS:-600}" "$@" | sed -u "$skipped" |
 	awk -v test="$1" '{ print; fflush() }
-		/^not ok/ { print test ": " $0 >"/dev/stderr"; more = 6; next }
+		/^not ok/ { print test ": " $0 >"/dev/stderr"; more = 60; next }
 		/^#/ && more-- > 0 { print >"/dev/stderr"; next }
 		{ more = 0 }'

@@ -336,7 +336,7 @@ start_daemon() {
 	return 1
 }
 try_daemon() {
-	local end=$((SECONDS + 30))
+	local end=$((SECONDS + ${OKNEK_READY_SECONDS:-30}))
 	launch_daemon "$@" || return
 	until oknek status >/dev/null 2>&1; do
 		if ! kill -0 "$DAEMON_PID" 2>/dev/null || [ $SECONDS -ge $end ]; then

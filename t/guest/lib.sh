@@ -4,15 +4,22 @@
 
 # in_guest LABEL ARGS…: t/guest/run.sh ARGS…. What the script in the guest says by t/guest/tap.sh
 # becomes results of this test, LABEL before each; its comments are passed on. Returns 69 when there
-# is no such guest here, and 1 when the script did not come to its end: that is a failed test.
+# is no such guest here, and 1 when the script did not come to its end: that is a failed test. Debian's 6.12
+# has panicked under emulation some ten seconds after its start, once in twenty boots: a guest that panics is
+# started once more, and what it said is a comment.
 in_guest() {
-	local label=$1 rc=0
+	local label=$1 rc try
 	shift
-	t/guest/run.sh "$@" >"$SCRATCH/guest.out" 2>"$SCRATCH/guest.err" || rc=$?
+	for try in 1 2; do
+		rc=0
+		t/guest/run.sh "$@" >"$SCRATCH/guest.out" 2>"$SCRATCH/guest.err" || rc=$?
+		{ [ $rc -eq 125 ] && [ "$try" = 1 ] && grep -q 'Kernel panic' "$SCRATCH/guest.err"; } || break
+		diag "$label: the guest's kernel panicked:" "$(cat "$SCRATCH/guest.err")"
+	done
 	[ $rc -ne 69 ] || return 69
 	guest_said "$label" && { diag "$(grep '^guest: ' "$SCRATCH/guest.err")"; return 0; }
 	fail "$label: the script ran to its end" "exit $rc" "$(tail -n 30 "$SCRATCH/guest.out")" \
-		"$(tail -n 40 "$SCRATCH/guest.err")"
+		"$(tail -n 120 "$SCRATCH/guest.err")"
 }
 # guest_said LABEL: of what such a script printed to $SCRATCH/guest.out; fails when it has no end.
 guest_said() {

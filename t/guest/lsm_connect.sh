@@ -66,11 +66,14 @@ denied "a packet socket" makes_socket 17 3 0
 is "$(agent makes_socket 40 1 0 >/tmp/out 2>&1; echo $?)" 1 "vsock: EPERM for a member, before the kernel looks for it"
 is "$(agent makes_socket 16 3 0 >/tmp/out 2>&1; echo $?)" 0 "netlink is not asked about"
 is "$(agent reach tcp 198.51.100.1 443 >/tmp/out 2>&1; echo $?)" 0 "the gateway is reached"
-case $(oknek --json egress) in
-*'"unix_sockets":true'*) pass "AF_UNIX is seen" ;;
-*) fail "AF_UNIX is seen" ;;
-esac
-is "$(agent reach unix /tmp/there/docker.sock >/tmp/out 2>&1; echo $?)" 1 "docker's socket: EPERM"
+# A name is spelled with bpf_loop(), which came with 5.17.
+case $(uname -r) in 5.10.*) sees=false ;; *) sees=true ;; esac
+is "$(oknek --json egress | grep -o '"unix_sockets":[a-z]*')" "\"unix_sockets\":$sees" "whether AF_UNIX is seen"
+docker_denied() {
+	[ $sees = true ] || return 0
+	is "$(agent reach unix /tmp/there/docker.sock >/tmp/out 2>&1; echo $?)" 1 "$1docker's socket: EPERM"
+}
+docker_denied ""
 isnt_eperm() { [ "$(agent reach unix "$1" >/tmp/out 2>&1; echo $?)" -ne 1 ]; }
 ok "one that is let through" isnt_eperm /tmp/allowed/docker.sock
 ok "another socket" isnt_eperm /tmp/there/other.sock
@@ -95,7 +98,7 @@ for w in tcp sendto raw; do
 done
 had=$(records)
 is "$(agent reach tcp 198.51.100.1 443 >/tmp/out 2>&1; echo $?)" 0 "without cgroups: the gateway is reached"
-is "$(agent reach unix /tmp/there/docker.sock >/tmp/out 2>&1; echo $?)" 1 "without cgroups: docker's socket: EPERM"
+docker_denied "without cgroups: "
 stop "without cgroups"
 is "$(reach tcp 203.0.113.1 80 >/tmp/out 2>&1; echo $?)" 0 "nothing is left"
 ok "the records are whole" oknek verify --state-dir /tmp/state

@@ -14,6 +14,7 @@
 #	--env NAME=VALUE	for the script's environment
 #	--timeout 180		seconds until QEMU is killed
 #	--memory 1024		MiB
+#	--scratch MIB		an empty ext4 at /scratch, for initramfs alone
 #	--console FILE		keeps what the guest's console said; - shows it
 # Exits with 69 when the guest cannot be had here, 124 at the deadline, 125 when the guest ended
 # without having run the script to its end; then the console's last lines are on stderr.
@@ -26,7 +27,7 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 usage() { sed -n '5s/^#[[:space:]]*/usage: /p' "$0" >&2; exit 64; }
 say() { echo "guest: $*" >&2; }
 
-kernel=6.1 root=initramfs append='' timeout=180 memory=1024 console='' env=()
+kernel=6.1 root=initramfs append='' timeout=180 memory=1024 console='' scratch=0 env=()
 while [ $# -gt 0 ]; do
 	case $1 in
 	--kernel) kernel=${2:?}; shift ;;
@@ -35,6 +36,7 @@ while [ $# -gt 0 ]; do
 	--env) env+=("${2:?}"); shift ;;
 	--timeout) timeout=${2:?}; shift ;;
 	--memory) memory=${2:?}; shift ;;
+	--scratch) scratch=${2:?}; shift ;;
 	--console) console=${2:?}; shift ;;
 	--) shift; break ;;
 	-*) usage ;;
@@ -129,6 +131,11 @@ disk "${at[0]}/modules.ext4" 2
 if [ $root = systemd ]; then
 	disk "${at[2]}" 3
 	words="oknek.root=disk systemd.show_status=false $words"
+elif [ "$scratch" -gt 0 ]; then
+	truncate -s "${scratch}M" "$dir/scratch"
+	mke2fs -q -t ext4 -O ^has_journal -m 0 -L oknek-scratch "$dir/scratch"
+	disk "$dir/scratch" 3
+	words="oknek.scratch $words"
 fi
 : >"$dir/console"
 : >"$dir/out"
@@ -163,6 +170,6 @@ case $console in '' | -) ;; *) cp "$dir/console" "$console" ;; esac
 say "kernel $kernel, $root: $((SECONDS - started)) s"
 if ! [[ $said =~ ^guest-exit ]]; then
 	if [ $rc -eq 124 ]; then say "no end after $timeout s"; else say "ended early"; fi
-	{ cat "$dir/qemu"; tail -n 40 "$dir/console"; } | tr -d '\r\0' >&2
+	{ cat "$dir/qemu"; tail -n 120 "$dir/console"; } | tr -d '\r\0' >&2
 fi
 exit $rc

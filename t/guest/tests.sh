@@ -8,7 +8,7 @@ diag "kernel $(uname -r), lsm=$(cat /sys/kernel/security/lsm)"
 ln -sf /proc/self/fd /dev/fd
 mkdir -p /etc/oknek /var/lib/oknek
 # With CI a test that cannot run at all fails.
-export TMPDIR=/tmp LC_ALL=C CI=true
+export TMPDIR=/tmp LC_ALL=C CI=true OKNEK_READY_SECONDS=120
 cd /payload/tree || exit 1
 
 # told NAME: what a test says, in the words of tap.sh, as it says it.
