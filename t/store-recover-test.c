@@ -669,7 +669,7 @@ static void an_opening_that_fails_for_long_tells_once(void **state)
 		/* The gap that has to be signed cannot be, because somebody writes. */
 		run_sh(sc, "rm state/oknek.db*; cp -a older/oknek.db* state/");
 		sql(sc, "UPDATE retention SET retain_s=5");
-		assert_int_equal(sqlite3_open(db_path(sc), &other), SQLITE_OK);
+		other = open_beside(sc);
 		assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 		clock_offset_ns = 3650 * DAY_NS; /* two notes each time */
 		start_shifted(sc, &u);

@@ -81,12 +81,21 @@ static inline int verify(struct scratch *sc, struct store_verify_result *v)
 	return store_verify(db_path(sc), NULL, NULL, 0, NULL, v);
 }
 
-static inline void sql(struct scratch *sc, const char *text)
+/* Beside a store that runs, which for moments has it for itself. The caller's to close. */
+static inline sqlite3 *open_beside(struct scratch *sc)
 {
 	sqlite3 *db;
-	char *err = NULL;
 
 	assert_int_equal(sqlite3_open(db_path(sc), &db), SQLITE_OK);
+	assert_int_equal(sqlite3_busy_timeout(db, 30000), SQLITE_OK);
+	return db;
+}
+
+static inline void sql(struct scratch *sc, const char *text)
+{
+	sqlite3 *db = open_beside(sc);
+	char *err = NULL;
+
 	sqlite3_exec(db, text, NULL, NULL, &err);
 	if (err)
 		fail_msg("%s: %s", text, err);
@@ -95,11 +104,10 @@ static inline void sql(struct scratch *sc, const char *text)
 
 static inline int64_t sql_number(struct scratch *sc, const char *text)
 {
+	sqlite3 *db = open_beside(sc);
 	sqlite3_stmt *s;
-	sqlite3 *db;
 	int64_t n;
 
-	assert_int_equal(sqlite3_open(db_path(sc), &db), SQLITE_OK);
 	assert_int_equal(sqlite3_prepare_v2(db, text, -1, &s, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_step(s), SQLITE_ROW);
 	n = sqlite3_column_int64(s, 0);
