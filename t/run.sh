@@ -73,4 +73,16 @@ export CMOCKA_MESSAGE_OUTPUT=TAP
 export HARNESS_RULESFILE=build/testrules.yml
 # Tests that watch a clock have it to themselves where nobody will look why one was late.
 if [ "${CI:-}" = true ]; then JOBS=1; fi
-exec prove --jobs "${JOBS:-2}" --timer --exec t/exec.sh "${parallel[@]}" "${serial[@]}"
+state=build/prove.state
+rm -f "$state"
+prove --jobs "${JOBS:-2}" --timer --statefile "$state" --state save --exec t/exec.sh "${parallel[@]}" \
+	"${serial[@]}" && exit
+
+# A machine that is busy with other things makes a test late now and then. A few that failed are run once
+# more, alone: what fails twice is a failure, and what does not is named, so that nobody takes it for one
+# that always passes. OKNEK_ONCE=1 leaves that out.
+mapfile -t failed < <(prove --dry --statefile "$state" --state failed)
+if [ -n "${OKNEK_ONCE:-}" ] || [ "${#failed[@]}" -eq 0 ] || [ "${#failed[@]}" -gt 4 ]; then exit 1; fi
+echo "Once more, alone: ${failed[*]}"
+prove --jobs 1 --timer --statefile "$state" --exec t/exec.sh "${failed[@]}" || exit
+echo "UNSTABLE, failed once and passed alone: ${failed[*]}"
