@@ -84,9 +84,20 @@ if command -v strace >/dev/null && strace -qq -o /dev/null true 2>/dev/null; the
 	wait_for 5 no_daemon_left
 	is "$(sets)" 2 "one that is killed while it starts leaves its own beside it"
 	is "$(orphan)" 1 "the child is denied"
+
+	# BPF is refused to it: it has no jail, and is ready without.
+	kept=$(pins)
+	OKNEKD_UNDER=(strace -D -qq -o /dev/null -e trace=bpf -e inject=bpf:error=EPERM)
+	ok "one that cannot have a jail runs" start_daemon
+	OKNEKD_UNDER=()
+	is "$(oknek --json status | jq .egress.attached)" false "without one"
+	is "$(orphan)" 1 "the child is denied"
+	ok "it ends" stop_daemon
+	is "$(pins)" "$kept" "and what was kept is as it was"
 else
 	skip "one that is killed while it starts leaves its own beside it" "no strace"
 	skip "the child is denied" "no strace"
+	skip "one that cannot have a jail leaves what was kept" "no strace"
 fi
 
 write_config "$KEEP"

@@ -321,6 +321,13 @@ void daemon_egress_take_over(struct daemon *d)
 
 	if (!e)
 		return;
+	/* Whom it holds nobody else would. */
+	if (!daemon_egress_runs(d)) {
+		if (e->n_kept)
+			log_warning("no egress jail: the one that an earlier daemon left stays as it "
+				    "was; oknek egress --release ends it");
+		return;
+	}
 	e->ready = true;
 	n = egress_unpin(e->pin_dir, e->pinned);
 	if (n < 0)
