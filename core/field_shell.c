@@ -163,7 +163,16 @@ static void letters(struct options *o, struct args *a, const char *arg, size_t l
 	}
 }
 
-static const char *script_of(struct args *a, enum family family, size_t *ret_len)
+/* A file that is not there is a script to ksh93. */
+static bool is_no_file_name(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (strchr(";&|\n`(", s[i]))
+			return true;
+	return false;
+}
+
+static const char *script_of(struct args *a, enum family family, bool named, size_t *ret_len)
 {
 	struct options o = { .family = family };
 	const char *arg;
@@ -182,7 +191,7 @@ static const char *script_of(struct args *a, enum family family, size_t *ret_len
 		o.no_long = true;
 		letters(&o, a, arg, len);
 	}
-	if (!o.has_c || !arg)
+	if (!arg || !(o.has_c || (named && family == LIKE_KSH && is_no_file_name(arg, len))))
 		return NULL;
 	*ret_len = len;
 	return arg;
@@ -207,7 +216,7 @@ static const char *fish_value(struct args *a, const char *taking, const char *ar
 			*len -= n + 1;
 			return equals + 1;
 		}
-		return *is_script || (n > 3 && !memcmp(arg, "--d", 3)) ||
+		return *is_script || (n > 3 && (!memcmp(arg, "--d", 3) || !memcmp(arg, "--f", 3))) ||
 		       (n > 7 && !memcmp(arg, "--profi", 7)) ? next(a, len) : NULL;
 	}
 	for (size_t i = 1; i < *len; i++) {
@@ -260,7 +269,7 @@ static const char *script_of_any(const struct args *from, enum family first, boo
 		/* Only of fish itself more than one is believed. */
 		if (i && f == LIKE_FISH)
 			continue;
-		s = f >= LIKE_FISH ? script_of_fish(&a, f == LIKE_FISH, &n) : script_of(&a, f, &n);
+		s = f >= LIKE_FISH ? script_of_fish(&a, f == LIKE_FISH, &n) : script_of(&a, f, !i, &n);
 		*more |= cut && (s ? s + n >= a.end || (f == LIKE_FISH && a.over) : a.over);
 		if (!s || (s == script && n == *ret_len))
 			continue;

@@ -21,11 +21,11 @@
 #include "core/field.h"
 
 #define CHAIN "echo x;echo x;echo x;echo x;echo x;echo x;echo x;echo x;echo x"
-#define LINES 9
+#define X5 "echo x;echo x;echo x;echo x;echo x"
 #define ARGS_MAX 8
 
 static const char *const shells[] = { "/bin/bash", "/bin/dash", "/bin/zsh", "/bin/ksh", "/bin/mksh",
-				      "/bin/busybox" };
+				      "/bin/busybox", "/bin/tcsh", "/usr/bin/fish" };
 
 /* How many lines that are an x it writes; -1: that shell is not here. */
 static int lines_of(const char *shell, char *const argv[])
@@ -84,10 +84,11 @@ static unsigned counted(const char *shell, char *const argv[])
 
 static unsigned failed, ran;
 
-static void compare(const char *const *args)
+/* own: each by the name it has, else all as sh. */
+static void compare(const char *const *args, bool own)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(shells); i++) {
-		const char *argv[ARGS_MAX + 2] = { "sh" };
+		const char *argv[ARGS_MAX + 2] = { own ? strrchr(shells[i], '/') + 1 : "sh" };
 		int lines;
 
 		for (unsigned k = 0; args[k]; k++) {
@@ -99,8 +100,8 @@ static void compare(const char *const *args)
 			continue;
 		ran += lines > 0;
 		if ((unsigned)lines > counted(shells[i], (char *const *)argv))
-			failed++, print_error("%s %s %s: %d ran, %u counted\n", shells[i], args[0],
-				 args[1] ? args[1] : "", lines,
+			failed++, print_error("%s (%s) %s %s: %d ran, %u counted\n", shells[i],
+				 argv[0], args[0], args[1] ? args[1] : "", lines,
 				 counted(shells[i], (char *const *)argv));
 	}
 }
@@ -133,14 +134,57 @@ static void options(void **state)
 		{ "-e", "--foo", "-c", CHAIN },
 		{ "-oerrexit", "-c", CHAIN },
 		{ "-c" CHAIN },
+		{ "-f", "-c", CHAIN },
+		{ "-fc", CHAIN },
+		{ "-cf", CHAIN },
+		{ "-fec", CHAIN },
+		{ "-c", "-f", CHAIN },
+		{ "-b", "-c", CHAIN },
+		{ "-cb", CHAIN },
+		{ "-c", "true", CHAIN },
+		{ "--emulate", "sh", "-c", CHAIN },
+		{ "--emulate", "zsh", "-c", CHAIN },
+		{ "-fo", "extendedglob", "-c", CHAIN },
+		{ "--extendedglob", "-c", CHAIN },
+		{ "--no-rcs", "-c", CHAIN },
+		{ "-c", "-o", "errexit", CHAIN },
+		{ "-oerrexit", "-o", "nounset", "-c", CHAIN },
+		{ "-R", "/dev/null", "-c", CHAIN },
+		{ "-T", "1", "-c", CHAIN },
+		{ "--cmdline", "-c", CHAIN },
+		{ "-D", "-c", CHAIN },
+		{ "--command", CHAIN },
+		{ "--command=" CHAIN },
+		{ "--comm", CHAIN },
+		{ "--com=" CHAIN },
+		{ "-N", "-c", CHAIN },
+		{ "-Nc" CHAIN },
+		{ "--no-config", "--command", CHAIN },
+		{ "-C", CHAIN, "-c", "true" },
+		{ "--init-command", CHAIN, "-c", "true" },
+		{ "--init=" CHAIN, "-c", "true" },
+		{ "-c", X5, "-c", X5 },
+		{ "-C", X5, "-c", X5 },
+		{ "-d", "-c", "-c", CHAIN },
+		{ "-p", "/dev/null", "-c", CHAIN },
+		{ "-P", "-c", CHAIN },
+		{ "-o", "/dev/null", "-c", CHAIN },
+		{ "--features", "x", "-c", CHAIN },
+		{ "--private", "-c", CHAIN },
+		{ "true", "-c", CHAIN },
+		{ "--", "-c", CHAIN },
+		{ CHAIN },
+		{ "-e", CHAIN },
+		{ "--", CHAIN },
 	};
 
 	(void)state;
 	failed = ran = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		compare(cases[i]);
+		for (unsigned own = 0; own < 2; own++)
+			compare(cases[i], own);
 	assert_int_equal(failed, 0);
-	assert_true(ran >= 10);
+	assert_true(ran >= 20);
 }
 
 #define X "echo x>&9"
@@ -284,7 +328,8 @@ static void scripts(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const char *args[] = { "-c", cases[i], NULL };
 
-		compare(args);
+		compare(args, true);
+		compare(args, false);
 	}
 	assert_int_equal(failed, 0);
 	assert_true(ran >= 60);

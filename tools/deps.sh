@@ -63,6 +63,11 @@ cmd fusermount3 fuse3
 lib fuse3 libfuse3-dev
 lib liburing liburing-dev
 cmd sudo sudo
+cmd zsh zsh
+cmd ksh93 ksh93u+m
+cmd mksh mksh
+cmd tcsh tcsh
+cmd fish fish
 cmd jq jq
 cmd openssl openssl
 cmd strace strace
