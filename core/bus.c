@@ -120,8 +120,10 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	fault(FAULT_DECIDE);
 	if (d->n_fired || by != BY_RULE || ev->settled.refused)
 		ticket = b->recorder->decided(b->recorder, &note);
-	if (ev->perm)
+	if (ev->perm) {
+		permission_note_rule(ev->perm, d);
 		permission_decided(ev->perm, effect, ticket);
+	}
 	fault(FAULT_JOURNALED);
 	if (ev->perm && effect != VERDICT_BLOCK && b->letting_go)
 		b->letting_go(b->letting_go_arg, ev, d);

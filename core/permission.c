@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core/rule.h"
+
 struct shared {
 	struct permission slots[PERMISSION_SLOTS];
 	struct permission_batch batch;
@@ -170,6 +172,7 @@ static void prepare(struct permission *p, unsigned entry)
 	p->since_ns = 0;
 	atomic_store_explicit(&p->answer, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->ticket, 0, memory_order_relaxed);
+	atomic_store_explicit(&p->rule, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->wrote, permission_wrote_now(permission_look(p), WROTE_NOT),
 			      memory_order_relaxed);
 }
@@ -322,6 +325,15 @@ void permission_set_deadline(struct permission_table *t, struct permission *p, u
 	p->deadline_ns = deadline_ns;
 	if (deadline_ns < t->next_deadline_ns)
 		t->next_deadline_ns = deadline_ns;
+}
+
+void permission_note_rule(struct permission *p, const struct decision *d)
+{
+	uint32_t rule = 0;
+
+	if (d->n_fired && d->fired[0].verdict == VERDICT_BLOCK)
+		rule = answer_rule_number(d->fired[0].rule->id);
+	atomic_store_explicit(&p->rule, rule, memory_order_relaxed);
 }
 
 void permission_decided(struct permission *p, enum verdict answer, uint64_t ticket)

@@ -28,6 +28,7 @@
 #include <sys/fanotify.h>
 #include <sys/types.h>
 
+#include "core/answer.h"
 #include "core/event.h"
 
 enum permission_state {
@@ -90,6 +91,8 @@ struct permission {
 	_Atomic uint32_t answer; /* enum verdict + 1; 0: nobody knows yet */
 	_Atomic uint64_t ticket;
 	_Atomic uint32_t wrote; /* permission_wrote_now() */
+	/* For the audit trail, of a denial: answer_rule_number(); 0: no rule, or nobody knows yet. */
+	_Atomic uint32_t rule;
 };
 
 /*
@@ -119,6 +122,7 @@ struct verdict_state {
 	_Atomic int32_t before_fd; /* to the guardian of the daemon before, which is to end; -1 none */
 	_Atomic int32_t wake_fd;   /* eventfd: wakes the guardian */
 	_Atomic uint64_t ping, pong;
+	_Atomic uint32_t audit;    /* enum answer_audit, of the group; set when it is made */
 	/* Figures. */
 	_Atomic uint64_t members_denied, members_allowed, strangers;
 	_Atomic uint64_t episodes, longest_ns;
@@ -153,6 +157,11 @@ void permission_table_free(struct permission_table *t);
 
 struct verdict_state *permission_verdict_state(const struct permission_table *t);
 struct permission_batch *permission_batch(const struct permission_table *t);
+static inline enum answer_audit permission_audit(const struct permission_table *t)
+{
+	return (enum answer_audit)atomic_load_explicit(&permission_verdict_state(t)->audit,
+						       memory_order_relaxed);
+}
 
 /* --- the verdict thread --------------------------------------------------------------------- */
 
@@ -183,6 +192,9 @@ void permission_set_deadline(struct permission_table *t, struct permission *p, u
  * -EALREADY as above; -EBUSY leaves who is parked already parked as it was. */
 int permission_hold(struct permission_table *t, struct permission *p, uint32_t tree_id,
 		    uint64_t deadline_ns, enum verdict on_timeout);
+
+/* What denies it, if it is denied: the strongest rule that blocks. Before the answer may be given. */
+void permission_note_rule(struct permission *p, const struct decision *d);
 
 /* The journal has this decision: whoever answers from now on gives this answer. ticket 0: the
  * journal had no room. */

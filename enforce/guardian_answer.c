@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/answer.h"
 #include "enforce/guardian_priv.h"
 
 /*
@@ -14,16 +15,11 @@
  */
 #define TRIES_MAX 5
 
-static int put_answer(int group_fd, int event_fd, bool deny)
+/* Of this slot; a rule is known when the verdict thread came so far. */
+static int put_answer(const struct guardian *g, const struct permission *p, int event_fd, bool deny)
 {
-	struct fanotify_response r = { .fd = event_fd,
-				       .response = deny ? FAN_DENY : FAN_ALLOW };
-	ssize_t n;
-
-	do
-		n = write(group_fd, &r, sizeof(r));
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+	return answer_write(p->group_fd, event_fd, deny, permission_audit(g->c.permissions),
+			    atomic_load(&p->rule));
 }
 
 static void count(struct guardian *g, bool member, bool deny)
@@ -100,7 +96,7 @@ static bool finish(struct guardian *g, struct permission *p)
 	}
 	if (!deny && p->exec && g->c.exec_allowed)
 		g->c.exec_allowed(g->c.arg, p->tgid);
-	err = put_answer(p->group_fd, fd, deny);
+	err = put_answer(g, p, fd, deny);
 	if (err == -ENOENT && w->tries++ < TRIES_MAX)
 		return false;
 	outcome = err ? OUTCOME_GONE : deny ? OUTCOME_DENIED : OUTCOME_ALLOWED;
@@ -137,7 +133,7 @@ static void help(struct guardian *g, struct permission *p, uint32_t seen)
 		return;
 	/* Its owner finds that we try, and leaves slot and number to us. */
 	fd = p->event_fd;
-	err = put_answer(p->group_fd, fd, atomic_load(&p->answer) == VERDICT_BLOCK + 1);
+	err = put_answer(g, p, fd, atomic_load(&p->answer) == VERDICT_BLOCK + 1);
 	if (!err) {
 		struct member m;
 
@@ -168,7 +164,7 @@ static void help_dead(struct guardian *g, struct permission *p)
 	else if (wrote == WROTE_OWNER || wrote == WROTE_GUARDIAN)
 		outcome = deny ? OUTCOME_DENIED : OUTCOME_ALLOWED;
 	if (wrote == WROTE_NOT || wrote == WROTE_TRYING) {
-		err = put_answer(p->group_fd, p->event_fd, deny);
+		err = put_answer(g, p, p->event_fd, deny);
 		if (!err) {
 			outcome = deny ? OUTCOME_DENIED : OUTCOME_ALLOWED;
 			count(g, guardian_tree_of(g, p->tgid, &m), deny);
@@ -321,7 +317,7 @@ static void take_own(struct guardian *g, struct fanotify_event_metadata *md, uin
 	deny = tree_id && denied_by_default(g, md->mask & FAN_OPEN_EXEC_PERM, 0, 0);
 	if (md->mask & FAN_OPEN_EXEC_PERM && tree_id && !deny && g->c.exec_allowed)
 		g->c.exec_allowed(g->c.arg, md->pid);
-	put_answer(g->c.group_fd, fd, deny);
+	answer_write(g->c.group_fd, fd, deny, permission_audit(g->c.permissions), 0);
 	count(g, tree_id, deny);
 	md->event_len = 0;
 	close(fd);

@@ -3,26 +3,15 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/fanotify.h>
 #include <unistd.h>
 
+#include "core/answer.h"
 #include "core/fault.h"
 
 struct permission_enforcer {
 	struct enforcer base;
 	struct permission_table *table;
 };
-
-static int answer(int group_fd, int event_fd, uint32_t response)
-{
-	struct fanotify_response r = { .fd = event_fd, .response = response };
-	ssize_t n;
-
-	do
-		n = write(group_fd, &r, sizeof(r));
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
-}
 
 /*
  * From the claim to the write the guardian may write the same answer, if we are late; ENOENT says
@@ -43,8 +32,8 @@ static int permission_apply(struct enforcer *base, const struct event *ev, const
 	word = permission_look(p);
 	before = permission_wrote_now(word, WROTE_NOT);
 	fault(FAULT_CLAIMED);
-	err = answer(p->group_fd, p->event_fd,
-		     outcome == OUTCOME_DENIED ? FAN_DENY : FAN_ALLOW);
+	err = answer_write(p->group_fd, p->event_fd, outcome == OUTCOME_DENIED,
+			   permission_audit(e->table), atomic_load(&p->rule));
 	/* ENOENT, and nobody was there before us: the opener was killed meanwhile. */
 	gone = err == -ENOENT &&
 	       atomic_compare_exchange_strong(&p->wrote, &before,

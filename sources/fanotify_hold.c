@@ -134,6 +134,7 @@ int fanotify_hold(struct source *base, const struct event *ev, const struct deci
 
 	if (s->resting)
 		return -EAGAIN;
+	permission_note_rule(p, d); /* whoever denies it at its deadline */
 	if (h) { /* rules that came to serve meanwhile give nobody more time */
 		if (permission_state(permission_look(p)) != PERM_PARKED)
 			return -EALREADY;

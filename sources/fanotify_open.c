@@ -40,16 +40,34 @@ int fanotify_open_names(struct fanotify_source *s)
 	return err;
 }
 
+/*
+ * FAN_ENABLE_AUDIT takes CAP_AUDIT_WRITE in the first user namespace, now and not later, and a kernel with
+ * CONFIG_AUDITSYSCALL. Without either the denials are the same, and the audit trail has none.
+ */
+static int permission_group(struct permission_table *permissions)
+{
+	const unsigned flags = FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE |
+			       FAN_UNLIMITED_MARKS;
+	const unsigned event_flags = O_RDONLY | O_LARGEFILE | O_CLOEXEC | O_NONBLOCK | O_NOATIME;
+	enum answer_audit audit = ANSWER_UNAUDITED;
+	int fd = fanotify_init(flags | FAN_ENABLE_AUDIT, event_flags);
+
+	if (fd >= 0)
+		audit = answer_probe(fd);
+	else if (errno == EPERM || errno == EINVAL)
+		fd = fanotify_init(flags, event_flags);
+	atomic_store(&permission_verdict_state(permissions)->audit, audit);
+	return fd < 0 ? -errno : fd;
+}
+
 int fanotify_open_groups(struct fanotify_source *s)
 {
 	struct watch_groups *g = &s->groups;
 	int err = watch_fd(s, s->c.queue->done_fd, READY_DONE);
 
-	g->permission = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
-					      FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
-				      O_RDONLY | O_LARGEFILE | O_CLOEXEC | O_NONBLOCK | O_NOATIME);
+	g->permission = permission_group(s->c.permissions);
 	if (g->permission < 0)
-		return -errno;
+		return g->permission;
 	if (!err)
 		err = watch_fd(s, g->permission, READY_PERMISSION);
 	if (!err)

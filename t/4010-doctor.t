@@ -59,8 +59,8 @@ is "$(ask 'sorted({x["state"] for x in j["findings"]} - {"ok", "note", "problem"
 	"its state is one of three"
 is "$(ask '[x["check"] for x in j["findings"] if not x["seen"] or not x["means"]]')" "" \
 	"none leaves out what it saw or means"
-for c in peek exec kernel container fanotify fanotify-names btf bpf lockdown lsm cgroup config fanotify-max \
-	watchdog rt-throttle leases tiocsti yama core fips nofile memlock listener audit selinux \
+for c in peek exec kernel container fanotify fanotify-audit fanotify-names btf bpf lockdown lsm cgroup config \
+	fanotify-max watchdog rt-throttle leases tiocsti yama core fips nofile memlock listener audit selinux \
 	apparmor clock log run-dir state-dir homes file-ids remote automounts daemon; do
 	is "$(ask "len(all('$c')) >= 1")" True "looked at: $c"
 done

@@ -428,6 +428,22 @@ static void a_ticket_is_taken_once(void **state)
 	assert_int_equal(permission_ticket(p), 0);
 }
 
+/* What the kernel's audit trail shows of a rule. */
+static void a_rule_is_a_number(void **state)
+{
+	(void)state;
+	assert_int_equal(answer_rule_number("R3"), 3);
+	assert_int_equal(answer_rule_number("R11"), 0xb);
+	assert_int_equal(answer_rule_number("B2"), 0x10002);
+	assert_int_equal(answer_rule_number("X65535"), 0x2ffff);
+	assert_int_equal(answer_rule_number("X65536"), 0);
+	assert_int_equal(answer_rule_number("X99999999999999999999"), 0);
+	assert_int_equal(answer_rule_number("O1"), 0);
+	assert_int_equal(answer_rule_number("R"), 0);
+	assert_int_equal(answer_rule_number("R3a"), 0);
+	assert_int_equal(answer_rule_number(""), 0);
+}
+
 static void count_left(struct permission *p, void *arg)
 {
 	unsigned *n = arg;
@@ -708,6 +724,7 @@ int main(void)
 		TEST(two_race_and_one_wins),
 		TEST(another_process_claims),
 		TEST(a_ticket_is_taken_once),
+		TEST(a_rule_is_a_number),
 		TEST(what_is_left_is_taken_up),
 		TEST(an_event_that_was_not_noted_is_guarded),
 		TEST(two_processes_answer_each_once),

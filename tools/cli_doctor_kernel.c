@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 
+#include "core/answer.h"
 #include "core/cleanup.h"
 #include "enforce/mounts.h"
 #include "tools/cli_doctor.h"
@@ -90,6 +91,26 @@ static void permission_unknown(struct doctor *d)
 			   "held by fanotify, if the daemon may use it", set ? NULL :
 			   "ask again as root", "permission events %s, but only root can try them",
 			   set ? "are built in" : "are usual");
+}
+
+/* As the daemon makes its group: what it may not, it does without. */
+static void check_audit(struct doctor *d)
+{
+	_cleanup_close_ int group = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
+						  FAN_ENABLE_AUDIT, O_RDONLY);
+
+	if (group < 0)
+		doctor_add(d, "fanotify-audit", DOCTOR_NOTE, ABOUT_BLOCK,
+			   "held all the same; the host's audit trail does not show it",
+			   errno == EPERM ? "CAP_AUDIT_WRITE in the initial user namespace" :
+					    "a kernel with CONFIG_AUDITSYSCALL",
+			   "no FAN_AUDIT: %s", strerror(errno));
+	else
+		doctor_add(d, "fanotify-audit", DOCTOR_OK, ABOUT_BLOCK,
+			   "shown in the host's audit trail where auditing is on and has a rule", NULL,
+			   answer_probe(group) == ANSWER_AUDITED_RULE ?
+				   "denials carry FAN_AUDIT and the number of the rule" :
+				   "denials carry FAN_AUDIT; numbers of rules need Linux 6.3");
 }
 
 static void check_permission(struct doctor *d)
@@ -320,6 +341,8 @@ void doctor_check_kernel(struct doctor *d)
 	check_version(d);
 	check_namespaces(d);
 	check_permission(d);
+	if (d->root && d->permission_events)
+		check_audit(d);
 	check_report(d);
 	check_btf(d);
 	check_bpf(d);

@@ -173,6 +173,9 @@ static void print_enforcement(const struct cli *cli, const json_t *st)
 			  filesystems && *filesystems ? filesystems : "no filesystem");
 	if (strcmp(cli_str(e, "mechanism"), "lsm") != 0)
 		print_held(cli, e);
+	if (!strcmp(cli_str(e, "audit"), "none"))
+		cli_field(cli, "", "denials are not in the host's audit trail: no CAP_AUDIT_WRITE, or a kernel "
+			  "without audit");
 	json_array_foreach(json_object_get(e, "gaps"), i, v)
 		cli_field(cli, "", "not protected: %s: %s", cli_str(v, "path"), cli_str(v, "why"));
 }

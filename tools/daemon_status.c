@@ -222,6 +222,11 @@ static json_t *enforcement(struct daemon *d, const struct snapshot *s, bool priv
 		      (json_int_t)s->fig.answered, "denied", (json_int_t)s->fig.denied,
 		      "by_deadline", (json_int_t)s->fig.by_deadline, "unread",
 		      (json_int_t)s->fig.unread);
+	if (d->fanotify) {
+		static const char *const audit[] = { "none", "plain", "rule" };
+
+		json_object_set_new(e, "audit", json_string(audit[permission_audit(d->permissions)]));
+	}
 	json_object_set_new(e, "held", json_integer(s->fig.held));
 	json_object_set_new(e, "hold_refused", json_integer((json_int_t)atomic_load(&d->holds_refused)));
 	if (d->follow) {
