@@ -80,6 +80,8 @@ const struct egress_range *egress_look_up(const struct egress_entry *entries, si
 /* The n-th name of sockets of those who act for others; NULL past the last. */
 const char *egress_service(size_t i, enum egress_name *kind);
 uint64_t egress_hash(const char *s);
+/* Is it one of these, as the kernel tells? path: with @ in place of each NUL of an abstract name. */
+bool egress_is_service(const char *path);
 
 /* ---- egress.c -------------------------------------------------------------------------------- */
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sockets of those who act for whoever asks: a member that reaches one has left its tree. */
+#include <string.h>
+
 #include "core/cleanup.h"
 #include "enforce/egress.h"
 
@@ -61,4 +63,24 @@ uint64_t egress_hash(const char *s)
 	for (; *s; s++)
 		h = (h ^ (uint8_t)*s) * EGRESS_FNV_PRIME;
 	return h;
+}
+
+bool egress_is_service(const char *path)
+{
+	const char *from = path + (*path == '@');
+
+	for (;;) {
+		size_t len = strcspn(from, "/");
+
+		for (size_t i = 0; i < ARRAY_SIZE(services); i++) {
+			size_t n = strlen(services[i].name);
+
+			if (services[i].kind == EGRESS_NAME_BEGIN ? len >= n && !memcmp(from, services[i].name, n) :
+								    !from[len] && !strcmp(from, services[i].name))
+				return true;
+		}
+		if (!from[len])
+			return false;
+		from += len + 1;
+	}
 }

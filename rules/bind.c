@@ -368,11 +368,6 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 	} else if (c->rule.kind == KIND_SOCKET_CONNECT && !hold_prepare(c, l->budget)) {
 		hold_watch(c, l->budget);
 	}
-	if (c->rule.kind == KIND_SOCKET_CONNECT && have >> MECH_PRELOAD & 1 && !hold_without_class(c)) {
-		have &= ~(1u << MECH_PRELOAD);
-		if (c->rule.action == VERDICT_BLOCK && why && !*why)
-			why = "programs that ask do not know its egress";
-	}
 	if (have >> MECH_LSM & 1 && c->rule.kind != KIND_SOCKET_CONNECT &&
 	    !sure_rule(c, config->site, held > 0, unsure))
 		have &= ~(1u << MECH_LSM);

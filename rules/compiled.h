@@ -179,8 +179,6 @@ const char *hold_unknown(const struct compiled *c, bool *partly);
 /* Takes away exceptions that the kernel cannot know of; one of them, and for which field. */
 const struct rule_exception *hold_without(struct compiled *c, const char **field);
 bool hold_asks_gateway(const struct compiled *c);
-/* Can it fire where nobody says what kind of destination that is: egress, egress_gateway? */
-bool hold_without_class(const struct compiled *c);
 /* The kernel can be told what it says, as far as that goes, and there is room for it: from now on
  * ruleset_hold() asks it. */
 bool hold_prepare(struct compiled *c, struct budget *b);

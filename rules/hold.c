@@ -47,11 +47,6 @@ static bool can_hold(const struct node *n, uint64_t unknown)
 	return n->type == NODE_ANY ? held > 0 : held == n->n;
 }
 
-bool hold_without_class(const struct compiled *c)
-{
-	return can_hold(c->match, BIT(EGRESS) | BIT(EGRESS_GATEWAY));
-}
-
 const char *hold_unknown(const struct compiled *c, bool *partly)
 {
 	int f = first_unknown(c->match);

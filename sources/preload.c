@@ -131,6 +131,16 @@ static void put_protocol(struct preload_request *r, int family, int64_t type, in
 		snprintf(r->protocol, sizeof(r->protocol), "%u", (unsigned)protocol);
 }
 
+/* As the egress jail has it: neither TCP nor UDP. 0: the kernel did not say. */
+static bool is_raw(int64_t type, int64_t protocol)
+{
+	if (type == SOCK_STREAM)
+		return protocol && protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP;
+	if (type == SOCK_DGRAM)
+		return protocol && protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE;
+	return type != 0;
+}
+
 static int read_connect(const json_t *req, struct preload_request *r)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
@@ -165,10 +175,12 @@ static int read_connect(const json_t *req, struct preload_request *r)
 			if (!r->socket_path[i])
 				r->socket_path[i] = '@';
 		r->dest.path = r->socket_path;
+		r->dest.host = r->socket_path; /* it has no other name */
 	} else {
 		return -EINVAL;
 	}
 	r->kind = KIND_SOCKET_CONNECT;
+	r->raw = r->dest.has_addr && is_raw(type, protocol);
 	put_protocol(r, family, type, protocol);
 	return 0;
 }

@@ -33,7 +33,8 @@ struct preload_request {
 	char argv[PRELOAD_ARGV_MAX + 1];
 	size_t argv_len_bytes;
 	bool argv_cut;
-	struct dest_object dest; /* its protocol and path are in the buffers below */
+	struct dest_object dest; /* its protocol and path are in the buffers below; the class is not its word */
+	bool raw;                /* of an internet socket whose packets nobody could look at */
 	char protocol[16], socket_path[sizeof(struct sockaddr_un)];
 };
 

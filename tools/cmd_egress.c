@@ -88,6 +88,31 @@ static void print_trees(const struct cli *cli, const json_t *trees)
 			  cli_int(v, "not_recorded") ? "; not each has a record" : "");
 }
 
+static void print_lists(const struct cli *cli, const json_t *e)
+{
+	print_destinations(cli, "gateway", json_object_get(e, "gateway"), "none: R11 is off");
+	print_destinations(cli, "resolvers", json_object_get(e, "resolvers"), "none");
+	print_destinations(cli, "allow", json_object_get(e, "allow"), "none");
+	print_loopback(cli, json_object_get(e, "allow_loopback"));
+	if (json_array_size(json_object_get(e, "allow_unix")) > 0) {
+		_cleanup_free_ char *paths = joined(json_object_get(e, "allow_unix"));
+
+		cli_field(cli, "allow_unix", "%s", paths ? paths : "");
+	}
+}
+
+/* Where programs that carry the shim ask, and nothing else stands in the way. */
+static void print_advised(const struct cli *cli, const json_t *e)
+{
+	cli_field(cli, "advice", "%s", !strcmp(cli_str(e, "advised"), "closed") ?
+		  "programs that carry the preload shim are let reach what is listed here; others reach all" :
+		  "programs that carry the preload shim are kept from cloud metadata: neither a gateway nor an "
+		  "allow-list is set");
+	cli_field(cli, "mode", "%s", cli_str(e, "mode"));
+	print_lists(cli, e);
+	print_rules(cli, json_object_get(e, "rules"));
+}
+
 /* What a daemon left when it ended: of one that runs it would be gone only when it ends. */
 static int release(const struct cli *cli)
 {
@@ -129,6 +154,8 @@ static int run(struct cli *cli, int argc, char **argv)
 	}
 	if (!json_is_true(json_object_get(e, "attached"))) {
 		cli_field(cli, "jail", "none: %s", cli_str(e, "why"));
+		if (*cli_str(e, "advised"))
+			print_advised(cli, e);
 		return cli_flush();
 	}
 	cli_field(cli, "jail", "%s", !strcmp(cli_str(e, "jail"), "closed") ?
@@ -139,15 +166,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		  json_is_true(json_object_get(e, "lsm")) ? "BPF-LSM and " : "", cli_str(e, "cgroup"),
 		  json_is_true(json_object_get(e, "unix_sockets")) ? "with" : "without",
 		  !strcmp(cli_str(e, "standing_connections"), "unseen") ? "without" : "with");
-	print_destinations(cli, "gateway", json_object_get(e, "gateway"), "none: R11 is off");
-	print_destinations(cli, "resolvers", json_object_get(e, "resolvers"), "none");
-	print_destinations(cli, "allow", json_object_get(e, "allow"), "none");
-	print_loopback(cli, json_object_get(e, "allow_loopback"));
-	if (json_array_size(json_object_get(e, "allow_unix")) > 0) {
-		_cleanup_free_ char *paths = joined(json_object_get(e, "allow_unix"));
-
-		cli_field(cli, "allow_unix", "%s", paths ? paths : "");
-	}
+	print_lists(cli, e);
 	cli_field(cli, "on exit", "%s%s%s", cli_str(e, "jail_on_exit"),
 		  *cli_str(e, "pinned") ? ", by " : "", cli_str(e, "pinned"));
 	cli_field(cli, "records", "%lld, %lld lost", (long long)cli_int(e, "records"),

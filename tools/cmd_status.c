@@ -205,7 +205,8 @@ static void print_egress(const struct cli *cli, const json_t *st)
 			       "not held: it only observes (paused); else " :
 			       "not held: it only observes; else ";
 	if (!json_is_true(json_object_get(e, "attached")))
-		cli_field(cli, "egress", "no jail: %s", cli_str(e, "why"));
+		cli_field(cli, "egress", "no jail: %s%s", cli_str(e, "why"),
+			  *cli_str(e, "advised") ? "; programs that carry the preload shim ask" : "");
 	else if (!strcmp(cli_str(e, "jail"), "closed"))
 		cli_field(cli, "egress", "%sclosed by cgroup but for what oknek egress lists%s",
 			  held, json_is_true(json_object_get(e, "gateway_set")) ?

@@ -366,9 +366,12 @@ void daemon_resume_trees(struct daemon *d);
  * section of `from`, and is in force at once; -errno, err says what is wrong.
  */
 struct rules_config;
-int daemon_egress_prepare(struct daemon *d);
+int daemon_egress_prepare(struct daemon *d, bool jail); /* jail: it is to be tried */
 void daemon_egress_open(struct daemon *d);
 bool daemon_egress_runs(const struct daemon *d);
+bool daemon_egress_advises(const struct daemon *d); /* programs that ask, since there is no jail */
+/* Says where it stands, as the jail would; raw: nobody looks at such a socket's packets. Any thread. */
+void daemon_egress_class(struct daemon *d, struct dest_object *dest, bool raw);
 bool daemon_egress_is_closed(const struct daemon *d);     /* any thread */
 bool daemon_egress_sees_families(const struct daemon *d); /* of sockets, all that leave this host */
 void daemon_egress_rules(const struct daemon *d, const struct config *site, struct rules_config *c);

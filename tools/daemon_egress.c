@@ -137,7 +137,8 @@ static void gather(struct daemon_egress *e, struct gathering *g)
 	for (size_t i = 0; !c->resolvers.given && i < e->n_servers; i++)
 		put_ports(g, &e->servers[i], e->servers[i].addr, EGRESS_RESOLVER,
 			  EGRESS_BY_RESOLVER);
-	if (e->rules)
+	/* Who asks is judged by the rules themselves, of which each sees its own. */
+	if (e->rules && !e->advises)
 		ruleset_each_boundary(e->rules, put_boundary, g);
 }
 
@@ -154,7 +155,7 @@ static enum egress_verdict judge(void *arg, enum egress_class class, const uint8
 	struct wall_clock clock = { .unix_s = time(NULL) };
 	enum verdict v;
 
-	if (!e->rules)
+	if (!e->rules || e->advises)
 		return EGRESS_PASS;
 	memcpy(dest.addr, addr, 16);
 	v = ruleset_hold(e->rules, &dest, &clock);
@@ -249,16 +250,18 @@ int egress_apply(struct daemon_egress *e, char *err, size_t size)
 		p.n_entries = n;
 		p.raw = closed ? judge(e, EGRESS_RAW, nowhere, 0) : EGRESS_PASS;
 		p.service = closed ? judge(e, EGRESS_SERVICE, nowhere, 0) : EGRESS_PASS;
-		r = egress_set(e->jail, &p);
+		r = e->jail ? egress_set(e->jail, &p) : 0;
 	}
 	if (r < 0) {
 		snprintf(err, size, "egress: %s", why[0] ? why : strerror(-r));
 		return r;
 	}
 	e->expires_unix_s = next_expiry(e->rules);
+	pthread_mutex_lock(&e->table_lock);
 	free(e->entries);
 	e->entries = TAKE_PTR(entries);
 	e->n_entries = n;
+	pthread_mutex_unlock(&e->table_lock);
 	e->raw = p.raw;
 	e->service = p.service;
 	atomic_store(&e->closed, closed);
@@ -268,7 +271,7 @@ int egress_apply(struct daemon_egress *e, char *err, size_t size)
 
 /* ---- start, reload, mode ------------------------------------------------------------------- */
 
-int daemon_egress_prepare(struct daemon *d)
+int daemon_egress_prepare(struct daemon *d, bool jail)
 {
 	struct daemon_egress *e = calloc(1, sizeof(*e));
 	int r;
@@ -277,9 +280,13 @@ int daemon_egress_prepare(struct daemon *d)
 		return -ENOMEM;
 	d->egress = e;
 	pthread_mutex_init(&e->lock, NULL);
-	snprintf(e->why, sizeof(e->why), "nothing is watched");
+	pthread_mutex_init(&e->table_lock, NULL);
+	snprintf(e->why, sizeof(e->why), jail ? "nothing is watched" :
+		 "neither fanotify nor ebpf runs");
+	e->none = !jail;
 	egress_pin_dir(d->opt.run_dir, e->pin_dir, sizeof(e->pin_dir));
-	e->n_kept = egress_pinned_members(e->pin_dir, e->kept, EGRESS_PINNED_MAX);
+	if (jail)
+		e->n_kept = egress_pinned_members(e->pin_dir, e->kept, EGRESS_PINNED_MAX);
 	e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = e->wake_fd < 0 ? -errno : names_open(&e->names);
 	if (r < 0)
@@ -350,6 +357,9 @@ void daemon_egress_open(struct daemon *d)
 
 	if (!e || !d->feed)
 		return;
+	e->advises = d->preload;
+	if (e->none)
+		return;
 	e->why[0] = '\0';
 	if (members < 0)
 		snprintf(e->why, sizeof(e->why), "no membership in the kernel: the process feed is %s",
@@ -358,6 +368,7 @@ void daemon_egress_open(struct daemon *d)
 		egress_open(members, &e->jail, e->why);
 	if (!e->jail)
 		log_warning("no egress jail: %s", e->why);
+	e->advises = !e->jail && d->preload;
 }
 
 void daemon_egress_rules(const struct daemon *d, const struct config *site, struct rules_config *c)
@@ -386,6 +397,13 @@ bool daemon_egress_sees_families(const struct daemon *d)
 	return daemon_egress_runs(d) && !egress_no_lsm(d->egress->jail);
 }
 
+static void swap_config(struct daemon_egress *e, struct config *with)
+{
+	pthread_mutex_lock(&e->table_lock);
+	config_swap_egress(&e->config, with);
+	pthread_mutex_unlock(&e->table_lock);
+}
+
 /* With admin_lock, or before threads. What `from` says is taken, and given back on failure. */
 int daemon_egress_apply(struct daemon *d, struct config *from, struct ruleset *rules, char *err,
 			size_t size)
@@ -393,10 +411,10 @@ int daemon_egress_apply(struct daemon *d, struct config *from, struct ruleset *r
 	struct daemon_egress *e = d->egress;
 	int r;
 
-	if (!e || !e->jail)
+	if (!e || (!e->jail && !e->advises))
 		return 0;
 	pthread_mutex_lock(&e->lock);
-	config_swap_egress(&e->config, from);
+	swap_config(e, from);
 	e->servers_asked_ns = 0;
 	e->servers_answered = false;
 	r = egress_name_hosts(e);
@@ -416,7 +434,7 @@ int daemon_egress_apply(struct daemon *d, struct config *from, struct ruleset *r
 		snprintf(err, size, "egress: %s", strerror(-r));
 	}
 	if (r < 0) {
-		config_swap_egress(&e->config, from);
+		swap_config(e, from);
 		egress_name_hosts(e);
 	}
 	pthread_mutex_unlock(&e->lock);
@@ -527,7 +545,7 @@ static void look_after(struct daemon *d, struct daemon_egress *e)
 			log_error("%s: what was in force stays", err);
 	}
 	pthread_mutex_unlock(&e->lock);
-	if (!slow)
+	if (!slow || !e->jail)
 		return;
 	e->checked_ns = now_ns;
 	tell_lost(d, e, now_ns);
@@ -557,7 +575,7 @@ int daemon_egress_start(struct daemon *d)
 	struct daemon_egress *e = d->egress;
 	int err;
 
-	if (!daemon_egress_runs(d))
+	if (!daemon_egress_runs(d) && !daemon_egress_advises(d))
 		return 0;
 	err = -pthread_create(&e->thread, NULL, egress_thread, d);
 	e->running = err == 0;
@@ -598,5 +616,6 @@ void daemon_egress_close(struct daemon *d)
 	if (e->wake_fd >= 0)
 		close(e->wake_fd);
 	pthread_mutex_destroy(&e->lock);
+	pthread_mutex_destroy(&e->table_lock);
 	free(e);
 }

@@ -29,6 +29,8 @@ struct egress_host {
 struct daemon_egress {
 	struct egress *jail; /* NULL: it does not run here */
 	char why[192];       /* then, for what reason */
+	bool none;           /* nor is one tried */
+	bool advises;        /* then: programs that ask are told by the same table (preload) */
 	struct names *names;
 	int wake_fd;
 	char pin_dir[128];
@@ -41,6 +43,9 @@ struct daemon_egress {
 	_Atomic bool stop;
 	_Atomic bool gateway_set, closed; /* closed: who is a member reaches only what is listed */
 
+	/* Who asks for a class waits for nobody who resolves names: with lock held, too, where the table in
+	 * force or the configuration is another from one moment to the next. */
+	pthread_mutex_t table_lock;
 	pthread_mutex_t lock; /* of what follows */
 	struct config config; /* its egress section alone */
 	struct ruleset *rules;

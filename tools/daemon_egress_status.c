@@ -153,18 +153,48 @@ static const char *standing_name(const struct egress *jail)
 	return names[egress_sees_standing(jail)];
 }
 
+static const char *closedness(const struct daemon_egress *e)
+{
+	return atomic_load(&e->closed) ? "closed" : "metadata";
+}
+
+/* What is reached, and the rules about it. */
+static void put_lists(struct daemon *d, json_t *r)
+{
+	struct daemon_egress *e = d->egress;
+
+	pthread_mutex_lock(&e->lock);
+	json_object_set_new(r, "gateway", list_json(e, &e->config.egress.gateway));
+	json_object_set_new(r, "resolvers", resolvers_json(e));
+	json_object_set_new(r, "allow", list_json(e, &e->config.egress.allow));
+	json_object_set_new(r, "allow_loopback", loopback_json(&e->config.egress));
+	json_object_set_new(r, "allow_unix", paths_json(e->config.egress.allow_unix));
+	json_object_set_new(r, "prefixes", json_integer((json_int_t)e->n_entries));
+	pthread_mutex_unlock(&e->lock);
+	json_object_set_new(r, "rules", rules_json(d));
+}
+
 json_t *daemon_egress_json(struct daemon *d, bool privileged)
 {
 	struct daemon_egress *e = d->egress;
 	struct egress_figures f;
 	json_t *r;
 
-	if (!daemon_egress_runs(d))
-		return json_pack("{s:b, s:s, s:s}", "attached", 0, "why",
-				 e && d->feed ? e->why : "nobody is watched", "jail", "none");
+	if (!daemon_egress_runs(d)) {
+		r = json_pack("{s:b, s:s, s:s}", "attached", 0, "why",
+			      e && d->feed ? e->why : "nobody is watched", "jail", "none");
+		if (daemon_egress_advises(d)) {
+			json_object_set_new(r, "advised", json_string(closedness(e)));
+			json_object_set_new(r, "mode", json_string(mode_name(daemon_mode_now(d))));
+			json_object_set_new(r, "gateway_set", json_boolean(atomic_load(&e->gateway_set)));
+			if (privileged)
+				put_lists(d, r);
+		}
+		return r;
+	}
 	egress_figures(e->jail, &f);
 	r = json_pack("{s:b, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:I, s:I}", "attached", 1, "why", "",
-		      "jail", atomic_load(&e->closed) ? "closed" : "metadata", "cgroup",
+		      "jail", closedness(e), "cgroup",
 		      egress_where(e->jail), "mode", mode_name(daemon_mode_now(d)), "gateway_set",
 		      atomic_load(&e->gateway_set), "unix_sockets", egress_sees_unix(e->jail),
 		      "standing_connections", standing_name(e->jail),
@@ -173,20 +203,30 @@ json_t *daemon_egress_json(struct daemon *d, bool privileged)
 	json_object_set_new(r, "no_lsm", json_string(egress_no_lsm(e->jail) ? egress_no_lsm(e->jail) : ""));
 	if (!privileged)
 		return r;
+	put_lists(d, r);
 	pthread_mutex_lock(&e->lock);
-	json_object_set_new(r, "gateway", list_json(e, &e->config.egress.gateway));
-	json_object_set_new(r, "resolvers", resolvers_json(e));
-	json_object_set_new(r, "allow", list_json(e, &e->config.egress.allow));
-	json_object_set_new(r, "allow_loopback", loopback_json(&e->config.egress));
-	json_object_set_new(r, "allow_unix", paths_json(e->config.egress.allow_unix));
 	json_object_set_new(r, "jail_on_exit", json_string(e->config.egress.keep ? "keep" : "open"));
 	json_object_set_new(r, "pinned", e->pinned ? json_string(e->pin_dir) : json_null());
-	json_object_set_new(r, "prefixes", json_integer((json_int_t)e->n_entries));
 	json_object_set_new(r, "not_recorded", json_integer((json_int_t)unrecorded(e)));
 	pthread_mutex_unlock(&e->lock);
 	json_object_set_new(r, "passed_not_recorded", json_integer((json_int_t)f.lost_pass));
-	json_object_set_new(r, "rules", rules_json(d));
 	return r;
+}
+
+static void put_unresolved(struct daemon_egress *e, json_t *list)
+{
+	pthread_mutex_lock(&e->lock);
+	if (e->names_gone && e->n_hosts)
+		json_array_append_new(list, json_string("egress: names are not resolved any more: the "
+							"helper has ended"));
+	for (size_t i = 0; i < e->n_hosts; i++)
+		if (e->hosts[i]->error || !e->hosts[i]->answered)
+			json_array_append_new(list, json_sprintf("egress: %s cannot be resolved%s%s",
+								 e->hosts[i]->name,
+								 e->hosts[i]->error ? ": " : " yet",
+								 e->hosts[i]->error ?
+								 gai_strerror(e->hosts[i]->error) : ""));
+	pthread_mutex_unlock(&e->lock);
 }
 
 void daemon_egress_warnings(struct daemon *d, json_t *list)
@@ -197,6 +237,8 @@ void daemon_egress_warnings(struct daemon *d, json_t *list)
 		return;
 	if (!e->jail) {
 		json_array_append_new(list, json_sprintf("there is no egress jail: %s", e->why));
+		if (e->advises)
+			put_unresolved(e, list);
 		return;
 	}
 	if (atomic_load(&e->closed) && !egress_sees_unix(e->jail))
@@ -210,17 +252,8 @@ void daemon_egress_warnings(struct daemon *d, json_t *list)
 	if (e->config.egress.keep && !e->pinned)
 		json_array_append_new(list, json_string("egress.jail_on_exit: keep is not in force: the jail "
 							"will end with the daemon"));
-	if (e->names_gone && e->n_hosts)
-		json_array_append_new(list, json_string("egress: names are not resolved any more: the "
-							"helper has ended"));
-	for (size_t i = 0; i < e->n_hosts; i++)
-		if (e->hosts[i]->error || !e->hosts[i]->answered)
-			json_array_append_new(list, json_sprintf("egress: %s cannot be resolved%s%s",
-								 e->hosts[i]->name,
-								 e->hosts[i]->error ? ": " : " yet",
-								 e->hosts[i]->error ?
-								 gai_strerror(e->hosts[i]->error) : ""));
 	pthread_mutex_unlock(&e->lock);
+	put_unresolved(e, list);
 }
 
 const char *daemon_cmd_egress(void *arg, const struct control_peer *peer, const json_t *req,

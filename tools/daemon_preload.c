@@ -267,6 +267,8 @@ const char *daemon_cmd_judge(void *arg, const struct control_peer *peer, const j
 		return "usage";
 	}
 	c->d = d;
+	if (c->what.kind == KIND_SOCKET_CONNECT)
+		daemon_egress_class(d, &c->what.dest, c->what.raw);
 	err = look_at(peer, &c->who);
 	if (!err)
 		err = ask_rules(c);

@@ -289,8 +289,8 @@ int daemon_start(struct daemon *d)
 		err = lookup_open(LOOKUP_PROCESSES, &d->process_lookup);
 	if (!err && w.fanotify)
 		err = daemon_peek_prepare(d);
-	if (!err && (w.fanotify || w.ebpf))
-		err = daemon_egress_prepare(d);
+	if (!err && (w.fanotify || w.ebpf || w.preload))
+		err = daemon_egress_prepare(d, w.fanotify || w.ebpf);
 	if (err) {
 		log_error("helper processes cannot be started: %s", strerror(-err));
 		return EXIT_UNAVAILABLE;
