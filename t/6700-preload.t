@@ -87,6 +87,16 @@ is "$(settled)" "$blocked" "is one record"
 is "$(last '"\(.agent.id) \(.process.comm) \(.process.uid) \(.process.exe)"')" \
 	"claude-code cat $TEST_UID $(realpath "$(command -v cat)")" "of who did it"
 like "$(last .process.lineage)" 'cat' "whose lineage is known"
+why=$(oknek why)
+like "$why" 'do not look for another way to the file\. ' "why says what to do"
+unlike "$why" 'names and links|protected' "and not that there is no other way"
+"${IN_TREE[@]}" true 2>"$SCRATCH/err"
+like "$(cat "$SCRATCH/err")" 'advisory: static programs' "who starts a watched command hears that it can be bypassed"
+sleep 300 &
+out=$(oknek watch $! 2>&1)
+like "$out" 'advisory: static programs.*
+.*runs already is asked only if it was started with the shim' "and who has one watched that runs already"
+kill $!
 denied "bash by redirection" "${IN_TREE[@]}" bash -c 'read -r x <"$1" || exit 1; echo "$x"' - "$SECRET"
 is "$(settled)" "$blocked" "is one record, too"
 denied "a child of a shell" "${IN_TREE[@]}" bash -c "cat '$SECRET'; exit \$?"

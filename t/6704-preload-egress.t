@@ -72,6 +72,10 @@ records >/dev/null
 reach 1 "cloud metadata is not" agent "$R" tcp 169.254.169.254 80
 like "$(records)" "1 R5 block preload EPERM metadata 169.254.169.254:80" "and that is what it is called"
 
+why=$(oknek why)
+like "$why" 'do not look for another way there\. ' "why says what to do"
+unlike "$why" 'denied as well' "and not that there is no other way"
+
 reach 1 "docker's socket: EPERM" agent "$R" unix "$TEST_HOME/docker.sock"
 reach 1 "tmux's" agent "$R" unix /tmp/tmux-23456/default
 reach 1 "D-Bus, abstract" agent "$R" unix @/tmp/dbus-AbCdEf

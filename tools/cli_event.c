@@ -297,10 +297,12 @@ static void why_advice(const json_t *item)
 		return;
 	}
 	if (denied)
-		fputs(" The call failed with \"Operation not permitted\". Do not retry, and do not "
-		      "look for another path to the file: the file itself is protected, its other "
-		      "names and links too. Go on without it, or ask the user to run the "
-		      "command themselves, outside the agent", stdout);
+		printf(" The call failed with \"Operation not permitted\". Do not retry, and do not look for "
+		       "another %s. Go on without it, or ask the user to run the command themselves, outside "
+		       "the agent",
+		       /* Which knows a file by its name alone. */
+		       !strcmp(cli_str(item, "mechanism"), "preload") ? "way to the file" :
+		       "path to the file: the file itself is protected, its other names and links too");
 	else if (!strcmp(cli_str(item, "verdict"), "would_block"))
 		fputs(" In enforce mode this call fails with \"Operation not permitted\": do not "
 		      "build on it. Ask the user for what is needed from the file", stdout);
@@ -318,7 +320,7 @@ static void why_advice(const json_t *item)
 
 bool cli_why_same_advice(const json_t *a, const json_t *b)
 {
-	static const char *const keys[] = { "verdict", "readers_line", "advice" };
+	static const char *const keys[] = { "verdict", "mechanism", "readers_line", "advice" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (strcmp(cli_str(a, keys[i]), cli_str(b, keys[i])) != 0)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "sources/preload.h"
 #include "tools/cli.h"
 #include "tools/cli_preload.h"
 
@@ -51,8 +52,8 @@ static int watch_unit(struct cli *cli, const struct wanted *w)
 	if (cli_unit_write(&u, &shim, w->agent ? w->agent : agent) < 0)
 		return CLI_FAILED;
 	reloaded = cli_unit_reload(&u);
-	res = json_pack("{s:s,s:s,s:s,s:b}", "unit", u.name, "file", u.file, "agent",
-			w->agent ? w->agent : agent, "reloaded", reloaded);
+	res = json_pack("{s:s,s:s,s:s,s:b,s:s}", "unit", u.name, "file", u.file, "agent",
+			w->agent ? w->agent : agent, "reloaded", reloaded, "note", PRELOAD_BYPASS);
 	if (cli->json) {
 		cli_json_line(cli, res, NULL);
 	} else {
@@ -60,7 +61,7 @@ static int watch_unit(struct cli *cli, const struct wanted *w)
 		cli_field(cli, "next", "%ssystemctl %srestart %s", reloaded ? "" : u.user ?
 			  "systemctl --user daemon-reload && " : "systemctl daemon-reload && ",
 			  u.user ? "--user " : "", u.name);
-		cli_field(cli, "note", "the shim is advisory: see PRELOAD in oknek(8)");
+		cli_field(cli, "note", PRELOAD_BYPASS ": see PRELOAD in oknek(8)");
 	}
 	return cli_flush();
 }

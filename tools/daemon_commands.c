@@ -9,6 +9,7 @@
 #include "core/agent.h"
 #include "core/cleanup.h"
 #include "core/rule.h"
+#include "sources/preload.h"
 #include "tools/daemon.h"
 
 #define PAUSE_MAX_S (24 * 3600)
@@ -149,6 +150,8 @@ static json_t *watch_warnings(struct daemon *d, const struct watch_result *res)
 	struct gaps_below below = { res->home, json_array() };
 	json_t *list = below.list;
 
+	if (daemon_preload_alone(d))
+		json_array_append_new(list, json_string(PRELOAD_BYPASS));
 	if (res->marks_late)
 		json_array_append_new(list, json_string("not every protected path could be looked at "
 							"in time; it goes on in the background"));
@@ -352,7 +355,7 @@ static const char *cmd_watch(void *arg, const struct control_peer *peer, const j
 	struct process_scan_entry e;
 	struct watch_result res;
 	const char *code = check_agent(req, reply, &rq.agent);
-	json_t *open;
+	json_t *open, *warnings;
 	int err;
 
 	if (!code)
@@ -366,13 +369,16 @@ static const char *cmd_watch(void *arg, const struct control_peer *peer, const j
 	if (err)
 		return watch_failed(reply, rq.pid, err);
 	open = open_descriptors(d, res.tree);
+	warnings = watch_warnings(d, &res);
+	if (daemon_preload_alone(d))
+		json_array_append_new(warnings, json_string("a process that runs already is asked only if it was "
+							    "started with the shim"));
 	daemon_operator_act(d, peer, "watch",
 		     json_pack("{s:i, s:s, s:O}", "pid", rq.pid, "session", res.session, "open",
 			       open));
 	reply->result = json_pack("{s:I, s:s, s:s, s:i, s:o, s:o}", "tree", (json_int_t)res.tree,
 				  "session", res.session, "agent", res.agent, "members",
-				  (int)res.members, "open", open, "warnings",
-				  watch_warnings(d, &res));
+				  (int)res.members, "open", open, "warnings", warnings);
 	return NULL;
 }
 

@@ -193,6 +193,14 @@ static json_t *destination(const json_t *capture)
 	return json_sprintf(strchr(ip, ':') ? "[%s]:%lld" : "%s:%lld", ip, (long long)port);
 }
 
+/* Of which nobody says that there is no other way. */
+static bool by_shim(const json_t *record)
+{
+	const char *s = json_string_value(json_object_get(record, "mechanism"));
+
+	return s && !strcmp(s, "preload");
+}
+
 static void add_connection(json_t *item, const json_t *record)
 {
 	const json_t *capture = json_object_get(record, "capture");
@@ -201,20 +209,24 @@ static void add_connection(json_t *item, const json_t *record)
 	const char *verdict = json_string_value(json_object_get(record, "verdict"));
 	const char *egress = json_string_value(json_object_get(capture, "egress"));
 	bool listable = egress && !strcmp(egress, "foreign") && to;
+	const char *also = by_shim(record) ? "" : ": other addresses, protocols and programs are denied as well";
 
 	if (verdict && !strcmp(verdict, "block"))
 		json_object_set_new(
 			item, "advice",
 			json_sprintf("The call failed with \"Operation not permitted\". Do not retry, and do "
-				     "not look for another way there: other addresses, protocols and programs "
-				     "are denied as well. Go on without it, or ask the user.%s%s%s",
-				     listable ? " Should every agent reach it, an administrator adds it to "
+				     "not look for another way there%s. Go on without it, or ask the user.%s%s%s",
+				     also, listable ? " Should every agent reach it, an administrator adds it to "
 						"egress.allow in /etc/oknek/oknek.yaml: [\"" : "",
 				     listable ? to : "", listable ? "\"]" : ""));
 	else if (verdict && !strcmp(verdict, "would_block"))
 		json_object_set_new(item, "advice",
 				    json_string("In enforce mode this call fails with \"Operation not "
 						"permitted\": do not build on it"));
+	else
+		json_object_set_new(item, "advice",
+				    json_string("Nothing was stopped. The user sees this in `oknek events`: "
+						"prefer to ask before connecting there"));
 	json_object_set_new(item, "dest", dest);
 	json_object_set_new(item, "readers_line", json_null());
 }
@@ -234,7 +246,11 @@ static void add_program(json_t *item, const json_t *record)
 		advice = "The process was killed: its arguments were changed while they were looked at. Do "
 			 "not try that again. Go on without it, or ask the user";
 	else if (verdict && !strcmp(verdict, "block"))
-		advice = "It was not started: \"Operation not permitted\". Do not retry, and do not look for "
+		advice = by_shim(record) ?
+			 "It was not started: \"Operation not permitted\". Do not retry, and do not look for "
+			 "another way to run it. Go on without it, or ask the user to run it themselves, "
+			 "outside the agent" :
+			 "It was not started: \"Operation not permitted\". Do not retry, and do not look for "
 			 "another way to run it: other shells and other names are denied as well. Go on "
 			 "without it, or ask the user to run it themselves, outside the agent";
 	else if (verdict && !strcmp(verdict, "would_block"))

@@ -479,7 +479,8 @@ json_t *daemon_lsm_json(const struct daemon *d)
 
 	if (!daemon_lsm_runs(d))
 		return json_pack("{s:b, s:s}", "runs", false, "why",
-				 d->lsm ? d->lsm->why : "nobody is watched");
+				 d->lsm ? d->lsm->why :
+				 d->feed ? "neither fanotify nor ebpf runs" : "nobody is watched");
 	lsm_figures(d->lsm->lsm, &f);
 	return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I}", "runs", true, "why", "", "no_execs",
 			 lsm_no_execs(d->lsm->lsm) ? lsm_no_execs(d->lsm->lsm) : "", "labels",
