@@ -9,6 +9,7 @@
 
 #include "core/cleanup.h"
 #include "tools/cli_doctor.h"
+#include "tools/cli_prove.h"
 
 #define INDENT 9
 #define WIDTH 96
@@ -327,11 +328,16 @@ static int run(struct cli *cli, int argc, char **argv)
 	struct doctor d = { .cli = cli, .config = OKNEK_CONFIG, .state_dir = OKNEK_STATE_DIR,
 			    .root = geteuid() == 0 };
 	const char *config = NULL;
-	bool all = false, problem = false;
+	bool all = false, problem = false, prove = false;
+	struct prove_options proof = { .brief = false };
 	const struct cli_option opts[] = { { "config", &config, NULL },
 					   { "state-dir", &d.state_dir, NULL },
 					   { "rules", &d.rules_dir, NULL },
 					   { "all", NULL, &all },
+					   { "prove", NULL, &prove },
+					   { "brief", NULL, &proof.brief },
+					   { "user", &proof.user, NULL },
+					   { "in", &proof.dir, NULL },
 					   { NULL, NULL, NULL } };
 	int r = cli_options(cli, argc, argv, opts, false);
 
@@ -339,6 +345,10 @@ static int run(struct cli *cli, int argc, char **argv)
 		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
 	if (!cli_positional(cli, r, 0, 0))
 		return CLI_FAILED;
+	if (prove)
+		return prove_command(cli, &proof);
+	if (proof.brief || proof.user || proof.dir)
+		return cli_usage(cli, "--brief, --user and --in are for --prove");
 	d.config_given = config != NULL;
 	d.config = config ? config : OKNEK_CONFIG;
 	d.held = have(json_object());
@@ -361,11 +371,17 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cmd_doctor = {
 	.name = "doctor",
-	.args = "[--all] [--config FILE] [--state-dir DIR] [--rules DIR]",
+	.args = "[--all] [--config FILE] [--state-dir DIR] [--rules DIR] | --prove [--brief] "
+		"[--user NAME] [--in DIR]",
 	.summary = "what is held here, what this host lacks, and what that means for each rule",
 	.help = "  --all          also explains what is as it should be\n"
 		"  --config FILE  --state-dir DIR  --rules DIR\n"
 		"                 what the daemon is started with, where that is not the default\n"
+		"  --prove        tries every rule by every route, on decoys, and tells what was denied,\n"
+		"                 detected and open; for operators\n"
+		"  --brief        a line per rule instead\n"
+		"  --user NAME    as this user (root only; default: who calls)\n"
+		"  --in DIR       where a directory of decoys is made and removed (default: its home)\n"
 		"\nWithout a daemon it looks at the host alone. Exits with 1 if there is a problem.\n"
 		"What only root can look at is left out, and said, for others.\n",
 	.run = run,

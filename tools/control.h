@@ -18,7 +18,7 @@
  *   member of a watched tree, whatever its uid:  status why judge      (else: denied, and evidence O2)
  *   anybody:           status why run watch(own processes) agents/events/show(own) rules
  *   a viewer:          and all agents/events/show/status, pending
- *   an operator:       and allow block
+ *   an operator:       and allow block prove proved
  *   an admin, which uid 0 and the group are: everything
  * The peer is who called connect(2): SO_PEERCRED, held by SO_PEERPIDFD where the kernel has it
  * (else by a pidfd taken at accept, after comparing the uid). Once that process is gone nobody is
@@ -72,6 +72,10 @@
  *          {check, dev, ino}: "incoming", "previous" or "shipped": nothing changes, and result
  *          {rules, origin} or an error tells whether that pack would be served. dev and ino are of
  *          the rules folder that is meant: "notfound" if the daemon has its own elsewhere
+ * prove    {pid, home, cwd} → as run: a tree that tries the rules on decoys, which are in home. That is a
+ *          directory of the child's user alone, called PROVE_PREFIX and something
+ * proved   {tree, result} → {}: what the tree found out, a JSON object of at most PROVED_MAX bytes, is
+ *          recorded (O3)
  * pending  {} → items {token,deadline,since,on_timeout,held,kind,rule,part,name,path,agent,tree,
  *          process:{pid,uid,comm,exe},[rules],[session],[argv],[argv_cut]}; held: for an operator, and only then
  *          there is a rule; argv: a list, of exec_observed
@@ -91,6 +95,8 @@
 #include "core/config.h"
 
 #define CONTROL_SOCKET "oknek.sock"
+#define PROVE_PREFIX ".oknek-prove-"
+#define PROVED_MAX 12000 /* bytes; what goes into a record of our own */
 #define CONTROL_LINE_MAX 65536
 #define CONTROL_DEPTH_MAX 32 /* nested objects and arrays of a request */
 #define CONTROL_CONNECTIONS_MAX 256

@@ -604,6 +604,14 @@ const char *daemon_cmd_why(void *arg, const struct control_peer *peer, const jso
 			   struct control_reply *reply);
 bool daemon_is_member(void *arg, pid_t pid);
 void daemon_refused(void *arg, const struct control_peer *peer, const char *cmd, uint64_t more);
+/* A child of the caller that waits is watched from here on, as rq says; the rest of rq is of req. */
+const char *daemon_run_child(struct daemon *d, const struct control_peer *peer, const json_t *req,
+			     struct watch_request *rq, struct control_reply *reply);
+/* daemon_prove.c: a tree that tries the rules on decoys, and what it found out. */
+const char *daemon_cmd_prove(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply);
+const char *daemon_cmd_proved(void *arg, const struct control_peer *peer, const json_t *req,
+			      struct control_reply *reply);
 /* What an operator did, with who that is. Steals detail, which may be NULL. */
 void daemon_operator_act(struct daemon *d, const struct control_peer *peer, const char *cmd,
 			 json_t *detail);

@@ -206,36 +206,40 @@ static const char *own_process(const struct control_peer *peer, pid_t pid,
 	return NULL;
 }
 
-static const char *cmd_run(void *arg, const struct control_peer *peer, const json_t *req,
-			   struct control_reply *reply)
+const char *daemon_run_child(struct daemon *d, const struct control_peer *peer, const json_t *req,
+			     struct watch_request *rq, struct control_reply *reply)
 {
-	struct daemon *d = arg;
-	struct watch_request rq = {
-		.pid = (pid_t)json_integer_value(json_object_get(req, "pid")),
-		.how = "run",
-		.strict = true,
-		.home = json_string_value(json_object_get(req, "home")),
-		.cwd = json_string_value(json_object_get(req, "cwd")),
-	};
 	struct process_scan_entry e;
 	struct watch_result res;
-	const char *code = check_agent(req, reply, &rq.agent);
+	const char *code;
 	int err;
 
-	if (!code)
-		code = own_process(peer, rq.pid, reply, &e);
+	rq->pid = (pid_t)json_integer_value(json_object_get(req, "pid"));
+	rq->home = json_string_value(json_object_get(req, "home"));
+	rq->cwd = json_string_value(json_object_get(req, "cwd"));
+	rq->strict = true;
+	code = own_process(peer, rq->pid, reply, &e);
 	if (code)
 		return code;
-	rq.start_time_ns = e.start_time_ns;
+	rq->start_time_ns = e.start_time_ns;
 	if (e.ppid != peer->pid)
-		return daemon_say(reply, "denied", "process %d is no child of the caller", rq.pid);
-	err = daemon_watch(d, &rq, &res);
+		return daemon_say(reply, "denied", "process %d is no child of the caller", rq->pid);
+	err = daemon_watch(d, rq, &res);
 	if (err)
-		return watch_failed(reply, rq.pid, err);
+		return watch_failed(reply, rq->pid, err);
 	reply->result = json_pack("{s:I, s:s, s:s, s:b, s:o}", "tree", (json_int_t)res.tree, "session",
 				  res.session, "agent", res.agent, "preload",
 				  daemon_preload_alone(d), "warnings", watch_warnings(d, &res));
 	return NULL;
+}
+
+static const char *cmd_run(void *arg, const struct control_peer *peer, const json_t *req,
+			   struct control_reply *reply)
+{
+	struct watch_request rq = { .how = "run" };
+	const char *code = check_agent(req, reply, &rq.agent);
+
+	return code ? code : daemon_run_child(arg, peer, req, &rq, reply);
 }
 
 struct open_file {
@@ -528,6 +532,8 @@ const struct control_command daemon_commands[] = {
 	{ "pause", RIGHT_PRIVILEGED, cmd_pause },
 	{ "reload", RIGHT_PRIVILEGED, cmd_reload },
 	{ "pending", RIGHT_VIEWER, daemon_cmd_pending },
+	{ "prove", RIGHT_OPERATOR, daemon_cmd_prove },
+	{ "proved", RIGHT_OPERATOR, daemon_cmd_proved },
 	{ "allow", RIGHT_OPERATOR, daemon_cmd_allow },
 	{ "block", RIGHT_OPERATOR, daemon_cmd_block },
 	{ NULL, RIGHT_PRIVILEGED, NULL },

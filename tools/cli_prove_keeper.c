@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who has the decoys: it makes them as the user that is tried, and outlives the command for as long as it
+ * takes to remove them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "tools/cli_child.h"
+#include "tools/cli_prove.h"
+#include "tools/control.h"
+
+#define MAKE_MS 10000
+#define REMOVE_TRIES 60 /* with the pause between: longer than an attempt lives */
+#define DECOY "decoy of oknek doctor --prove: there is nothing in here\n"
+
+int prove_become(const struct prove *p)
+{
+	if (geteuid() == 0 && p->uid != 0) {
+		if (initgroups(p->user_name, p->gid) < 0 || setresgid(p->gid, p->gid, p->gid) < 0 ||
+		    setresuid(p->uid, p->uid, p->uid) < 0)
+			return -errno;
+		/* Its own entries in /proc are its own again. */
+		prctl(PR_SET_DUMPABLE, 1);
+		setenv("USER", p->user_name, 1);
+		setenv("LOGNAME", p->user_name, 1);
+	}
+	return geteuid() == p->uid ? 0 : -EPERM;
+}
+
+/* ---- decoys ------------------------------------------------------------------------------------------ */
+
+static int make_dirs(char *path, size_t from)
+{
+	for (char *at = path + from; (at = strchr(at, '/')); at++) {
+		int r;
+
+		*at = '\0';
+		r = mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+		*at = '/';
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int make_decoy(const struct prove *p, const char *name)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	if (asprintf(&path, "%s/%s", p->place.home, name) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	r = make_dirs(path, strlen(p->place.home) + 1);
+	if (r < 0)
+		return r;
+	/* Of two rules that name the same there is one file. */
+	fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0700);
+	if (fd < 0 || write(fd, DECOY, sizeof(DECOY) - 1) < 0)
+		return -errno;
+	return 0;
+}
+
+/* -1 where there is none: then it cannot be tried. Nobody answers there. */
+static int make_service(const struct prove_place *pl)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+	if (fd < 0 || strlen(pl->service) >= sizeof(un.sun_path))
+		return fd;
+	strcpy(un.sun_path, pl->service);
+	if (bind(fd, (struct sockaddr *)&un, sizeof(un)) == 0)
+		listen(fd, 64);
+	return fd;
+}
+
+static int make_all(struct prove *p)
+{
+	struct prove_place *pl = &p->place;
+	const char *dirs[] = { pl->work, pl->scratch };
+	int r = 0;
+
+	if (snprintf(pl->home, sizeof(pl->home), "%s/" PROVE_PREFIX "XXXXXX", p->dir ? p->dir : p->user_home) >=
+	    (int)sizeof(pl->home))
+		return -ENAMETOOLONG;
+	umask(077);
+	if (!mkdtemp(pl->home)) {
+		pl->home[0] = '\0';
+		return -errno;
+	}
+	snprintf(pl->work, sizeof(pl->work), "%s/work", pl->home);
+	snprintf(pl->scratch, sizeof(pl->scratch), "%s/scratch", pl->home);
+	snprintf(pl->service, sizeof(pl->service), "%s/docker.sock", pl->scratch);
+	snprintf(pl->program, sizeof(pl->program), "%s/program", pl->scratch);
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		if (mkdir(dirs[i], 0700) < 0)
+			return -errno;
+	for (size_t i = 0; i < p->n_rules && r == 0; i++)
+		if (p->rules[i].decoy)
+			r = make_decoy(p, p->rules[i].decoy);
+	return r;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	remove(path); /* what is left is tried again */
+	return 0;
+}
+
+static void remove_all(const char *home)
+{
+	const struct timespec pause = { .tv_nsec = 100000000 };
+
+	for (int i = 0; *home && i < REMOVE_TRIES; i++) {
+		nftw(home, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+		if (access(home, F_OK) < 0)
+			return;
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* ---- the process ------------------------------------------------------------------------------------- */
+
+static void __attribute__((noreturn)) keep(struct prove *p, int fd)
+{
+	int err = prove_become(p), service = -1;
+	struct prove_place made;
+	int32_t pid, member = 0;
+
+	setsid();
+	for (int sig = 1; sig < SIGRTMIN; sig++)
+		if (sig != SIGCHLD && sig != SIGSEGV && sig != SIGBUS && sig != SIGABRT)
+			signal(sig, SIG_IGN);
+	if (!err)
+		err = make_all(p);
+	if (!err)
+		service = make_service(&p->place);
+	made = p->place;
+	if (write(fd, &err, sizeof(err)) == sizeof(err) && !err &&
+	    write(fd, &made, sizeof(made)) == sizeof(made)) {
+		/* Until nobody has the other end. */
+		while (read(fd, &pid, sizeof(pid)) == sizeof(pid))
+			member = pid;
+	}
+	if (member > 1)
+		kill(-member, SIGKILL);
+	if (service >= 0)
+		close(service);
+	remove_all(p->place.home);
+	_exit(0);
+}
+
+int prove_keep(struct prove *p, struct prove_keeper *k)
+{
+	int64_t until = child_now_ms() + MAKE_MS;
+	int s[2], err = 0, r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) < 0) {
+		cli_error("cannot make a socket: %s", strerror(errno));
+		return CLI_FAILED;
+	}
+	fflush(NULL);
+	k->pid = fork();
+	if (k->pid == 0) {
+		close(s[0]);
+		keep(p, s[1]);
+	}
+	close(s[1]);
+	k->fd = s[0];
+	if (k->pid < 0) {
+		cli_error("cannot fork: %s", strerror(errno));
+		return CLI_FAILED;
+	}
+	r = child_take(k->fd, &err, sizeof(err), until);
+	if (!r && !err)
+		r = child_take(k->fd, &p->place, sizeof(p->place), until);
+	if (r || err) {
+		cli_error("decoys cannot be made in %s: %s", p->dir ? p->dir : p->user_home,
+			  strerror(err ? -err : -r));
+		return CLI_FAILED;
+	}
+	return CLI_DONE;
+}
+
+void prove_keep_pid(struct prove_keeper *k, int pid)
+{
+	int32_t n = pid;
+
+	if (write(k->fd, &n, sizeof(n)) != sizeof(n))
+		cli_error("who keeps the decoys has ended: remove them by hand");
+}
+
+void prove_keep_end(struct prove_keeper *k)
+{
+	if (k->fd >= 0)
+		close(TAKE_FD(k->fd));
+	if (k->pid > 0)
+		waitpid(k->pid, NULL, 0);
+	k->pid = 0;
+}

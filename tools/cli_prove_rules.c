@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules that serve, and for each what it can be tried on: never what it protects for real. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "core/glob.h"
+#include "rules/rules.h"
+#include "tools/cli_prove.h"
+
+#define RULES_MAX 1024
+
+/* RFC 5737, RFC 3849: nobody has them. */
+#define NOBODY_V4 "203.0.113.77"
+#define NOBODY_V6 "2001:db8::77"
+
+static void *have(void *p)
+{
+	if (!p)
+		abort();
+	return p;
+}
+
+const char *prove_rule_name(const struct prove_rule *r, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s%s%s", r->id, *r->part ? "/" : "", r->part);
+	return buf;
+}
+
+/* ---- a path that a pattern means ------------------------------------------------------------------- */
+
+/* The alternative of a pattern with a name in place of each of its signs; NULL: it is no path in a home
+ * or project. below: "~" or "**", which it began with. */
+static char *example(const char *glob, bool *floating)
+{
+	char *out = have(calloc(8, strlen(glob) + 2)), *to = out;
+
+	*floating = !strncmp(glob, "**/", 3) || (*glob != '/' && *glob != '~');
+	if (!strncmp(glob, "**/", 3)) {
+		glob += 3;
+	} else if (!strncmp(glob, "~/", 2)) {
+		glob += 2;
+	} else if (!*floating) {
+		free(out);
+		return NULL;
+	}
+	while (*glob) {
+		const char *end;
+
+		if (*glob == '*') {
+			glob += strspn(glob, "*");
+			to = stpcpy(to, "decoy");
+		} else if (*glob == '?') {
+			glob++;
+			*to++ = 'x';
+		} else if (*glob == '[' && (end = strchr(glob + 2, ']'))) {
+			*to++ = glob[1] == '!' || glob[1] == '^' ? '_' : glob[1];
+			glob = end + 1;
+		} else {
+			glob += *glob == '\\' && glob[1];
+			*to++ = *glob++;
+		}
+	}
+	return out;
+}
+
+/* The first path in a home or project that the rule means; relative: "h/…" of the home, "w/…" of the
+ * project. */
+static char *decoy_of(const char *source, char *why, size_t size)
+{
+	struct rules_config c = { .mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY };
+	struct rules_error err = { "" };
+	struct ruleset *rs = NULL;
+	struct pathset *paths;
+	char *found = NULL;
+
+	if (ruleset_load_buffer("rule", source, strlen(source), &c, &rs, &err) < 0) {
+		snprintf(why, size, "its text cannot be read by itself: %s", err.text);
+		return NULL;
+	}
+	paths = ruleset_pathset(rs);
+	for (unsigned i = 0; i < paths->n && !found; i++) {
+		const struct glob *g = paths->patterns[i].glob;
+
+		for (size_t k = 0; !paths->patterns[i].exclude && k < glob_alternatives(g) && !found; k++) {
+			bool floating;
+			_cleanup_free_ char *name = example(glob_text(g, k), &floating), *path = NULL;
+
+			if (!name || strstr(name, "..") || !*name)
+				continue;
+			if (asprintf(&path, "/oknek-home/%s%s", floating ? "work/" : "", name) < 0)
+				abort();
+			if (pathset_reach(paths, path, "/oknek-home", NULL) & GLOB_HERE)
+				found = have(strdup(path + strlen("/oknek-home/")));
+		}
+	}
+	if (!found)
+		snprintf(why, size, "it names no file of a home or project, and those of the system are not "
+				    "opened for a proof");
+	ruleset_unref(rs);
+	return found;
+}
+
+/* ---- rules ------------------------------------------------------------------------------------------- */
+
+static int take_rule(void *arg, json_t *item, const char *text)
+{
+	struct prove *p = arg;
+	int kind = event_kind_parse(cli_str(item, "kind")), action = verdict_parse(cli_str(item, "action"));
+	struct prove_rule r = { .threshold = cli_int(item, "threshold") };
+
+	(void)text;
+	if (kind < 0 || action < 0 || p->n_rules == RULES_MAX)
+		return 0;
+	r.id = have(strdup(cli_str(item, "id")));
+	r.part = have(strdup(cli_str(item, "part")));
+	r.kind = (enum event_kind)kind;
+	r.action = (enum verdict)action;
+	r.hold = !strcmp(cli_str(item, "on_block"), "hold");
+	for (int m = 0; m < MECH_COUNT; m++)
+		if (!strcmp(mechanism_name((enum mechanism)m), cli_str(item, "mechanism")))
+			r.mechanism = (enum mechanism)m;
+	p->rules = have(reallocarray(p->rules, p->n_rules + 1, sizeof(r)));
+	p->rules[p->n_rules++] = r;
+	return 0;
+}
+
+/* An address of the rule's text at which nobody is. */
+static const char *literal(const char *source)
+{
+	static const char *const nobodys[] = { "192.0.2.", "198.51.100.", "203.0.113." };
+	static char found[INET_ADDRSTRLEN];
+
+	for (size_t i = 0; i < ARRAY_SIZE(nobodys); i++) {
+		const char *at = strstr(source, nobodys[i]);
+		struct in_addr a;
+
+		if (!at)
+			continue;
+		snprintf(found, sizeof(found), "%.*s", (int)strspn(at, "0123456789."), at);
+		if (inet_pton(AF_INET, found, &a) == 1)
+			return have(strdup(found));
+	}
+	return NULL;
+}
+
+static void say(struct prove_rule *r, const char *why)
+{
+	snprintf(r->why, sizeof(r->why), "%s", why);
+}
+
+static void add(struct prove_rule *r, struct prove_target t)
+{
+	t.before_fd = -1;
+	r->targets[r->n_targets++] = t;
+}
+
+static void destinations(const struct prove *p, struct prove_rule *r, const char *source)
+{
+	const char *open_jail = p->closed ? NULL : "no gateway, resolver or list of destinations is set";
+	const char *address;
+
+	if (strstr(source, "foreign"))
+		add(r, (struct prove_target){ .label = "foreign", .v4 = NOBODY_V4, .v6 = NOBODY_V6,
+					      .unclaimed = open_jail });
+	if (strstr(source, "metadata"))
+		add(r, (struct prove_target){ .label = "metadata", .v4 = "169.254.169.254",
+					      .v6 = "fd00:ec2::254" });
+	if (strstr(source, "service"))
+		add(r, (struct prove_target){ .label = "service",
+					      .unclaimed = open_jail ? open_jail :
+							   p->unix_seen ? NULL :
+							   "this kernel does not tell of AF_UNIX sockets" });
+	if (r->n_targets)
+		return;
+	address = literal(source);
+	if (address)
+		add(r, (struct prove_target){ .label = "", .v4 = address });
+	else
+		say(r, "it names no destination at which nobody is");
+}
+
+static void prepare(struct prove *p, struct prove_rule *r, const char *source)
+{
+	if (r->action == VERDICT_ALLOW)
+		say(r, "it is off");
+	else if (r->hold)
+		say(r, "it asks an operator, who is not to be troubled");
+	else if (r->kind == KIND_FILE_OPENED)
+		r->decoy = decoy_of(source, r->why, sizeof(r->why));
+	else if (r->kind == KIND_SOCKET_CONNECT)
+		destinations(p, r, source);
+	else if (r->kind != KIND_EXEC_OBSERVED || !strstr(source, "chain_depth") || r->threshold > 1000)
+		say(r, "there is nothing harmless to try it with");
+}
+
+static int take_source(void *arg, json_t *item, const char *text)
+{
+	struct prove *p = arg;
+	const char *source = cli_str(item, "source");
+
+	(void)text;
+	for (size_t i = 0; i < p->n_rules; i++) {
+		struct prove_rule *r = &p->rules[i];
+
+		if (strcmp(r->id, cli_str(item, "id")) || strcmp(r->part, cli_str(item, "part")))
+			continue;
+		prepare(p, r, source);
+	}
+	return 0;
+}
+
+int prove_rules(struct prove *p)
+{
+	_cleanup_json_ json_t *result = NULL;
+
+	if (cli_ask(p->cli, json_pack("{s:s}", "cmd", "rules"), CLI_TIMEOUT_MS, take_rule, p, &result))
+		return CLI_FAILED;
+	for (size_t i = 0; i < p->n_rules; i++) {
+		_cleanup_json_ json_t *one = NULL;
+
+		if (i > 0 && !strcmp(p->rules[i].id, p->rules[i - 1].id))
+			continue;
+		if (cli_ask(p->cli, json_pack("{s:s, s:s}", "cmd", "rules", "id", p->rules[i].id),
+			    CLI_TIMEOUT_MS, take_source, p, &one))
+			return CLI_FAILED;
+	}
+	return CLI_DONE;
+}
+
+/* `: ; : ; … :`, of so many commands and some more. */
+static char *chain(int64_t n)
+{
+	char *s = have(malloc((size_t)n * 4 + 64)), *to = stpcpy(s, ":");
+
+	for (int64_t i = 0; i < n + 4; i++)
+		to = stpcpy(to, "; :");
+	return s;
+}
+
+void prove_targets(struct prove *p)
+{
+	for (size_t i = 0; i < p->n_rules; i++) {
+		struct prove_rule *r = &p->rules[i];
+
+		if (*r->why)
+			continue;
+		if (r->kind == KIND_FILE_OPENED) {
+			struct prove_target t = { .label = "" };
+
+			if (asprintf(&t.path, "%s/%s", p->place.home, r->decoy) < 0)
+				abort();
+			add(r, t);
+		} else if (r->kind == KIND_EXEC_OBSERVED) {
+			add(r, (struct prove_target){ .label = "", .command = chain(r->threshold) });
+		}
+		for (unsigned k = 0; k < r->n_targets; k++)
+			if (!strcmp(r->targets[k].label, "service"))
+				r->targets[k].path = have(strdup(p->place.service));
+	}
+}
+
+void prove_rules_free(struct prove *p)
+{
+	for (size_t i = 0; i < p->n_rules; i++) {
+		struct prove_rule *r = &p->rules[i];
+
+		for (unsigned k = 0; k < r->n_targets; k++) {
+			free(r->targets[k].path);
+			free(r->targets[k].command);
+			if (!*r->targets[k].label && r->kind == KIND_SOCKET_CONNECT)
+				free((char *)r->targets[k].v4);
+		}
+		free(r->id);
+		free(r->part);
+		free(r->decoy);
+	}
+	free(p->rules);
+}
