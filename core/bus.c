@@ -149,11 +149,18 @@ static enum verdict settle(struct bus *b, struct event *ev, const struct decisio
 	return d->verdict == VERDICT_ALLOW ? VERDICT_ALLOW : VERDICT_WARN;
 }
 
+static enum mode mode_for(const struct bus *b, const struct event *ev)
+{
+	enum mode mode = b->mode(b->mode_arg);
+
+	return mode == MODE_OBSERVE && b->enforced && b->enforced(b->mode_arg, ev) ? MODE_ENFORCE : mode;
+}
+
 enum verdict bus_publish(struct bus *b, struct event *ev)
 {
 	struct decision d = { .verdict = VERDICT_ALLOW };
 	const char *category = NULL;
-	enum mode mode = b->mode(b->mode_arg);
+	enum mode mode = mode_for(b, ev);
 	enum verdict effect = VERDICT_ALLOW;
 	enum decided_by by = BY_RULE;
 
@@ -174,7 +181,7 @@ void bus_expire(struct bus *b, struct event *ev, enum verdict verdict, enum deci
 {
 	struct decision d = { .verdict = VERDICT_ALLOW };
 	const char *category = NULL;
-	enum mode mode = b->mode(b->mode_arg);
+	enum mode mode = mode_for(b, ev);
 
 	if (b->before)
 		b->before(b->fuse_arg, ev);
@@ -189,7 +196,7 @@ void bus_gone(struct bus *b, struct event *ev, bool left)
 	const char *category = NULL;
 
 	b->decide(b->decide_arg, ev, &d, &category);
-	settle(b, ev, &d, category, VERDICT_ALLOW, b->mode(b->mode_arg), left ? BY_OPERATOR : BY_RULE, !left);
+	settle(b, ev, &d, category, VERDICT_ALLOW, mode_for(b, ev), left ? BY_OPERATOR : BY_RULE, !left);
 }
 
 void bus_allow(struct bus *b, struct event *ev)

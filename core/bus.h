@@ -44,6 +44,8 @@ struct bus {
 	struct recorder *recorder;
 	enum mode (*mode)(void *arg); /* now in force (pause counts as observe) */
 	void *mode_arg;
+	/* Is what rules say of this event carried out, though the mode in force observes? NULL: of none. */
+	bool (*enforced)(void *arg, const struct event *ev); /* mode_arg */
 	/* After the answer: told of each event that was decided, also of those for which nothing
 	 * fired. As the recorder's calls. NULL: nobody. */
 	void (*witness)(void *arg, const struct verdict_note *note, enum outcome outcome);

@@ -41,6 +41,12 @@ void egress_enforce(struct egress *e, bool on)
 	(void)on;
 }
 
+void egress_prove(struct egress *e, uint32_t tree_id)
+{
+	(void)e;
+	(void)tree_id;
+}
+
 int egress_fd(const struct egress *e)
 {
 	(void)e;
@@ -308,6 +314,11 @@ void egress_enforce(struct egress *e, bool on)
 		__atomic_fetch_or((uint32_t *)state_word(e), EGRESS_ENFORCE, __ATOMIC_SEQ_CST);
 	else
 		__atomic_fetch_and((uint32_t *)state_word(e), ~EGRESS_ENFORCE, __ATOMIC_SEQ_CST);
+}
+
+void egress_prove(struct egress *e, uint32_t tree_id)
+{
+	__atomic_store_n((uint32_t *)&e->skel->bss->settings.proof_tree, tree_id, __ATOMIC_SEQ_CST);
 }
 
 /* ---- figures ------------------------------------------------------------------------------- */

@@ -103,6 +103,7 @@ void egress_close(struct egress *e); /* nothing of it is left */
 /* From one moment to the next the new policy is in force. -errno: the old one stays. */
 int egress_set(struct egress *e, const struct egress_policy *p);
 void egress_enforce(struct egress *e, bool on); /* any thread */
+void egress_prove(struct egress *e, uint32_t tree_id); /* enforced for this tree all the same; 0: none */
 
 /* One pollable descriptor. take: a bounded number of records; returns how many there were. */
 int egress_fd(const struct egress *e);

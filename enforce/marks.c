@@ -447,6 +447,7 @@ int marks_watch(struct marks *m, struct marks_watch *w, int wait_ms)
 		return -ENOMEM;
 	j->type = JOB_WATCH;
 	j->watch.uid = w->uid;
+	j->watch.proof = w->proof;
 	snprintf(j->env_home, sizeof(j->env_home), "%s", w->env_home ? w->env_home : "");
 	snprintf(j->project, sizeof(j->project), "%s", w->project ? w->project : "");
 	return ask(m, j, wait_ms, w);

@@ -60,6 +60,7 @@ struct marks_watch {
 	uid_t uid;
 	const char *env_home; /* $HOME of the tree, NULL or "" unknown */
 	const char *project;  /* its working directory, NULL or "" unknown */
+	bool proof; /* env_home has decoys, whose opens wait for an answer in each mode */
 	char homes[HOMES_MAX][1024]; /* result: what `~` means for it; "" unused */
 };
 

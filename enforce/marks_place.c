@@ -95,6 +95,14 @@ static int label(struct marks *m, struct object *o, int fd, const char *fstype)
 	return r < 0 ? r : 0;
 }
 
+static bool is_decoy(const struct marks *m, const struct object *o)
+{
+	for (unsigned i = 0; *m->proof_home && i < o->n_names; i++)
+		if (marks_is_above(m->proof_home, o->names[i].path))
+			return true;
+	return false;
+}
+
 int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 {
 	/* A directory of the system is looked at by everybody: inode marks on what is in it, and a
@@ -127,7 +135,7 @@ int marks_place(struct marks *m, struct object *o, int fd, const char *fstype)
 		o->perm_marked = false;
 	if (!open_mark || o->verdict == VERDICT_ALLOW)
 		return err;
-	if (m->mode == MODE_ENFORCE && o->verdict == VERDICT_BLOCK) {
+	if ((m->mode == MODE_ENFORCE || is_decoy(m, o)) && o->verdict == VERDICT_BLOCK) {
 		if (o->perm_marked && fresh)
 			return err;
 		err = mark(m->c.groups->permission, FAN_OPEN_PERM | child, fd);

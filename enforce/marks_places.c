@@ -148,6 +148,18 @@ static bool known_home(const struct marks *m, uid_t uid, char *buf, size_t size)
 	return false;
 }
 
+/* The decoys of who tries the rules; those of the last are gone, and take nobody's place. */
+static void begin_proof(struct marks *m, const char *home)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < m->n_places; i++)
+		if (!*m->proof_home || !marks_is_above(m->proof_home, marks_place_path(&m->places[i])))
+			m->places[kept++] = m->places[i];
+	m->n_places = kept;
+	snprintf(m->proof_home, sizeof(m->proof_home), "%s", home);
+}
+
 int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char *project)
 {
 	unsigned n = 0;
@@ -172,6 +184,8 @@ int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char
 		n = 1;
 	}
 	strip_slash(env_home);
+	if (w->proof)
+		begin_proof(m, env_home);
 	/* $HOME is the agent's to set: it can add a place to protect, never take one away. */
 	if (sane_home(env_home) && (!n || strcmp(env_home, w->homes[0]))) {
 		snprintf(w->homes[n], sizeof(w->homes[n]), "%s", env_home);

@@ -69,6 +69,7 @@ struct marks {
 	unsigned pass; /* of the scan that is going on, or was the last */
 	struct uid_count counts[UIDS_MAX];
 	unsigned n_counts, counted_at, counted_objects;
+	char proof_home[1024]; /* of the last who tried the rules, "" none */
 	const struct place *walking; /* the place that is being looked through */
 	bool root_gap;               /* and its own directory could not be */
 	int mountinfo_fd;

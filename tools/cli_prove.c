@@ -77,6 +77,7 @@ static int ask_daemon(struct prove *p)
 		return CLI_FAILED;
 	p->closed = !strcmp(cli_str(egress, "jail"), "closed");
 	p->unix_seen = json_is_true(json_object_get(egress, "unix_sockets"));
+	p->gateway = json_is_true(json_object_get(egress, "gateway_set"));
 	return prove_rules(p);
 }
 

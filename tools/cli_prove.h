@@ -118,6 +118,7 @@ struct prove_rule {
 	int64_t threshold;
 	char *decoy; /* below the home, of file rules; NULL none */
 	char why[160]; /* it is not tried: why */
+	char *unbound; /* why nothing holds it; "" */
 	unsigned n_targets;
 	struct prove_target targets[PROVE_TARGETS];
 };
@@ -129,7 +130,7 @@ struct prove {
 	gid_t gid;
 	char *user_name, *user_home;
 	char *mode;      /* of the daemon */
-	bool closed, unix_seen; /* the egress jail */
+	bool closed, unix_seen, gateway; /* the egress jail */
 	uint64_t last_seq; /* of the evidence, before anybody tried */
 	struct prove_place place;
 	struct prove_rule *rules;

@@ -119,7 +119,7 @@ static const char *unclaimed(const struct prove *p, const struct prove_cell *c)
 	if (r->action != VERDICT_BLOCK)
 		return "the rule only warns";
 	if (r->mechanism == MECH_DETECT || r->mechanism == MECH_PRELOAD)
-		return "nothing holds this rule here";
+		return *r->unbound ? r->unbound : "nothing holds this rule here";
 	if (r->targets[c->target].unclaimed)
 		return r->targets[c->target].unclaimed;
 	if (!c->route->claimed)

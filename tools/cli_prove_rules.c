@@ -117,6 +117,7 @@ static int take_rule(void *arg, json_t *item, const char *text)
 		return 0;
 	r.id = have(strdup(cli_str(item, "id")));
 	r.part = have(strdup(cli_str(item, "part")));
+	r.unbound = have(strdup(cli_str(item, "why")));
 	r.kind = (enum event_kind)kind;
 	r.action = (enum verdict)action;
 	r.hold = !strcmp(cli_str(item, "on_block"), "hold");
@@ -187,6 +188,8 @@ static void prepare(struct prove *p, struct prove_rule *r, const char *source)
 {
 	if (r->action == VERDICT_ALLOW)
 		say(r, "it is off");
+	else if (r->kind == KIND_SOCKET_CONNECT && strstr(source, "egress_gateway") && !p->gateway)
+		say(r, "it is off: no egress.gateway is set");
 	else if (r->hold)
 		say(r, "it asks an operator, who is not to be troubled");
 	else if (r->kind == KIND_FILE_OPENED)
@@ -276,6 +279,7 @@ void prove_rules_free(struct prove *p)
 		}
 		free(r->id);
 		free(r->part);
+		free(r->unbound);
 		free(r->decoy);
 	}
 	free(p->rules);

@@ -202,6 +202,8 @@ struct daemon {
 	_Atomic int mode;                /* configured or set: enum mode */
 	_Atomic int mode_now;            /* in force: OBSERVE while paused */
 	_Atomic int64_t paused_until_s;  /* 0: no pause */
+	_Atomic uint32_t proof_tree;     /* rules are enforced for it in each mode; 0: there was none */
+	bool proving;                    /* one that tries them is about to be watched; with admin_lock */
 	_Atomic bool marks_late;         /* marks are not yet as mode and rules want them */
 	int64_t marks_retry_s, marks_backoff_s; /* with admin_lock; CLOCK_BOOTTIME */
 	_Atomic uint64_t replay_done;
@@ -381,6 +383,7 @@ int daemon_egress_check(const struct daemon *d, const struct config *site, struc
 int daemon_egress_apply(struct daemon *d, struct config *from, struct ruleset *rules, char *err,
 			size_t size);
 void daemon_egress_mode(struct daemon *d);
+void daemon_egress_prove(struct daemon *d, uint32_t tree); /* enforced for it in each mode */
 int daemon_egress_start(struct daemon *d);
 /* If jails are kept, pins ours; else, and until take_over, it ends with us. */
 void daemon_egress_pin(struct daemon *d);
@@ -508,6 +511,7 @@ json_t *daemon_capture_json(struct daemon *d);
 
 /* daemon_mode.c */
 enum mode daemon_mode_now(void *arg);
+bool daemon_is_proof(void *arg, const struct event *ev); /* of a tree that tries the rules */
 /* -ETIMEDOUT: it is in force, but marks are still being set or taken away; that goes on. */
 int daemon_set_mode(struct daemon *d, enum mode mode);
 int daemon_pause(struct daemon *d, int64_t seconds); /* the same */
@@ -524,6 +528,7 @@ struct watch_request {
 	/* Of the process that was checked: another that has its pid now is not watched. 0: any. */
 	uint64_t start_time_ns;
 	bool strict; /* in enforce mode: not without its marks */
+	bool proof;  /* home has decoys, which are held in each mode */
 };
 struct watch_result {
 	uint32_t tree;

@@ -462,6 +462,12 @@ void daemon_egress_mode(struct daemon *d)
 		egress_enforce(d->egress->jail, daemon_mode_now(d) == MODE_ENFORCE);
 }
 
+void daemon_egress_prove(struct daemon *d, uint32_t tree)
+{
+	if (daemon_egress_runs(d))
+		egress_prove(d->egress->jail, tree);
+}
+
 /* ---- its thread ---------------------------------------------------------------------------- */
 
 /* What was let through and no rule saw: who can cause it must not flood the evidence. */

@@ -17,26 +17,10 @@ static bool is_decoys(const char *home)
 	       !strncmp(slash + 1, PROVE_PREFIX, strlen(PROVE_PREFIX)) && slash[1 + strlen(PROVE_PREFIX)];
 }
 
-const char *daemon_cmd_prove(void *arg, const struct control_peer *peer, const json_t *req,
-			     struct control_reply *reply)
-{
-	struct watch_request rq = { .agent = AGENT, .how = HOW };
-	const char *home = json_string_value(json_object_get(req, "home")), *code;
-
-	if (!is_decoys(home) || !json_is_string(json_object_get(req, "cwd")))
-		return daemon_say(reply, "usage", "home: a directory " PROVE_PREFIX "… is expected");
-	code = daemon_run_child(arg, peer, req, &rq, reply);
-	if (!code)
-		daemon_operator_act(arg, peer, "prove",
-				    json_pack("{s:i, s:O, s:s}", "pid", rq.pid, "session",
-					      json_object_get(reply->result, "session"), "home", home));
-	return code;
-}
-
 struct is_proof {
 	struct daemon *d;
 	uint32_t tree;
-	bool is;
+	bool is, alive; /* its root is */
 	char session[40];
 };
 
@@ -44,10 +28,67 @@ static void look(void *arg)
 {
 	struct is_proof *c = arg;
 	const struct tree *t = proctree_tree(c->d->tree, c->tree);
+	const struct member *m;
 
 	c->is = t && !strcmp(t->how, HOW);
+	m = t ? proctree_find(c->d->tree, t->root_pid) : NULL;
+	c->alive = m && m->tree_id == c->tree && !m->exited;
 	if (c->is)
 		memcpy(c->session, t->session, sizeof(c->session));
+}
+
+bool daemon_is_proof(void *arg, const struct event *ev)
+{
+	struct daemon *d = arg;
+	uint32_t tree = atomic_load_explicit(&d->proof_tree, memory_order_relaxed);
+
+	return tree && ev->subj.tree && ev->subj.tree->id == tree;
+}
+
+/* One at a time, since marks and jail know of one. */
+static bool begin(struct daemon *d)
+{
+	struct is_proof last = { .d = d, .tree = atomic_load(&d->proof_tree) };
+	bool free;
+
+	if (!daemon_watches(d) || (last.tree && loop_call(d->loop, look, &last) < 0))
+		return false;
+	pthread_mutex_lock(&d->admin_lock);
+	free = !d->proving && !last.alive && atomic_load(&d->proof_tree) == last.tree;
+	d->proving |= free;
+	pthread_mutex_unlock(&d->admin_lock);
+	return free;
+}
+
+static void settle(struct daemon *d, uint32_t tree)
+{
+	if (tree) {
+		atomic_store(&d->proof_tree, tree);
+		daemon_egress_prove(d, tree);
+	}
+	pthread_mutex_lock(&d->admin_lock);
+	d->proving = false;
+	pthread_mutex_unlock(&d->admin_lock);
+}
+
+const char *daemon_cmd_prove(void *arg, const struct control_peer *peer, const json_t *req,
+			     struct control_reply *reply)
+{
+	struct watch_request rq = { .agent = AGENT, .how = HOW, .proof = true };
+	const char *home = json_string_value(json_object_get(req, "home")), *code;
+	struct daemon *d = arg;
+
+	if (!is_decoys(home) || !json_is_string(json_object_get(req, "cwd")))
+		return daemon_say(reply, "usage", "home: a directory " PROVE_PREFIX "… is expected");
+	if (!begin(d))
+		return daemon_say(reply, "failed", "the rules are just being tried, or nobody is watched");
+	code = daemon_run_child(d, peer, req, &rq, reply);
+	settle(d, code ? 0 : (uint32_t)json_integer_value(json_object_get(reply->result, "tree")));
+	if (!code)
+		daemon_operator_act(d, peer, "prove",
+				    json_pack("{s:i, s:O, s:s}", "pid", rq.pid, "session",
+					      json_object_get(reply->result, "session"), "home", home));
+	return code;
 }
 
 /* The words are the operator's; what the tree was denied and what was seen of it has records of its own,

@@ -326,6 +326,7 @@ int daemon_start(struct daemon *d)
 		.enforcer = d->enforcer,
 		.recorder = journal_recorder(d->journal),
 		.mode = daemon_mode_now,
+		.enforced = daemon_is_proof,
 		.mode_arg = d,
 		.before = daemon_fuse_before,
 		.named = daemon_fuse_named,

@@ -257,7 +257,7 @@ static int prepare(struct daemon *d, const struct watch_request *rq, uid_t uid, 
 		    struct watch_result *ret)
 {
 	_cleanup_free_ struct lookup_process *proc = calloc(1, sizeof(*proc));
-	struct marks_watch mw = { .uid = uid };
+	struct marks_watch mw = { .uid = uid, .proof = rq->proof };
 	int err = 0;
 
 	if (proc && (!rq->home || !rq->cwd)) {
@@ -322,7 +322,7 @@ int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_
 	if (rq->start_time_ns && !start_time_same(rq->start_time_ns, before.start_time_ns))
 		return -ESRCH;
 	late = prepare(d, rq, before.uid, &add.init, ret);
-	if (late < 0 && rq->strict && daemon_mode_now(d) == MODE_ENFORCE) {
+	if (late < 0 && rq->strict && (rq->proof || daemon_mode_now(d) == MODE_ENFORCE)) {
 		log_warning("pid %d is not run: protected paths could not be marked: %s", rq->pid,
 			    strerror(-late));
 		return -ECANCELED;

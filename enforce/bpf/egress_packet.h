@@ -252,7 +252,7 @@ static __always_inline int judge_socket(struct asked *a, struct socket_mark *mar
 {
 	int is_inet = is_stream(a->protocol) || is_datagram(a->protocol);
 
-	if (mark->judged == settings.state)
+	if (mark->judged == state_for(a))
 		return 1;
 	if (is_inet ? !find_verdict(a) : !find_raw_verdict(a))
 		return 0;

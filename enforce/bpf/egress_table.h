@@ -234,20 +234,30 @@ static __always_inline struct egress_value *look_up(__u32 state, const struct eg
 				       bpf_map_lookup_elem(&first, key);
 }
 
+/* What is in force for who asks. */
+static __always_inline __u32 state_for(const struct asked *a)
+{
+	__u32 state = settings.state, proof = settings.proof_tree;
+
+	if (proof && a->member && a->member->tree_id == proof)
+		state |= EGRESS_ENFORCE;
+	return state;
+}
+
 /* What the table says of its address and port; 0: there is none. */
 static __always_inline int find_verdict(struct asked *a)
 {
 	struct egress_key key = { .bits = 128 };
 	struct egress_value *v;
 
-	a->state = settings.state;
+	a->state = state_for(a);
 	if (!(a->state & EGRESS_READY))
 		return 0;
 	__builtin_memcpy(key.addr, a->addr, sizeof(key.addr));
 	v = look_up(a->state, &key);
 	/* The table was emptied for the next but one while we stood here. */
-	if (a->state != settings.state) {
-		a->state = settings.state;
+	if (a->state != state_for(a)) {
+		a->state = state_for(a);
 		v = look_up(a->state, &key);
 	}
 	if (!v)
@@ -266,7 +276,7 @@ static __always_inline int find_raw_verdict(struct asked *a)
 {
 	__u32 table;
 
-	a->state = settings.state;
+	a->state = state_for(a);
 	table = !!(a->state & EGRESS_SECOND);
 	a->class = EGRESS_RAW;
 	a->verdict = settings.table[table].raw;
@@ -331,7 +341,7 @@ static __always_inline int look_at_name(struct asked *a, struct spelling *s, con
 {
 	__builtin_memset(s, 0, sizeof(*s));
 	s->component = s->whole = EGRESS_FNV_START;
-	a->state = settings.state;
+	a->state = state_for(a);
 	s->table = !!(a->state & EGRESS_SECOND);
 	if (!(a->state & EGRESS_READY) || len <= 0 || len > EGRESS_PATH)
 		return 0;

@@ -55,6 +55,7 @@ struct egress_settings {
 	} table[EGRESS_TABLES];
 	__u32 lsm; /* EGRESS_LSM_…: what passes there is told there */
 	__u32 were_full; /* sockets had no room for a mark; the programs' own */
+	__u32 proof_tree; /* it is denied what it would be, whatever the state says; 0: none */
 };
 
 /* Names of AF_UNIX sockets by hash (64 bit FNV-1a): a false match denies one socket more. */
