@@ -282,7 +282,7 @@ static void take_away(struct marks *m, bool all)
 	bool any = false;
 
 	for (unsigned i = x->n; i > 0; i--) {
-		if (!all && x->v[i - 1].seen)
+		if (x->v[i - 1].decoy || (!all && x->v[i - 1].seen))
 			continue;
 		take(m, &x->v[i - 1], !all);
 		drop(x, i - 1);
@@ -356,6 +356,29 @@ void exec_marks_apply(struct marks *m)
 		for (unsigned i = 0; i < x->n; i++)
 			x->v[i].seen = true;
 	}
+	publish(m);
+}
+
+void exec_marks_prove(struct marks *m, const char *shell)
+{
+	struct exec_marks *x = &m->exec;
+	struct lookup_handler h = { on_found, on_gap, m };
+	struct pathset *one;
+	unsigned had;
+
+	/* Its file is gone by now, and the mark with it. */
+	for (unsigned i = x->n; i > 0; i--)
+		if (x->v[i - 1].decoy)
+			drop(x, i - 1);
+	had = x->n;
+	if (!may_stand(m) && m->recalled && x->want && x->want->n && !m->c.labels_only && m->c.guarded &&
+	    m->c.guarded(m->c.arg) && pathset_new(&one) == 0) {
+		if (pathset_add(one, shell, VERDICT_BLOCK, false, 0) == 0)
+			look(m, one, &h);
+		pathset_unref(one);
+	}
+	for (unsigned i = had; i < x->n; i++)
+		x->v[i].decoy = true;
 	publish(m);
 }
 

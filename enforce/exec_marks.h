@@ -20,6 +20,7 @@ struct exec_mark {
 	uint64_t dev, ino;
 	struct object_handle handle; /* len 0: none to be had */
 	bool seen;                   /* by the look that goes on, or was the last */
+	bool decoy;                  /* of who tries the rules: it stays while nothing else is held */
 	unsigned n_names;
 	char *names[PROGRAM_NAMES_MAX];
 };
@@ -44,6 +45,9 @@ void exec_marks_want(struct marks *m, struct pathset *want);
 /* Marks what is wanted; where nothing may be marked, takes all marks away. */
 void exec_marks_apply(struct marks *m);
 void exec_marks_settle(struct marks *m);
+/* A shell at this path is held as if it were one of the wanted, where these are not held now. Takes the
+ * place of the one before. */
+void exec_marks_prove(struct marks *m, const char *shell);
 /* All permission marks were taken away. */
 void exec_marks_flushed(struct marks *m);
 

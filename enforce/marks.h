@@ -56,11 +56,13 @@ int marks_start(struct marks *m);
 void marks_stop(struct marks *m);
 void marks_free(struct marks *m);
 
+#define PROOF_SHELL "bin/sh" /* below the home of who tries the rules */
+
 struct marks_watch {
 	uid_t uid;
 	const char *env_home; /* $HOME of the tree, NULL or "" unknown */
 	const char *project;  /* its working directory, NULL or "" unknown */
-	bool proof; /* env_home has decoys, whose opens wait for an answer in each mode */
+	bool proof; /* env_home has decoys, which are held in each mode: files, and a shell */
 	char homes[HOMES_MAX][1024]; /* result: what `~` means for it; "" unused */
 };
 

@@ -35,7 +35,8 @@ struct prove_place {
 	char work[1100];    /* below it: its working directory, and those of floating patterns */
 	char scratch[1100]; /* below it, on the same filesystem */
 	char service[1200]; /* a socket that is called as docker's, at which nobody answers */
-	char program[1200]; /* a static one, for static.c */
+	char program[1200]; /* a static one, for cli_prove_static.c */
+	char shell[1200];   /* the host's, or where that is not held, a decoy */
 };
 
 struct prove_target {

@@ -27,6 +27,7 @@ typedef struct prove_target target;
 #define SH "/bin/sh"
 #define CANNOT (PROVE_CANNOT + errno)
 #define NOT_RUN 120 /* no shell exits with it for a chain of these */
+#define NOT_EXECUTED 126 /* says env of what it may not run */
 
 struct start {
 	const char *path; /* NULL: fd */
@@ -56,7 +57,9 @@ static int wait_run(pid_t pid, int told)
 	r = prove_status(pid);
 	if (err)
 		return err == -EPERM ? -EPERM : PROVE_CANNOT - err;
-	return r == PROVE_KILLED ? PROVE_KILLED : r == PROVE_THROUGH ? PROVE_THROUGH : PROVE_CANNOT + EIO;
+	if (r == -NOT_EXECUTED)
+		return -EPERM;
+	return r == PROVE_KILLED || r == PROVE_THROUGH ? r : PROVE_CANNOT + EIO;
 }
 
 static int start(struct start *s)
@@ -87,13 +90,13 @@ static int run_path(const char *path, const target *t)
 
 static int by_sh(const place *p, const target *t)
 {
-	(void)p;
-	return run_path(SH, t);
+	return run_path(p->shell, t);
 }
 
 static int by_bash(const place *p, const target *t)
 {
-	(void)p;
+	if (strcmp(p->shell, SH) != 0)
+		return PROVE_CANNOT + ENOENT; /* there is one decoy */
 	return access("/bin/bash", X_OK) < 0 ? CANNOT : run_path("/bin/bash", t);
 }
 
@@ -105,7 +108,7 @@ static int by_name(const place *p, const target *t)
 
 	snprintf(name, sizeof(name), "%s/innocent", p->scratch);
 	unlink(name);
-	if (symlink(SH, name) < 0)
+	if (symlink(p->shell, name) < 0)
 		return CANNOT;
 	r = start(&s);
 	unlink(name);
@@ -114,10 +117,9 @@ static int by_name(const place *p, const target *t)
 
 static int by_fd(const place *p, const target *t)
 {
-	_cleanup_close_ int fd = open(SH, O_PATH | O_CLOEXEC);
+	_cleanup_close_ int fd = open(p->shell, O_PATH | O_CLOEXEC);
 	struct start s = { NULL, fd, { (char *)"sh", (char *)"-c", t->command, NULL } };
 
-	(void)p;
 	return fd < 0 ? CANNOT : start(&s);
 }
 
@@ -128,13 +130,12 @@ static int by_vfork(const place *p, const target *t)
 	pid_t pid;
 	int r;
 
-	(void)p;
 	pid = vfork();
 	if (pid < 0)
 		return CANNOT;
 	if (pid == 0) {
 		prove_here();
-		execve(SH, argv, environ);
+		execve(p->shell, argv, environ);
 		err = errno;
 		_exit(NOT_RUN);
 	}
@@ -148,9 +149,8 @@ static int by_spawn(const place *p, const target *t)
 	pid_t pid;
 	int err, r;
 
-	(void)p;
 	/* Its child says nothing of itself: the parent's number stands until it is known. */
-	err = posix_spawn(&pid, SH, NULL, NULL, argv, environ);
+	err = posix_spawn(&pid, p->shell, NULL, NULL, argv, environ);
 	if (err)
 		return err == EPERM ? -EPERM : PROVE_CANNOT + err;
 	r = prove_status(pid);
@@ -178,11 +178,10 @@ static int thread_execs(void *arg)
 /* The whole process becomes the shell: one more, so that somebody is left to tell. */
 static int by_thread(const place *p, const target *t)
 {
-	struct start s = { SH, -1, { (char *)"sh", (char *)"-c", t->command, NULL } };
+	struct start s = { p->shell, -1, { (char *)"sh", (char *)"-c", t->command, NULL } };
 	int fds[2], r;
 	pid_t pid;
 
-	(void)p;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return CANNOT;
 	pid = fork();
@@ -202,23 +201,21 @@ static int told(void *arg)
 	return start(arg);
 }
 
-static int apart(const target *t, bool parents)
+static int apart(const place *p, const target *t, bool parents)
 {
-	struct start s = { SH, -1, { (char *)"sh", (char *)"-c", t->command, NULL } };
+	struct start s = { p->shell, -1, { (char *)"sh", (char *)"-c", t->command, NULL } };
 
 	return prove_apart(told, &s, parents);
 }
 
 static int by_double_fork(const place *p, const target *t)
 {
-	(void)p;
-	return apart(t, false);
+	return apart(p, t, false);
 }
 
 static int by_clone_parent(const place *p, const target *t)
 {
-	(void)p;
-	return apart(t, true);
+	return apart(p, t, true);
 }
 
 /* The static program has the words of the shell's command line in its data. */
@@ -226,8 +223,8 @@ static int by_static(const place *p, const target *t)
 {
 	struct {
 		uint64_t argv[4];
-		char path[8], dash[8], command[4000];
-	} data = { .path = SH, .dash = "-c" };
+		char path[1200], dash[8], command[2800];
+	} data = { .dash = "-c" };
 	const struct prove_call call = { SYS_execve, PROVE_STATIC_DATA + offsetof(typeof(data), path),
 					 PROVE_STATIC_DATA, 0, 0 };
 	char *const argv[] = { (char *)p->program, NULL };
@@ -237,6 +234,7 @@ static int by_static(const place *p, const target *t)
 	if (strlen(t->command) >= sizeof(data.command))
 		return PROVE_CANNOT + E2BIG;
 	strcpy(data.command, t->command);
+	strcpy(data.path, p->shell);
 	data.argv[0] = PROVE_STATIC_DATA + offsetof(typeof(data), path);
 	data.argv[1] = PROVE_STATIC_DATA + offsetof(typeof(data), dash);
 	data.argv[2] = PROVE_STATIC_DATA + offsetof(typeof(data), command);
@@ -286,7 +284,7 @@ static int by_copy(const place *p, const target *t)
 	char name[PATH_MAX];
 	int fd, r;
 
-	snprintf(name, sizeof(name), "%s/sh", p->scratch);
+	snprintf(name, sizeof(name), "%s/sh", p->work);
 	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0700);
 	r = copy_shell(fd) < 0 ? CANNOT : 0;
 	if (fd >= 0)
@@ -301,13 +299,12 @@ static int by_loader(const place *p, const target *t)
 	static const char *const where[] = { "/lib64/ld-linux-*", "/lib/ld-linux-*", "/lib/ld-musl-*" };
 	int r = PROVE_CANNOT + ENOENT;
 
-	(void)p;
 	for (size_t i = 0; i < ARRAY_SIZE(where); i++) {
 		glob_t g;
 
 		if (glob(where[i], 0, NULL, &g) == 0) {
 			struct start s = { g.gl_pathv[0], -1,
-					   { g.gl_pathv[0], (char *)SH, (char *)"-c", t->command, NULL } };
+					   { g.gl_pathv[0], (char *)p->shell, (char *)"-c", t->command, NULL } };
 
 			r = start(&s);
 			globfree(&g);
@@ -326,7 +323,7 @@ static int by_script(const place *p, const target *t)
 
 	snprintf(name, sizeof(name), "%s/script", p->scratch);
 	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0700);
-	if (fd < 0 || dprintf(fd, "#!%s\n%s\n", SH, t->command) < 0)
+	if (fd < 0 || dprintf(fd, "#!%s\n%s\n", p->shell, t->command) < 0)
 		return CANNOT;
 	close(TAKE_FD(fd));
 	r = start(&s);
@@ -344,7 +341,7 @@ static int by_script_line(const place *p, const target *t)
 
 	snprintf(name, sizeof(name), "%s/interpreter", p->scratch);
 	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0700);
-	if (fd < 0 || dprintf(fd, "#!/usr/bin/env -S %s -c '%s'\n", SH, t->command) < 0)
+	if (fd < 0 || dprintf(fd, "#!/usr/bin/env -S %s -c '%s'\n", p->shell, t->command) < 0)
 		return CANNOT;
 	close(TAKE_FD(fd));
 	r = start(&s);

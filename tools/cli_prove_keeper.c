@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "enforce/marks.h"
 #include "tools/cli_child.h"
 #include "tools/cli_prove.h"
 #include "tools/control.h"
@@ -76,6 +78,25 @@ static int make_decoy(const struct prove *p, const char *name)
 	return 0;
 }
 
+/* A copy of the host's shell, since the own one is held for nobody now. */
+static int make_shell(const struct prove_place *pl)
+{
+	_cleanup_close_ int from = open("/bin/sh", O_RDONLY | O_CLOEXEC), to = -1;
+	struct stat st;
+
+	to = open(pl->shell, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0700);
+	if (from < 0 || to < 0 || fstat(from, &st) < 0)
+		return -errno;
+	while (st.st_size > 0) {
+		ssize_t n = sendfile(to, from, NULL, (size_t)st.st_size);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		st.st_size -= n;
+	}
+	return 0;
+}
+
 /* -1 where there is none: then it cannot be tried. Nobody answers there. */
 static int make_service(const struct prove_place *pl)
 {
@@ -93,7 +114,8 @@ static int make_service(const struct prove_place *pl)
 static int make_all(struct prove *p)
 {
 	struct prove_place *pl = &p->place;
-	const char *dirs[] = { pl->work, pl->scratch };
+	char bin[1200];
+	const char *dirs[] = { pl->work, pl->scratch, bin };
 	int r = 0;
 
 	if (snprintf(pl->home, sizeof(pl->home), "%s/" PROVE_PREFIX "XXXXXX", p->dir ? p->dir : p->user_home) >=
@@ -108,12 +130,18 @@ static int make_all(struct prove *p)
 	snprintf(pl->scratch, sizeof(pl->scratch), "%s/scratch", pl->home);
 	snprintf(pl->service, sizeof(pl->service), "%s/docker.sock", pl->scratch);
 	snprintf(pl->program, sizeof(pl->program), "%s/program", pl->scratch);
+	snprintf(bin, sizeof(bin), "%s/bin", pl->home);
+	snprintf(pl->shell, sizeof(pl->shell), "/bin/sh");
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		if (mkdir(dirs[i], 0700) < 0)
 			return -errno;
 	for (size_t i = 0; i < p->n_rules && r == 0; i++)
 		if (p->rules[i].decoy)
 			r = make_decoy(p, p->rules[i].decoy);
+	if (r == 0 && strcmp(p->mode, "enforce") != 0) {
+		snprintf(pl->shell, sizeof(pl->shell), "%s/" PROOF_SHELL, pl->home);
+		r = make_shell(pl);
+	}
 	return r;
 }
 

@@ -10,7 +10,13 @@
 #include "tools/cli_child.h"
 #include "tools/cli_prove.h"
 
-#define RECORDS_MS 6000 /* of waiting for the last of them */
+#define RECORDS_MS 6000 /* of waiting for the last of what was denied */
+#define DETECTED_MS 2000 /* the same of what was not: there may be none */
+
+static bool refused(const struct prove_cell *c)
+{
+	return c->came == -EPERM || c->came == PROVE_KILLED;
+}
 
 /* ---- records --------------------------------------------------------------------------------------- */
 
@@ -43,23 +49,21 @@ static int take_record(void *arg, json_t *record, const char *text)
 			continue;
 		snprintf(c->verdict, sizeof(c->verdict), "%s", verdict);
 		snprintf(c->mechanism, sizeof(c->mechanism), "%s", cli_str(record, "mechanism"));
+		/* Its rule is bound to nothing, and it was held all the same: by who tells. */
+		if (refused(c) && !strcmp(c->mechanism, "detect"))
+			snprintf(c->mechanism, sizeof(c->mechanism), "%s", cli_str(record, "source"));
 	}
 	return 0;
 }
 
-static bool refused(const struct prove_cell *c)
-{
-	return c->came == -EPERM || c->came == PROVE_KILLED;
-}
-
 /* Whom a rule means, and of which nothing is recorded yet. */
-static bool waits(const struct prove *p)
+static bool waits(const struct prove *p, bool detected)
 {
 	for (size_t i = 0; i < p->n_cells; i++) {
 		const struct prove_cell *c = &p->cells[i];
 
 		if (c->rule != UINT_MAX && !*c->verdict && c->control != UINT_MAX &&
-		    (refused(c) || (c->came == PROVE_THROUGH && p->rules[c->rule].action != VERDICT_ALLOW)))
+		    (refused(c) || (detected && c->came == PROVE_THROUGH)))
 			return true;
 	}
 	return false;
@@ -67,7 +71,7 @@ static bool waits(const struct prove *p)
 
 int prove_records(struct prove *p)
 {
-	int64_t until = child_now_ms() + RECORDS_MS;
+	int64_t began = child_now_ms();
 	const struct timespec pause = { .tv_nsec = 300000000 };
 
 	do {
@@ -77,10 +81,10 @@ int prove_records(struct prove *p)
 					      (json_int_t)p->last_seq, "agent", PROVE_AGENT),
 			    CLI_TIMEOUT_MS, take_record, p, &result))
 			return CLI_FAILED;
-		if (!waits(p))
+		if (!waits(p, child_now_ms() < began + DETECTED_MS))
 			break;
 		nanosleep(&pause, NULL);
-	} while (child_now_ms() < until);
+	} while (child_now_ms() < began + RECORDS_MS);
 	return CLI_DONE;
 }
 
@@ -124,8 +128,6 @@ static const char *unclaimed(const struct prove *p, const struct prove_cell *c)
 		return r->targets[c->target].unclaimed;
 	if (!c->route->claimed)
 		return "known to be open";
-	if (r->kind == KIND_EXEC_OBSERVED && strcmp(p->mode, "enforce") != 0)
-		return "no program is held in observe mode";
 	return NULL;
 }
 

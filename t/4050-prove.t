@@ -1,0 +1,184 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# `oknek doctor --prove` shows by trying it what the rules hold: what is denied is told as denied, with the
+# mechanism of its record; what gets through is OPEN, and is an error where a rule claims to block it. In
+# observe mode decoys alone are held. It is for operators, its result is evidence, and nothing is left.
+# serial
+# sanitize: address
+. "$(dirname "$0")/lib.sh"
+need_root
+need_command jq
+in_private_mounts "$@"
+need_bin oknek oknekd plain_open
+
+make_fs tmpfs "$SCRATCH/fs" || skip_all "no tmpfs"
+test_user "$SCRATCH/fs/home"
+H=$TEST_HOME
+put "$H/.aws/credentials" 'real secret'
+mkdir "$SCRATCH/elsewhere"
+chown "$TEST_UID" "$SCRATCH/elsewhere"
+cat >>"$SCRATCH/passwd" <<-END
+	okv:*:23501:23501::/nonexistent:/bin/sh
+	oko:*:23502:23502::$SCRATCH/fs/oko:/bin/sh
+END
+mkdir -m 700 "$SCRATCH/fs/oko"
+chown 23502 "$SCRATCH/fs/oko"
+roles='roles: {viewer: [okv], operator: [oko]}'
+exits 2 "without a daemon it says so" oknek doctor --prove --user "$TEST_USER"
+write_config "$roles"
+start_daemon || { fail "the daemon starts"; done_testing; }
+
+# prove ARGS…: as the test user; its JSON is in $SCRATCH/json, its exit status in $rc.
+prove() {
+	rc=0
+	oknek --json doctor --prove --user "$TEST_USER" "$@" >"$SCRATCH/json" 2>"$SCRATCH/err" || rc=$?
+	[ ! -s "$SCRATCH/err" ] || diag "$(cat "$SCRATCH/err")"
+}
+# of RULE [FILTER]: what its routes came to, in words, each once
+of() {
+	jq -r --arg r "$1" ".cells[] | select(.rule == \$r ${2:+and ($2)}) | .result" "$SCRATCH/json" |
+		sort -u | paste -sd' '
+}
+failed() { jq -r '.cells[] | select(.failed) | "\(.rule) \(.route) \(.result)"' "$SCRATCH/json"; }
+route() { jq -r --arg r "$1" --arg w "$2" '.cells[] | select(.rule == $r and .route == $w) | .result' "$SCRATCH/json"; }
+nothing_left() {
+	[ -z "$(find "$SCRATCH/fs" "$SCRATCH/elsewhere" -name '.oknek-prove-*')" ] &&
+		! oknek --json agents | grep -q '"agent":"oknek-prove"'
+}
+
+# ---- enforce ------------------------------------------------------------------------------------------
+
+before=$SECONDS
+prove
+is "$rc $(failed)" "0 " "enforce: what rules claim to block is blocked"
+ok "in less than a minute ($((SECONDS - before)) s)" [ $((SECONDS - before)) -lt 60 ]
+is "$(of R3/aws .claimed)" "DENIED NOT_TRIED" "R3/aws: denied by each route that can be tried"
+for w in open 'hard link' rename 'bind mount' symlink '/proc/self/root' 'O_PATH reopen' thread 'double fork' \
+	CLONE_PARENT vfork+exec openat2; do
+	is "$(route R3/aws "$w")" DENIED "R3/aws: $w"
+done
+ok "most routes can be tried" [ "$(jq '[.cells[] | select(.rule == "R3/aws" and .result == "DENIED")] | length' \
+	"$SCRATCH/json")" -ge 18 ]
+is "$(jq -r '.cells[] | select(.result == "DENIED" and (.mechanism == null or .recorded == null or .ms == null)) | .route' \
+	"$SCRATCH/json")" "" "each denial has its record, mechanism and time"
+is "$(jq -r '.cells[] | select(.rule == "R3/aws" and .result == "DENIED") | .mechanism' "$SCRATCH/json" | sort -u)" \
+	fanotify "R3/aws: by fanotify"
+is "$(route R3/aws 'descriptor from before')" OPEN "what the manual says is open is shown as open"
+like "$(of R3/dotenv)" 'DETECTED' "a rule that warns is detected"
+unlike "$(of R3/dotenv)" 'DENIED' "and denies nothing"
+if [ "$(oknek --json egress | jq -r .attached)" = true ]; then
+	is "$(of R5 '.route | startswith("metadata")')" "DENIED" "R5: metadata is denied by each route"
+	is "$(jq -r '[.cells[] | select(.rule == "R5" and .claimed)] | length > 15' "$SCRATCH/json")" true \
+		"R5: by TCP, UDP, IPv6 … fast open and MPTCP"
+fi
+like "$(jq -r '.cells[] | select(.rule == "hand-off") | .route' "$SCRATCH/json" | paste -sd,)" \
+	'systemd --user.*docker socket.*tmux server.*cron.*ssh localhost' "hand-offs are in the table"
+is "$(jq -r '.not_tried[] | select(.rule == "R3/shadow") | .why' "$SCRATCH/json" | grep -c system)" 1 \
+	"files of the system are not opened for it, which is said"
+is "$(jq -r '.counts.denied + .counts.detected + .counts.open + .counts.not_tried' "$SCRATCH/json")" \
+	"$(jq '.cells | length' "$SCRATCH/json")" "the counts are of all"
+ok "decoys and children are gone" wait_for 30 nothing_left
+is "$(cat "$H/.aws/credentials")" "real secret" "the user's own file is as it was"
+session=$(jq -r .session "$SCRATCH/json")
+is "$(oknek --json events --agent oknek-prove | jq -r 'select(.process.pid != null) | .capture.path // ""' |
+	grep -c "^$H/\.aws")" 0 "nor did anybody try to read it"
+
+# ---- evidence -----------------------------------------------------------------------------------------
+
+oknek --json events --rule O3 >"$SCRATCH/o3"
+is "$(jq -r --arg s "$session" 'select(.capture.session == $s and .capture.counts) | .capture.counts.denied' \
+	"$SCRATCH/o3")" "$(jq .counts.denied "$SCRATCH/json")" "the result is a record of the daemon's"
+is "$(jq -r --arg s "$session" 'select(.capture.session == $s) | .capture.rules["R3/aws"] // empty |
+	.["DENIED fanotify"] | index("hard link") != null' "$SCRATCH/o3")" true "with the table"
+like "$(oknek events --rule O3 | tail -n 1)" 'PROOF O3 prove' "oknek events tells it"
+ok "export has it" bash -c "'$(bin oknek)' --run-dir '$RUN' export --rule O3 | grep -q '$session'"
+ok "and it is signed" oknek verify --state-dir "$STATE"
+like "$(oknek events --rule O2)" 'prove' "who asked is evidence"
+
+# ---- as people read it --------------------------------------------------------------------------------
+
+oknek doctor --prove --user "$TEST_USER" --brief >"$SCRATCH/brief" 2>&1
+is "$?" 0 "--brief"
+like "$(cat "$SCRATCH/brief")" 'R3/aws +[0-9]+ +0 +[0-9]+ ' "--brief: a line per rule"
+like "$(cat "$SCRATCH/brief")" 'mode enforce: [0-9]+ denied' "and a sum"
+oknek doctor --prove --user "$TEST_USER" >"$SCRATCH/long" 2>&1
+like "$(cat "$SCRATCH/long")" 'R3/aws +hard link +DENIED +fanotify +[0-9.]+' "a line per route"
+
+# ---- where a promise is not kept ------------------------------------------------------------------------
+
+# Its place is not below fanotify.only: there is no mark.
+prove --in "$SCRATCH/elsewhere"
+is "$rc" 1 "no mark: exit 1"
+like "$(failed)" 'R3/aws open OPEN' "no mark: open"
+oknek doctor --prove --user "$TEST_USER" --in "$SCRATCH/elsewhere" --brief >"$SCRATCH/brief" 2>&1
+like "$(cat "$SCRATCH/brief")" 'OPEN +R3/aws by open, which it claims to block' "no mark: said"
+
+write_config "$roles" 'exceptions:' '  R3/aws: { match: { uid: { eq: 23456 } }, reason: sabotage, author: t }'
+ok "an exception is in force" oknek update --reload-local
+prove
+is "$rc" 1 "an exception: exit 1"
+like "$(failed)" 'R3/aws hard link OPEN' "an exception: its rule is open"
+unlike "$(failed)" 'R3/kube' "an exception: the others hold"
+write_config "$roles"
+oknek update --reload-local >/dev/null
+
+# ---- observe ------------------------------------------------------------------------------------------
+
+# A stranger and another member open the real one all the time.
+oknek mode observe >/dev/null
+(
+	while [ ! -e "$SCRATCH/enough" ]; do
+		agent "$(bin plain_open)" "$H/.aws/credentials" >/dev/null 2>&1 || echo "member $?"
+		as_user "$(bin plain_open)" "$H/.aws/credentials" >/dev/null 2>&1 || echo "stranger $?"
+	done
+) >"$SCRATCH/beside" &
+beside=$!
+prove
+touch "$SCRATCH/enough"
+wait $beside
+is "$rc $(failed)" "0 " "observe: what enforce mode would hold is held"
+is "$(of R3/aws .claimed)" "DENIED NOT_TRIED" "observe: decoys of R3 are denied"
+[ "$(oknek --json egress | jq -r .attached)" != true ] ||
+	is "$(of R5 '.route | startswith("metadata")')" "DENIED" "observe: metadata is"
+is "$(route R1 'sh -c')" DENIED "observe: a decoy of a shell is held (R1)"
+is "$(cat "$SCRATCH/beside")" "" "observe: nobody else was denied anything"
+is "$(oknek --json status | jq -r .mode)" observe "observe: the mode is what it was"
+is "$(oknek --json events --agent claude-code | jq -r 'select(.verdict == "block") | .seq')" "" \
+	"observe: no record says so"
+ok "observe: nothing is left" wait_for 30 nothing_left
+prove
+is "$rc $(failed)" "0 " "observe: nor is anything in the way of the next"
+oknek mode enforce >/dev/null
+
+# ---- who may, and one at a time ------------------------------------------------------------------------
+
+exits 2 "a viewer may not" setpriv --reuid 23501 --regid 23501 --clear-groups -- \
+	"$(bin oknek)" --run-dir "$RUN" doctor --prove
+like "$(cat "$SCRATCH/out")" 'only root' "a viewer is told who may"
+exits 2 "nor may a member" oknek run -- "$(bin oknek)" --run-dir "$RUN" doctor --prove --user "$TEST_USER"
+like "$(cat "$SCRATCH/out")" 'watched' "a member is told why"
+is "$(oknek --json events --rule O2 | jq -r 'select(.rule.name == "refused" and .capture.command == "prove") |
+	.capture.caller.member' | sort -u | paste -sd' ')" "false true" "both attempts are evidence"
+exits 2 "an operator may not as somebody else" setpriv --reuid 23502 --regid 23502 --clear-groups -- \
+	"$(bin oknek)" --run-dir "$RUN" doctor --prove --user "$TEST_USER"
+exits 0 "an operator may" setpriv --reuid 23502 --regid 23502 --clear-groups -- \
+	"$(bin oknek)" --run-dir "$RUN" doctor --prove --brief
+exits 2 "no such user" oknek doctor --prove --user nobody-of-that-name
+exits 2 "--brief is for --prove" oknek doctor --brief
+
+# ---- killed ------------------------------------------------------------------------------------------
+
+"$(bin oknek)" --run-dir "$RUN" doctor --prove --user "$TEST_USER" >/dev/null 2>&1 &
+prover=$!
+running() { oknek --json agents | grep -q '"agent":"oknek-prove"'; }
+ok "it runs" wait_for 60 running
+exits 2 "one at a time" oknek doctor --prove --user "$TEST_USER"
+like "$(cat "$SCRATCH/out")" 'just being tried' "and said"
+kill -KILL $prover
+wait $prover 2>/dev/null
+ok "killed: decoys and children are gone" wait_for 60 nothing_left
+prove
+is "$rc $(failed)" "0 " "and the next one runs"
+ok "the records are whole" oknek verify --state-dir "$STATE"
+ok "the daemon stops" stop_daemon
+done_testing
