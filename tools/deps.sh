@@ -42,6 +42,7 @@ lib libbpf libbpf-dev
 lib jansson libjansson-dev
 lib libpcre2-8 libpcre2-dev
 lib libseccomp libseccomp-dev
+lib audit libaudit-dev
 lib libarchive libarchive-dev
 lib libcurl libcurl4-openssl-dev
 lib zlib zlib1g-dev

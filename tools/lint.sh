@@ -18,7 +18,7 @@ scripts=(tools/*.sh t/*.sh t/*.t t/bench/*.sh t/guest/*.sh t/guest/init .ci/run)
 flags=(-std=gnu17 -D_GNU_SOURCE -I. -Ibuild -pthread -Wall -Wextra -Wshadow -Wstrict-prototypes
 	-Wmissing-prototypes -Werror -fsyntax-only)
 for name in VERSION RULES_DIR CONFIG STATE_DIR RUN_DIR PACK_PUBKEY PRELOAD BIN; do flags+=("-DOKNEK_$name=\"\""); done
-for lib in libmnl libsodium sqlite3 yaml-0.1 libcap-ng libbpf jansson libpcre2-8 libarchive libcurl zlib cmocka fuse3; do
+for lib in libmnl libsodium sqlite3 yaml-0.1 libcap-ng libbpf jansson libpcre2-8 audit libarchive libcurl zlib cmocka fuse3; do
 	read -ra more < <(pkg-config --cflags "$lib" 2>/dev/null)
 	flags+=("${more[@]}")
 done
