@@ -183,6 +183,7 @@ static bool fill_open(const struct audit_event *e, const struct audit_path *p, i
 		a->file.dev = p->dev;
 		a->file.ino = p->ino;
 	}
+	a->given = name;
 	if (name && name[0] != '/') {
 		if (dirfd != AT_FDCWD)
 			a->base = dirfd;
@@ -280,6 +281,7 @@ static bool net_action(const struct audit_event *e, bool sent, struct audit_acti
 		return family == AF_UNIX && unix_address(s + 2, e->saddr_len_bytes - 2, a);
 	}
 	a->dest.port = ntohs(port);
+	a->dest.has_addr = true;
 	return true;
 }
 
@@ -289,6 +291,7 @@ static void begin(struct audit_action *a)
 {
 	a->refused = false;
 	a->base = a->result = -1;
+	a->given = NULL;
 	a->file = (struct file_object){ 0 };
 	a->path[0] = a->socket_path[0] = '\0';
 }

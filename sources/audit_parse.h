@@ -103,6 +103,7 @@ struct audit_action {
 	/* FILE_OPENED: names[0] is absolute, unless `base` says that it begins at a descriptor of the
 	 * process; n_names 0: not told. result: the descriptor it got, -1 none. */
 	int base; /* -1: none */
+	const char *given; /* the name as it was given, NULL: not told */
 	int result;
 	struct file_object file;
 	struct exec_object exec;

@@ -204,8 +204,10 @@ int process_feed_track(struct process_feed *f, pid_t tgid, uint32_t tree_id)
 		return r;
 	/* From here on the feed tells of its end. If that came before, nobody else will. */
 	if (r == 0 && procstat_read(tgid, &stat) == 0 && !stat.dead &&
-	    (!m || !m->start_time_ns || start_time_same(m->start_time_ns, stat.start_time_ns)))
+	    (!m || !m->start_time_ns || start_time_same(m->start_time_ns, stat.start_time_ns))) {
+		process_born(f, tgid);
 		return 0;
+	}
 	process_feed_untrack(f, tgid);
 	process_gone(f, tgid);
 	return -ESRCH;

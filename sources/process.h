@@ -25,6 +25,7 @@ struct process_exec {
 
 struct process_feed_handler {
 	void (*exec)(void *arg, const struct process_exec *e); /* may be NULL */
+	void (*member)(void *arg, pid_t tgid);                 /* it is one now; may be NULL */
 	void (*member_exit)(void *arg, pid_t tgid);            /* may be NULL */
 	void *arg;
 	bool strangers; /* exec() is wanted for processes that are no members, too */

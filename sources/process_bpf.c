@@ -113,6 +113,8 @@ static int take_fork(struct bpf_feed *b, const struct wire_fork *rec)
 		return -EPROTO;
 	r = proctree_fork(f->tree, (pid_t)rec->parent, (pid_t)rec->child, rec->start_time_ns);
 	f->stats.forks += rec->tree_id || r == 1;
+	if (r == 1)
+		process_born(f, (pid_t)rec->child);
 	if (!rec->tree_id) {
 		/* The parent became a member after the kernel's map was asked. */
 		const struct member *child = r == 1 ? proctree_find(f->tree, (pid_t)rec->child) : NULL;
@@ -129,6 +131,8 @@ static int take_fork(struct bpf_feed *b, const struct wire_fork *rec)
 			m.start_time_ns = rec->start_time_ns;
 			m.uid = tr->uid;
 			r = proctree_adopt(f->tree, rec->tree_id, &m);
+			if (r == 1)
+				process_born(f, m.tgid);
 		} else if (b->n_orphans < ORPHANS_MAX) {
 			b->orphans[b->n_orphans++] = (pid_t)rec->child;
 		}

@@ -163,6 +163,7 @@ static void take_fork(struct connector_feed *c, const struct connector_event *e)
 		 * come, and must not be taken for the exit of this one. */
 		if (m)
 			proctree_set_threads(f->tree, e->tgid, 0);
+		process_born(f, e->tgid);
 		look_later(c, e->tgid);
 		break;
 	case -ENOSPC:

@@ -62,6 +62,8 @@ int process_feed_open_limited(const char *which, const struct process_feed_limit
  * one, -ESRCH when it is gone, -ENOSPC.
  */
 int process_adopt(struct process_feed *f, uint32_t tree_id, pid_t tgid, uint64_t start_time_ns);
+/* Somebody became a member: the daemon is told. */
+void process_born(struct process_feed *f, pid_t tgid);
 /* The member is gone: out of table and feed, and the daemon is told. */
 void process_gone(struct process_feed *f, pid_t tgid);
 

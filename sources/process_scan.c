@@ -101,6 +101,12 @@ void process_scan_free(struct process_scan *s)
 
 /* ---- applying ----------------------------------------------------------------------------- */
 
+void process_born(struct process_feed *f, pid_t tgid)
+{
+	if (f->h.member)
+		f->h.member(f->h.arg, tgid);
+}
+
 void process_gone(struct process_feed *f, pid_t tgid)
 {
 	if (!proctree_find(f->tree, tgid))

@@ -112,7 +112,8 @@ static void rescan(struct rig *g)
 /* False when this host does not have the feed: then there is nothing to show. */
 static bool rig_open(struct rig *g, const char *which, const struct process_feed_limits *l)
 {
-	const struct process_feed_handler h = { on_exec, on_exit_of_member, g, true };
+	const struct process_feed_handler h = { .exec = on_exec, .member_exit = on_exit_of_member,
+						.arg = g, .strangers = true };
 	char why[256] = "";
 	int r;
 

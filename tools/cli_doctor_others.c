@@ -186,8 +186,9 @@ static const char *comm_of(const struct doctor *d, uint32_t pid)
 static void check_audit(struct doctor *d)
 {
 	static const char *const daemons[] = { "auditd", "go-audit", "auditbeat", "laurel", NULL };
-	static const char means[] = "not touched: no rule of this version asks audit, and the daemon "
-				    "leaves its socket to whoever owns it";
+	static const char means[] = "not touched, unless oknekd is told --source=audit: then it is switched on, "
+				    "gets rules of its own, and loses them when oknekd ends; its socket stays "
+				    "whoever's it is";
 	struct audit_status st;
 	int err = d->root ? audit_owner(&st) : -EPERM;
 	pid_t pid;

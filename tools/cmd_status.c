@@ -24,6 +24,18 @@ static char *joined(const json_t *array, const char *key)
 	return text;
 }
 
+static void print_audit(const struct cli *cli, const json_t *v)
+{
+	const json_t *k = json_object_get(v, "kernel"), *r = json_object_get(v, "rules");
+
+	cli_field(cli, "", "audit: by %s, owner %s%lld; %lld of %lld in its backlog, %lld lost, rate limit %lld",
+		  cli_str(v, "reads"), cli_int(k, "owner") ? "pid " : "", (long long)cli_int(k, "owner"),
+		  (long long)cli_int(k, "backlog"), (long long)cli_int(k, "backlog_limit"),
+		  (long long)cli_int(k, "lost"), (long long)cli_int(k, "rate_limit"));
+	cli_field(cli, "", "audit: %lld %s of ours, by %s", (long long)cli_int(r, "count"),
+		  cli_plural(cli_int(r, "count"), "rule", "rules"), cli_str(r, "scope"));
+}
+
 static void print_sources(const struct cli *cli, const json_t *st)
 {
 	json_t *v;
@@ -33,6 +45,8 @@ static void print_sources(const struct cli *cli, const json_t *st)
 		cli_field(cli, i ? "" : "sources", "%s: %lld read, %lld lost, %lld malformed",
 			  cli_str(v, "name"), (long long)cli_int(v, "read"),
 			  (long long)cli_int(v, "lost"), (long long)cli_int(v, "malformed"));
+		if (!strcmp(cli_str(v, "name"), "audit"))
+			print_audit(cli, v);
 		if (cli_int(v, "pushed_out"))
 			cli_field(cli, "", "%s: %lld execs found no room until they ran, and are "
 				  "compared later", cli_str(v, "name"),
@@ -156,6 +170,12 @@ static void print_enforcement(const struct cli *cli, const json_t *st)
 	if (!strcmp(cli_str(e, "mechanism"), "preload")) {
 		cli_field(cli, "enforcement", "preload: programs that carry the shim ask; advisory, it can be "
 			  "bypassed");
+		return;
+	}
+	if (!strcmp(cli_str(e, "mechanism"), "detect")) {
+		cli_field(cli, "enforcement", "detect: nobody is held; %lld %s and %lld %s are known whatever "
+			  "they are called", (long long)objects, cli_plural(objects, "file", "files"),
+			  (long long)directories, cli_plural(directories, "directory", "directories"));
 		return;
 	}
 	if (!strcmp(cli_str(e, "mechanism"), "lsm"))

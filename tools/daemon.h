@@ -6,6 +6,7 @@
  *                   membership. Asked by others through loop_call().
  *   bulk thread     tools/daemon_bulk.c: what eBPF tells besides programs; leaves out what no rule
  *                   could match, hands the rest to the verdict thread
+ *   audit thread    sources/audit_read.c: puts the kernel's audit records together, for the verdict thread
  *   mark thread     enforce/marks.c
  *   identify thread tools/daemon_identify.c: who was exec'd, marks for who was recognised
  *   scan thread     tools/daemon_scan.c: looks through /proc when the feed lost something; never
@@ -134,8 +135,9 @@ struct daemon {
 	int members_fd, guardian_listen_fd;
 	uint64_t guardian_again_ns;
 	bool was_guarded;
-	struct source *fanotify, *ebpf, *replay, *preload; /* NULL: does not run */
+	struct source *fanotify, *ebpf, *audit, *replay, *preload; /* NULL: does not run */
 	struct source *follow; /* names, for labels alone; NULL: fanotify runs, or there are no labels */
+	bool follow_names;     /* for audit, not for labels */
 	char follow_why[256];  /* ebpf runs without fanotify, and there are none */
 	_Atomic bool preload_watches; /* somebody who asked to be watched is just being */
 	struct { /* of the feed, when there is no fanotify source; the verdict thread's */
@@ -147,6 +149,14 @@ struct daemon {
 		uint64_t pushed_out, pushed_at_ns;
 		bool malformed;
 	} ebpf_told;
+	pthread_t audit_thread;
+	bool audit_running, audit_was_on;
+	uint64_t audit_from_ns; /* whose start was before has no audit context; 0: nobody's. Verdict thread */
+	_Atomic uint64_t audit_unseen; /* members of these */
+	struct { /* what of the audit source was said; main thread */
+		uint64_t overruns, kernel_lost, at_ns, unseen;
+		bool foreign;
+	} audit_told;
 	struct daemon_bulk {
 		pthread_t thread;
 		bool filters, running;
@@ -155,6 +165,7 @@ struct daemon {
 		bool everything;
 	} bulk;
 	struct daemon_fuse *fuse; /* NULL: nobody is held */
+	struct daemon_fuse_audit *fuse_audit; /* NULL: audit does not run */
 	struct daemon_recheck *recheck; /* NULL: the same */
 	struct daemon_hold *hold; /* NULL: the same; the verdict thread's */
 	_Atomic uint64_t holds_refused; /* there was no room to hold: denied at once */
@@ -216,7 +227,7 @@ void daemon_stop(struct daemon *d);
 /* daemon_sources.c: which sources are asked for (-EINVAL: one that does not exist, said), and
  * opening them: an enum exit_status. */
 struct daemon_wanted {
-	bool fanotify, ebpf, preload;
+	bool fanotify, ebpf, audit, preload;
 	bool calls;   /* ebpf was asked for: also by hooks in system calls, which cost everybody */
 	char *replay; /* FILE, NULL: no */
 };
@@ -255,6 +266,25 @@ void daemon_ebpf_tick(struct daemon *d, uint64_t now_ns);
 void daemon_ebpf_warnings(const struct daemon *d, json_t *list);
 void daemon_ebpf_figures(const struct daemon *d, json_t *entry); /* of status */
 
+/*
+ * daemon_audit.c. open: while privileged. start: on a thread that is confined, once the verdict thread
+ * runs. tells: does audit tell of what this process does; it is not known yet whether it has. member,
+ * gone, exec: verdict thread; the first two are handlers of the feed. settle: until the kernel has the
+ * rules of whoever is watched by now, at most two seconds; not on the verdict thread.
+ */
+int daemon_audit_open(struct daemon *d, char why[192]);
+int daemon_audit_start(struct daemon *d);
+void daemon_audit_stop(struct daemon *d);
+bool daemon_audit_sees(const struct daemon *d, enum event_kind kind);
+bool daemon_audit_tells(const struct daemon *d, const struct subject *subj);
+void daemon_audit_member(void *arg, pid_t tgid);
+void daemon_audit_gone(void *arg, pid_t tgid);
+void daemon_audit_exec(struct daemon *d, const struct process_exec *e);
+void daemon_audit_settle(struct daemon *d);
+void daemon_audit_tick(struct daemon *d, uint64_t now_ns); /* main thread */
+void daemon_audit_warnings(struct daemon *d, json_t *list);
+void daemon_audit_figures(struct daemon *d, json_t *entry); /* of status */
+
 /* daemon_fuse.c: the bus's hooks, by which what two sources see is one event; and fanotify's, by which
  * what was decided while an exec was held is known when it runs. */
 int daemon_fuse_open(struct daemon *d);
@@ -264,6 +294,20 @@ void daemon_fuse_named(void *arg, struct event *ev, enum verdict effect);
 void daemon_exec_allowed(void *arg, const struct event *ev, const struct decision *decision,
 			 uint64_t dev, uint64_t ino);
 void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome outcome);
+
+/*
+ * daemon_fuse_audit.c: the same for audit, as its hooks call it. refused: audit tells of an open that was
+ * refused, which is no event. others: before audit tells. sweep: what audit was to tell, and has not, is
+ * counted. Verdict thread, but for open and unconfirmed.
+ */
+int daemon_fuse_audit_open(struct daemon *d);
+bool daemon_fuse_audit_before(struct daemon *d, struct event *ev);
+void daemon_fuse_audit_refused(void *arg, struct event *ev);
+void daemon_fuse_audit_named(struct daemon *d, struct event *ev, enum verdict effect);
+void daemon_fuse_audit_after(struct daemon *d, const struct verdict_note *note, enum outcome outcome);
+void daemon_fuse_audit_others(void *arg);
+void daemon_fuse_audit_sweep(struct daemon *d);
+uint64_t daemon_fuse_unconfirmed(const struct daemon *d);
 
 /* daemon_preload.c: programs that ask by themselves. alone: no other source watches anybody. */
 struct rules_config;
@@ -436,6 +480,7 @@ void daemon_lsm_close(struct daemon *d);
 /* daemon_follow.c: labels without fanotify as a source, as daemon_lsm_open() has it; no_lsm: why there can
  * be none, NULL: there can. Said. */
 void daemon_follow_open(struct daemon *d, const char *no_lsm);
+void daemon_follow_for_audit(struct daemon *d); /* after that */
 void daemon_follow_dispatch(void *arg); /* verdict thread */
 void daemon_follow_warnings(const struct daemon *d, json_t *list);
 

@@ -14,12 +14,14 @@
 
 bool daemon_watches(const struct daemon *d)
 {
-	return d->fanotify || d->ebpf || d->preload;
+	return d->fanotify || d->ebpf || d->audit || d->preload;
 }
 
 int daemon_feed_open(struct daemon *d)
 {
 	struct process_feed_handler h = { .exec = daemon_on_exec,
+					  .member = daemon_audit_member,
+					  .member_exit = daemon_audit_gone,
 					  .strangers = d->config->recognise, .arg = d };
 	_cleanup_free_ char *path = NULL;
 	int err;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Without fanotify as a source, what BPF-LSM refuses is looked for all the same: marks that follow names
- * find the files that rules name, which then carry labels. Nobody is made to wait for that.
+ * find the files that rules name, which then carry labels. Nobody is made to wait for that. So are those
+ * of which audit tells.
  */
 #include <string.h>
 
@@ -54,6 +55,20 @@ void daemon_follow_open(struct daemon *d, const char *no_lsm)
 			 "open_mode is only detected" OTHERWISE);
 	else
 		log_warning("opens are told by path and not held: %s" OTHERWISE, d->follow_why);
+}
+
+/* What audit tells of it tells by the file's number, too, which is known of what was looked for. */
+void daemon_follow_for_audit(struct daemon *d)
+{
+	int err;
+
+	if (!d->audit || d->fanotify || d->follow)
+		return;
+	err = follow(d);
+	if (err)
+		log_warning("audit: files are known by the names alone that they are opened by, as changes of names "
+			    "cannot be followed: %s", strerror(-err));
+	d->follow_names = err == 0;
 }
 
 void daemon_follow_warnings(const struct daemon *d, json_t *list)

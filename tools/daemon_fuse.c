@@ -329,6 +329,7 @@ void daemon_fuse_named(void *arg, struct event *ev, enum verdict effect)
 	if (ev->kind == KIND_EXEC_OBSERVED && ev->perm && ev->source == d->fanotify && d->ebpf &&
 	    effect != VERDICT_BLOCK)
 		ev->source_name = "ebpf,fanotify";
+	daemon_fuse_audit_named(d, ev, effect);
 }
 
 /*
@@ -351,11 +352,13 @@ bool daemon_fuse_before(void *arg, struct event *ev)
 {
 	struct daemon *d = arg;
 
-	if (!d->fuse || !ev->source)
+	if (!ev->source)
 		return true;
-	if (ev->kind == KIND_FILE_OPENED)
-		return open_before(d, ev);
-	return ev->kind != KIND_EXEC_OBSERVED || exec_before(d, ev);
+	if (d->fuse && ev->kind == KIND_FILE_OPENED && !open_before(d, ev))
+		return false;
+	if (d->fuse && ev->kind == KIND_EXEC_OBSERVED && !exec_before(d, ev))
+		return false;
+	return daemon_fuse_audit_before(d, ev);
 }
 
 void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome outcome)
@@ -363,7 +366,9 @@ void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome 
 	const struct event *ev = note->ev;
 	struct daemon *d = arg;
 
-	if (ev->kind != KIND_FILE_OPENED || !d->fuse || !d->fuse->opens || ev->source == d->preload)
+	daemon_fuse_audit_after(d, note, outcome);
+	if (ev->kind != KIND_FILE_OPENED || !d->fuse || !d->fuse->opens || ev->source == d->preload ||
+	    ev->source == d->audit)
 		return; /* what the shim was told not to do nobody else will tell */
 	/* What the bulk thread leaves out will not come to be told again. */
 	if (ev->source != d->ebpf && !daemon_bulk_passes(d, ev))
@@ -377,6 +382,10 @@ void daemon_fuse_after(void *arg, const struct verdict_note *note, enum outcome 
 
 int daemon_fuse_open(struct daemon *d)
 {
+	int err = daemon_fuse_audit_open(d);
+
+	if (err)
+		return err;
 	if (!d->fanotify && !daemon_lsm_runs(d))
 		return 0;
 	if (sodium_init() < 0)

@@ -84,6 +84,7 @@ void daemon_on_exec(void *arg, const struct process_exec *e)
 	if (d->fanotify)
 		fanotify_exec_seen(d->fanotify, e->tgid);
 	if (e->member) {
+		daemon_audit_exec(d, e);
 		if (!d->ebpf) /* which tells it with arguments */
 			daemon_recheck_seen(d, e->tgid);
 		note_relaunch(d, e);

@@ -49,7 +49,7 @@ enum daemon_nothing daemon_enforces_nothing(struct daemon *d, unsigned blocking,
 	struct first_gap gap = { "" };
 	struct marks_stats ms = { 0 };
 
-	if (daemon_mode_now(d) != MODE_ENFORCE || !d->marks || !blocking)
+	if (daemon_mode_now(d) != MODE_ENFORCE || !d->marks || d->follow_names || !blocking)
 		return DAEMON_ENFORCES;
 	marks_stats(d->marks, &ms);
 	if (ms.held || ms.programs || (d->follow && daemon_lsm_names(d)))

@@ -27,7 +27,7 @@
 /* Does another source see what is done? */
 static bool seen_by_others(const struct daemon *d, enum event_kind kind)
 {
-	return daemon_ebpf_sees(d, kind) || (kind == KIND_FILE_OPENED && d->fanotify) ||
+	return daemon_ebpf_sees(d, kind) || daemon_audit_sees(d, kind) || (kind == KIND_FILE_OPENED && d->fanotify) ||
 	       (kind == KIND_SOCKET_CONNECT && daemon_egress_runs(d));
 }
 
@@ -90,7 +90,7 @@ void daemon_preload_rules(const struct daemon *d, struct rules_config *c)
 
 bool daemon_preload_alone(const struct daemon *d)
 {
-	return d->preload && !d->fanotify && !d->ebpf;
+	return d->preload && !d->fanotify && !d->ebpf && !d->audit;
 }
 
 void daemon_preload_warnings(const struct daemon *d, json_t *list)

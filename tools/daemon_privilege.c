@@ -88,6 +88,8 @@ static uint64_t caps_needed(const struct daemon *d)
 		keep |= d->follow->ops->caps;
 	if (d->ebpf)
 		keep |= d->ebpf->ops->caps;
+	if (d->audit)
+		keep |= d->audit->ops->caps;
 	if (d->preload)
 		keep |= d->preload->ops->caps;
 	if (d->feed)
@@ -116,7 +118,8 @@ void daemon_settle_guardian(void *arg)
 	if (d->opt.seccomp == CONFINE_TRAP)
 		daemon_catch_trap();
 	/* It reads the same events, and looks at the same processes. */
-	if (confine_caps(d->caps & ~(1ULL << CAP_KILL)) == 0)
+	if (confine_caps(d->caps & ~(1ULL << CAP_KILL | 1ULL << CAP_AUDIT_CONTROL |
+				     1ULL << CAP_AUDIT_READ)) == 0)
 		confine_apply(d->guardian_calls);
 }
 

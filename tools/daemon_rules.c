@@ -49,7 +49,8 @@ static unsigned unobserved_kinds(const struct daemon *d)
 	if (d->preload)
 		seen |= 1u << KIND_FILE_OPENED | 1u << KIND_EXEC_OBSERVED | 1u << KIND_SOCKET_CONNECT;
 	for (int kind = 0; kind < KIND_COUNT; kind++)
-		if (daemon_ebpf_sees(d, (enum event_kind)kind))
+		if (daemon_ebpf_sees(d, (enum event_kind)kind) ||
+		    daemon_audit_sees(d, (enum event_kind)kind))
 			seen |= 1u << kind;
 	return ~seen;
 }
@@ -65,7 +66,7 @@ static int load_rules(struct daemon *d, enum daemon_pack_choice which, const str
 		.dirs = dirs,
 		.retain_default_s = site->retain_default_s,
 		.unobserved_kinds = unobserved_kinds(d),
-		.by_path = d->bulk.filters,
+		.by_path = d->bulk.filters || d->audit,
 		.site = site,
 		.cache = d->rules_cache,
 	};
@@ -82,7 +83,8 @@ static int load_rules(struct daemon *d, enum daemon_pack_choice which, const str
 			c.site_only_x = true;
 		}
 	}
-	c.pseudo_unseen = d->fanotify && !d->preload && !daemon_ebpf_sees(d, KIND_FILE_OPENED) && !d->opt.check;
+	c.pseudo_unseen = d->fanotify && !d->preload && !d->audit &&
+			  !daemon_ebpf_sees(d, KIND_FILE_OPENED) && !d->opt.check;
 	/* What this daemon can stop before the fact, whatever else it sees. */
 	if (!d->fanotify)
 		c.why_none[KIND_FILE_OPENED] = "who opens a file is held by the source fanotify, which does not run";

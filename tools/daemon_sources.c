@@ -12,8 +12,6 @@
 #include "sources/replay.h"
 #include "tools/daemon.h"
 
-static const char *const later_sources[] = { "audit" };
-
 static void refuse_source(struct daemon *d, const char *name, const char *why)
 {
 	struct unavailable *u;
@@ -25,7 +23,7 @@ static void refuse_source(struct daemon *d, const char *name, const char *why)
 	snprintf(u->why, sizeof(u->why), "%s", why);
 }
 
-static int want(struct daemon *d, struct daemon_wanted *w, char *name)
+static int want(struct daemon_wanted *w, char *name)
 {
 	if (!strcmp(name, "fanotify")) {
 		w->fanotify = true;
@@ -33,6 +31,10 @@ static int want(struct daemon *d, struct daemon_wanted *w, char *name)
 	}
 	if (!strcmp(name, "ebpf")) {
 		w->ebpf = w->calls = true;
+		return 0;
+	}
+	if (!strcmp(name, "audit")) {
+		w->audit = true;
 		return 0;
 	}
 	if (!strcmp(name, "preload")) {
@@ -43,13 +45,8 @@ static int want(struct daemon *d, struct daemon_wanted *w, char *name)
 		w->replay = name + 7;
 		return 0;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(later_sources); i++)
-		if (!strcmp(name, later_sources[i])) {
-			refuse_source(d, name, "not part of this version");
-			return 0;
-		}
 	log_error("--source: %s is not a source; there are fanotify, ebpf, "
-		  "preload and replay:FILE", name);
+		  "audit, preload and replay:FILE", name);
 	return -EINVAL;
 }
 
@@ -59,16 +56,17 @@ int daemon_choose_sources(struct daemon *d, struct daemon_wanted *w)
 
 	if (d->opt.sources) {
 		if (!d->opt.sources[strspn(d->opt.sources, ",")]) {
-			log_error("--source: none is named; there are fanotify, ebpf, preload and replay:FILE");
+			log_error("--source: none is named; there are fanotify, ebpf, audit, preload and "
+				  "replay:FILE");
 			return -EINVAL;
 		}
 		for (char *s = strtok_r(d->opt.sources, ",", &save); s;
 		     s = strtok_r(NULL, ",", &save))
-			if (want(d, w, s) < 0)
+			if (want(w, s) < 0)
 				return -EINVAL;
 	} else {
 		for (char **s = d->config->sources; s && *s; s++)
-			if (want(d, w, *s) < 0)
+			if (want(w, *s) < 0)
 				return -EINVAL;
 		if (!d->config->sources || !d->config->sources[0])
 			w->fanotify = w->ebpf = true;
@@ -149,6 +147,16 @@ static int open_ebpf(struct daemon *d, bool calls)
 	return err;
 }
 
+static int open_audit(struct daemon *d)
+{
+	char why[192] = "";
+	int err = daemon_audit_open(d, why);
+
+	if (err)
+		refuse_source(d, "audit", why[0] ? why : strerror(-err));
+	return err;
+}
+
 static int open_preload(struct daemon *d)
 {
 	int err = daemon_preload_open(d);
@@ -182,11 +190,13 @@ int daemon_open_sources(struct daemon *d, const struct daemon_wanted *w)
 
 	if (w->replay)
 		open_replay(d, w->replay);
-	if ((w->fanotify || w->ebpf || w->preload) && daemon_feed_open(d) == 0) {
+	if ((w->fanotify || w->ebpf || w->audit || w->preload) && daemon_feed_open(d) == 0) {
 		if (w->fanotify)
 			open_fanotify(d);
 		if (w->ebpf)
 			open_ebpf(d, w->calls || !d->fanotify);
+		if (w->audit)
+			open_audit(d);
 		if (w->preload)
 			open_preload(d);
 	}

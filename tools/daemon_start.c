@@ -15,6 +15,7 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "sources/audit.h"
 #include "sources/ebpf.h"
 #include "tools/daemon.h"
 
@@ -244,6 +245,8 @@ static int start_threads(struct daemon *d)
 		err = daemon_recheck_start(d);
 	if (!err)
 		err = daemon_bulk_start(d);
+	if (!err)
+		err = daemon_audit_start(d);
 	if (!err && daemon_watches(d)) {
 		err = daemon_scan_start(d);
 		if (!err)
@@ -268,9 +271,9 @@ int daemon_start(struct daemon *d)
 
 	if (daemon_choose_sources(d, &w) < 0)
 		return EXIT_USAGE;
-	if ((w.fanotify || w.ebpf) && geteuid() != 0 && !w.replay) {
+	if ((w.fanotify || w.ebpf || w.audit) && geteuid() != 0 && !w.replay) {
 		log_error("%s needs root; only --source=replay:FILE runs without",
-			  w.fanotify ? "fanotify" : "ebpf");
+			  w.fanotify ? "fanotify" : w.ebpf ? "ebpf" : "audit");
 		return EXIT_NOPERM;
 	}
 	if (zone_load_within(&d->zone, ZONE_WAIT_MS) < 0)
@@ -313,6 +316,8 @@ int daemon_start(struct daemon *d)
 		daemon_ebpf_network(d);
 	if (!status)
 		daemon_lsm_open(d);
+	if (!status)
+		daemon_follow_for_audit(d);
 	if (!status && (daemon_fuse_open(d) < 0 || daemon_recheck_open(d) < 0 ||
 			daemon_hold_open(d) < 0))
 		status = EXIT_UNAVAILABLE;
@@ -363,6 +368,7 @@ void daemon_stop(struct daemon *d)
 		daemon_last_chance(d);
 	daemon_recheck_stop(d);
 	daemon_bulk_stop(d);
+	daemon_audit_stop(d);
 	if (d->verdict_running) {
 		loop_stop(d->loop);
 		pthread_join(d->verdict_thread, NULL);
@@ -379,6 +385,8 @@ void daemon_stop(struct daemon *d)
 		fanotify_finish(d->fanotify, &d->bus);
 	if (d->ebpf && d->verdict_running)
 		ebpf_finish(d->ebpf, &d->bus);
+	if (d->audit && d->verdict_running)
+		audit_finish(d->audit, &d->bus);
 	if (d->fanotify) {
 		daemon_guardian_stop(d);
 		d->fanotify->ops->close(d->fanotify);
@@ -387,8 +395,11 @@ void daemon_stop(struct daemon *d)
 		d->follow->ops->close(d->follow);
 	if (d->ebpf)
 		d->ebpf->ops->close(d->ebpf);
+	if (d->audit)
+		d->audit->ops->close(d->audit);
 	daemon_recheck_close(d);
 	free(d->fuse);
+	free(d->fuse_audit);
 	daemon_hold_close(d);
 	if (d->replay)
 		d->replay->ops->close(d->replay);

@@ -15,7 +15,7 @@ struct snapshot {
 	uint64_t overflows;
 	struct process_feed_stats feed;
 	struct fanotify_figures fig;
-	struct source_stats fanotify, ebpf, replay, preload;
+	struct source_stats fanotify, ebpf, audit, replay, preload;
 };
 
 static void take(void *arg)
@@ -35,6 +35,9 @@ static void take(void *arg)
 	}
 	if (d->ebpf)
 		d->ebpf->ops->stats(d->ebpf, &s->ebpf);
+	daemon_fuse_audit_sweep(d);
+	if (d->audit)
+		d->audit->ops->stats(d->audit, &s->audit);
 	if (d->replay)
 		d->replay->ops->stats(d->replay, &s->replay);
 	if (d->preload)
@@ -201,6 +204,7 @@ static json_t *warnings(struct daemon *d, const struct snapshot *s,
 	daemon_pack_warnings(d, list);
 	daemon_egress_warnings(d, list);
 	daemon_ebpf_warnings(d, list);
+	daemon_audit_warnings(d, list);
 	daemon_preload_warnings(d, list);
 	daemon_peek_warnings(d, list);
 	daemon_follow_warnings(d, list);
@@ -212,6 +216,12 @@ static json_t *enforcement(struct daemon *d, const struct snapshot *s, bool priv
 	struct marks_stats ms = { 0 };
 	json_t *e;
 
+	if (d->follow_names) {
+		marks_stats(d->marks, &ms);
+		return json_pack("{s:s, s:o, s:i, s:i}", "mechanism", "detect", "filesystems",
+				 words(ms.filesystems), "objects", (int)ms.files, "directories",
+				 (int)ms.directories);
+	}
 	if (!d->marks)
 		return json_pack("{s:s}", "mechanism", d->preload ? "preload" : "detect");
 	marks_stats(d->marks, &ms);
@@ -264,6 +274,9 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 	add_source(sources, d->ebpf, &s.ebpf);
 	if (d->ebpf)
 		daemon_ebpf_figures(d, json_array_get(sources, json_array_size(sources) - 1));
+	add_source(sources, d->audit, &s.audit);
+	if (d->audit)
+		daemon_audit_figures(d, json_array_get(sources, json_array_size(sources) - 1));
 	add_source(sources, d->replay, &s.replay);
 	add_source(sources, d->preload, &s.preload);
 	if (d->preload)
@@ -293,7 +306,7 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 	/* The path that could not be marked may be another's. */
 	if (hindered && !privileged)
 		snprintf(nothing, sizeof(nothing), "nothing could be marked");
-	if (d->marks)
+	if (d->marks && !d->follow_names)
 		json_object_set_new(e, "nothing", *nothing ? json_string(nothing) : json_null());
 	if (!hindered)
 		nothing[0] = '\0'; /* no reason to warn */

@@ -39,6 +39,13 @@ static void dispatch_ebpf(void *arg)
 	d->ebpf->ops->dispatch(d->ebpf, &d->bus);
 }
 
+static void dispatch_audit(void *arg)
+{
+	struct daemon *d = arg;
+
+	d->audit->ops->dispatch(d->audit, &d->bus);
+}
+
 static void dispatch_replay(void *arg)
 {
 	struct daemon *d = arg;
@@ -103,6 +110,8 @@ int daemon_start_verdicts(struct daemon *d)
 		err = loop_add(d->loop, process_feed_fd(d->feed), dispatch_feed, d);
 	if (!err && d->ebpf)
 		err = loop_add(d->loop, d->ebpf->ops->fd(d->ebpf), dispatch_ebpf, d);
+	if (!err && d->audit)
+		err = loop_add(d->loop, d->audit->ops->fd(d->audit), dispatch_audit, d);
 	if (!err && daemon_egress_runs(d))
 		err = loop_add(d->loop, daemon_egress_fd(d), daemon_egress_dispatch, d);
 	if (!err && daemon_lsm_runs(d))

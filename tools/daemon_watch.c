@@ -322,7 +322,8 @@ int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_
 	if (rq->start_time_ns && !start_time_same(rq->start_time_ns, before.start_time_ns))
 		return -ESRCH;
 	late = prepare(d, rq, before.uid, &add.init, ret);
-	if (late < 0 && rq->strict && (rq->proof || daemon_mode_now(d) == MODE_ENFORCE)) {
+	if (late < 0 && rq->strict && !d->follow_names &&
+	    (rq->proof || daemon_mode_now(d) == MODE_ENFORCE)) {
 		log_warning("pid %d is not run: protected paths could not be marked: %s", rq->pid,
 			    strerror(-late));
 		return -ECANCELED;
@@ -341,6 +342,7 @@ int daemon_watch(struct daemon *d, const struct watch_request *rq, struct watch_
 	if (err || add.err)
 		return err ? err : add.err;
 	adopt_descendants(d);
+	daemon_audit_settle(d);
 	count.tree = ret->tree;
 	if (loop_call(d->loop, count_members, &count) == 0)
 		ret->members = count.n;
@@ -440,6 +442,7 @@ static void untrack(const struct member *m, void *arg)
 	struct remove_call *c = arg;
 
 	process_feed_untrack(c->d->feed, m->tgid);
+	daemon_audit_gone(c->d, m->tgid);
 	c->members++;
 }
 

@@ -225,6 +225,7 @@ static int serve(struct daemon *d, const sigset_t *signals)
 		daemon_suspend_tick(d);
 		daemon_watchdog_tick(d, clock_boottime_ns());
 		daemon_ebpf_tick(d, clock_boottime_ns());
+		daemon_audit_tick(d, clock_boottime_ns());
 		daemon_nothing_tick(d, clock_boottime_ns());
 		daemon_lsm_tick(d, clock_boottime_ns());
 		daemon_peek_tick(d);
