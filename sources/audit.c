@@ -49,6 +49,20 @@ static void add_home(struct homes *homes, const char *home)
 	homes->path[homes->n++] = home;
 }
 
+/* Of what io_uring does only the process is told. */
+static const char *exe_of(struct audit_source *s, const struct member *m)
+{
+	char link[32];
+	ssize_t n;
+
+	if (m->exited)
+		return m->comm;
+	snprintf(link, sizeof(link), "/proc/%d/exe", (int)m->tgid);
+	n = readlink(link, s->exe, sizeof(s->exe) - 1);
+	s->exe[n > 0 ? n : 0] = '\0';
+	return n > 0 ? s->exe : m->comm;
+}
+
 static void fill_subject(struct audit_source *s, const struct audit_told *t, const struct member *m,
 			 struct tree *tree, const char *comm, const char *exe, struct subject *ret)
 {
@@ -59,8 +73,8 @@ static void fill_subject(struct audit_source *s, const struct audit_told *t, con
 		.start_time_ns = m->start_time_ns,
 		.uid = t->uid,
 		.auid = tree->auid,
-		.comm = comm,
-		.exe = exe[0] ? exe : comm,
+		.comm = comm[0] ? comm : m->comm,
+		.exe = exe[0] ? exe : exe_of(s, m),
 		.cgroup = "",
 		.lineage = s->lineage,
 		.main_exe = m->main_exe,
@@ -215,6 +229,7 @@ void audit_source_figures(const struct source *base, struct audit_source_figures
 		.strangers = atomic_load(&s->strangers),
 		.no_rule = atomic_load(&s->no_rule),
 		.partial = atomic_load(&s->partial),
+		.unnamed = atomic_load(&s->unnamed),
 		.foreign = atomic_load(&s->foreign),
 		.overruns = atomic_load(&s->overruns),
 		/* An administrator may set it back. */

@@ -91,6 +91,11 @@ int audit_uring_number(unsigned nth)
 	return nth < ARRAY_SIZE(numbers) ? numbers[nth] : -1;
 }
 
+bool audit_uring_opens(unsigned op)
+{
+	return op == URING_OPENAT || op == URING_OPENAT2;
+}
+
 /* ---- paths ------------------------------------------------------------------------------------- */
 
 static bool append(const char *part, size_t part_len, char *buf, size_t size, size_t *at)

@@ -138,5 +138,6 @@ enum audit_call audit_call_of(uint32_t arch, uint32_t nr);
 int audit_call_number(uint32_t arch, unsigned nth);
 /* The same for operations of io_uring. */
 int audit_uring_number(unsigned nth);
+bool audit_uring_opens(unsigned op);
 
 #endif

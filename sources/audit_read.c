@@ -98,6 +98,9 @@ static void hand_over(struct audit_source *s, const struct audit_event *e)
 		ebpf_queue_put(&s->queue, s->out, (uint32_t)len);
 		any = true;
 	}
+	for (unsigned i = 0; i < e->n_uring && !e->n_paths; i++)
+		if (e->uring[i].success && audit_uring_opens(e->uring[i].op))
+			count(&s->unnamed);
 	if (any) {
 		uint64_t one = 1;
 

@@ -43,7 +43,7 @@ struct audit_source {
 	struct audit_action action;
 	int multicast_fd, stop_fd;
 	_Atomic bool stop, owner;
-	_Atomic uint64_t records, told, partial, malformed, foreign, overruns, cut;
+	_Atomic uint64_t records, told, partial, malformed, foreign, overruns, cut, unnamed;
 	struct {
 		uint32_t serial;
 		int64_t time_ms;
@@ -61,7 +61,7 @@ struct audit_source {
 	uint64_t seq, read;
 	_Atomic uint64_t strangers, no_rule;
 	uint32_t lost_before; /* struct audit_status, when we came */
-	char lineage[LINEAGE_MAX];
+	char lineage[LINEAGE_MAX], exe[PATH_MAX];
 };
 
 /* At most size bytes; returns how many, 0 when it finds no room. path NULL: not known. */

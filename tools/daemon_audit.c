@@ -216,6 +216,7 @@ void daemon_audit_figures(struct daemon *d, json_t *entry)
 	json_object_set_new(entry, "strangers", json_integer((json_int_t)f.strangers));
 	json_object_set_new(entry, "no_rule", json_integer((json_int_t)f.no_rule));
 	json_object_set_new(entry, "partial", json_integer((json_int_t)f.partial));
+	json_object_set_new(entry, "unnamed", json_integer((json_int_t)f.unnamed));
 	json_object_set_new(entry, "foreign", json_integer((json_int_t)f.foreign));
 	json_object_set_new(entry, "overruns", json_integer((json_int_t)f.overruns));
 	json_object_set_new(entry, "kernel_lost", json_integer((json_int_t)f.kernel_lost));
@@ -242,6 +243,9 @@ void daemon_audit_warnings(struct daemon *d, json_t *list)
 							 (unsigned long long)atomic_load(&d->audit_unseen)));
 	if (f.rules.members && !f.rules.uring)
 		json_array_append_new(list, json_string("audit: this kernel does not tell of what io_uring does"));
+	if (f.unnamed)
+		json_array_append_new(list, json_sprintf("audit: %llu files were opened by workers of io_uring, of which the "
+							 "kernel tells no name", (unsigned long long)f.unnamed));
 	if (f.rules.refused)
 		json_array_append_new(list, json_sprintf("audit: the kernel did not take %u rules",
 							 f.rules.refused));
