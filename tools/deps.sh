@@ -78,6 +78,10 @@ cmd sqlite3 sqlite3
 cmd git git
 cmd shellcheck shellcheck
 cmd mandoc mandoc
+cmd checkmodule checkpolicy
+cmd semodule_package semodule-utils
+cmd semodule policycoreutils
+file /usr/share/selinux/devel/Makefile selinux-policy-dev
 '
 # Kernels other than this one, under emulation.
 needs_guest='
