@@ -599,7 +599,7 @@ static void file_server_in_the_way(void **state)
 }
 
 /* A process whose arguments are in a file that nobody delivers. */
-static pid_t hide_arguments(const char *file)
+static pid_t hide_arguments(const char *file, const int hidden[2])
 {
 	pid_t pid = fork();
 	unsigned long long start = 0;
@@ -609,8 +609,11 @@ static pid_t hide_arguments(const char *file)
 	int fd;
 
 	assert_true(pid >= 0);
-	if (pid)
+	if (pid) {
+		close(hidden[1]);
+		assert_int_equal(read(hidden[0], stat, 1), 1);
 		return pid;
+	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	fd = open("/proc/self/stat", O_RDONLY);
 	stat[read(fd, stat, sizeof(stat) - 1)] = 0;
@@ -624,6 +627,8 @@ static pid_t hide_arguments(const char *file)
 	if (fd < 0 || mmap((void *)(uintptr_t)(start & ~(page - 1ull)), (size_t)page, PROT_READ,
 			   MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED)
 		_exit(1);
+	if (write(hidden[1], "", 1) != 1)
+		_exit(1);
 	for (;;)
 		pause();
 }
@@ -634,9 +639,9 @@ static void arguments_nobody_delivers(void **state)
 {
 	struct fixture *t = *state;
 	struct lookup_process *p = calloc(1, sizeof(*p));
+	int hidden[2], r;
 	int64_t before;
 	pid_t victim;
-	int r;
 
 	if (!have_mounts)
 		skip();
@@ -645,8 +650,8 @@ static void arguments_nobody_delivers(void **state)
 	if (!hang(t, at(t, "mnt"), "read"))
 		skip();
 	assert_int_equal(lookup_open(LOOKUP_PROCESSES, &t->processes), 0);
-	victim = hide_arguments(at(t, "mnt/secret"));
-	usleep(100000);
+	assert_int_equal(pipe2(hidden, O_CLOEXEC), 0);
+	victim = hide_arguments(at(t, "mnt/secret"), hidden);
 	before = test_now_ms();
 	r = lookup_process(t->processes, victim, 300, p);
 	assert_true(r == -ETIMEDOUT || (r == 0 && p->cmdline_len == 0));
@@ -657,6 +662,7 @@ static void arguments_nobody_delivers(void **state)
 	kill(victim, SIGKILL);
 	end_server(t);
 	waitpid(victim, NULL, 0);
+	close(hidden[0]);
 	free(p);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A FUSE server that never answers: fusehang DIR nothing|read. With `nothing` every request but
- * the handshake waits for ever; with `read` there is a file `secret` that can be looked up and
+ * the handshake, and for attributes, of which there are none, waits for ever; with `read` there is a file `secret` that can be looked up and
  * opened, and whose contents never come. Says "ready" when mounted; when it dies, all who wait
  * get an error.
  */
@@ -107,6 +107,9 @@ int main(int argc, char **argv)
 			answer(fd, in.unique, 0, &init, sizeof(init));
 			puts("ready");
 			fflush(stdout);
+		} else if (in.opcode == FUSE_GETXATTR) {
+			/* Where audit has rules the kernel itself asks, of whoever opens. */
+			answer(fd, in.unique, -ENOSYS, NULL, 0);
 		} else if (!all) {
 			serve_read(fd, &in, buf + sizeof(in));
 		}
