@@ -288,6 +288,7 @@ static const struct key {
 	{ "hold", read_hold },
 	{ "fanotify", read_fanotify },
 	{ "ebpf", config_read_ebpf },
+	{ "audit", config_read_audit },
 	{ "control", read_control },
 	{ "roles", config_read_roles },
 	{ "evidence", read_evidence },

@@ -104,6 +104,7 @@ struct config {
 	uint64_t hold_ns;        /* hold.deadline: 60s; at most 10m */
 	char **mark_roots;       /* fanotify.only: [DIR…]; when given, nothing outside is marked */
 	bool system_directories; /* fanotify.system_directories: true | false; default false */
+	bool audit_by_user; /* audit.scope */
 	uint32_t ring_bytes, exec_ring_bytes; /* ebpf.ring, ebpf.exec_ring; 0: as it comes */
 	char *group;             /* control.group: group that may change state; default "oknek" */
 	struct config_role roles[ROLES_MAX];

@@ -37,6 +37,8 @@ int config_read_size(const struct yaml_node *n, uint64_t *ret);
 #define CONFIG_RING_MOST (UINT64_C(1) << 30)
 /* config_ebpf.c */
 int config_read_ebpf(struct loading *l, const struct yaml_node *n);
+/* config_audit.c */
+int config_read_audit(struct loading *l, const struct yaml_node *n);
 /* config_capture.c */
 int config_read_capture(struct loading *l, const struct yaml_node *n);
 /* config_egress.c */

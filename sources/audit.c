@@ -263,12 +263,20 @@ static int audit_start(struct source *base)
 	return 0;
 }
 
-static void audit_close(struct source *base)
+void audit_give_back(struct source *base)
 {
 	struct audit_source *s = (struct audit_source *)base;
 
 	if (s->rules)
 		audit_rules_close(s->rules);
+	s->rules = NULL;
+}
+
+static void audit_close(struct source *base)
+{
+	struct audit_source *s = (struct audit_source *)base;
+
+	audit_give_back(base);
 	cleanup_close(&s->multicast_fd);
 	cleanup_close(&s->stop_fd);
 	cleanup_close(&s->queue_fd);
@@ -324,6 +332,8 @@ int audit_open(const struct audit_config *c, struct source **ret, char why[192])
 		err = audit_parser_new(&s->parser);
 	if (!err)
 		err = audit_rules_open(&s->rules, why, 192);
+	if (!err && c->by_user)
+		audit_rules_by_user(s->rules);
 	if (!err)
 		err = join(s, why);
 	if (err) {

@@ -19,6 +19,7 @@
 
 struct audit_config {
 	struct proctree *tree;
+	bool by_user; /* not by process: see audit_rules_by_user() */
 
 	/* All on the verdict thread. */
 	void (*drain)(void *arg);                     /* takes what the process feed has queued */
@@ -69,6 +70,10 @@ void audit_settle(struct source *s, int timeout_ms);
 
 /* At the end, when neither dispatch nor audit_run() run any more: what was handed over is published. */
 void audit_finish(struct source *s, struct bus *b);
+
+/* Rules go, and audit is what it was; nothing but close may be called afterwards, when audit_run() has
+ * ended. For whoever ends without closing. */
+void audit_give_back(struct source *s);
 
 /* Any thread; asks the kernel nothing. */
 void audit_source_figures(const struct source *s, struct audit_source_figures *ret);

@@ -41,6 +41,7 @@ struct audit_plan {
 	unsigned came;	    /* and how many came in it */
 	uint64_t storm_ns;  /* when they last were too many; 0: never */
 	bool by_uid;
+	bool always_by_uid;
 };
 
 int audit_plan_new(struct audit_plan **ret)
@@ -200,7 +201,9 @@ static void choose(struct audit_plan *p, uint64_t now_ns)
 {
 	if (p->members > AUDIT_MEMBERS_MAX || p->rowless)
 		p->storm_ns = now_ns;
-	if (p->storm_ns && now_ns - p->storm_ns < AUDIT_QUIET_NS)
+	if (p->always_by_uid)
+		p->by_uid = true;
+	else if (p->storm_ns && now_ns - p->storm_ns < AUDIT_QUIET_NS)
 		p->by_uid = true;
 	else if (p->members <= AUDIT_MEMBERS_MAX / 2 || !p->storm_ns)
 		p->by_uid = false;
@@ -241,6 +244,11 @@ unsigned audit_plan_want(struct audit_plan *p, uint64_t now_ns, struct audit_rul
 		strcpy(ids[n - 1].exe, e->path);
 	}
 	return n;
+}
+
+void audit_plan_by_user(struct audit_plan *p)
+{
+	p->always_by_uid = true;
 }
 
 bool audit_plan_by_uid(const struct audit_plan *p)

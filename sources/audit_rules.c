@@ -378,6 +378,11 @@ static int switch_on(struct audit_rules *r)
 	return audit_kernel_enable(r->fd, true);
 }
 
+void audit_rules_by_user(struct audit_rules *r)
+{
+	audit_plan_by_user(r->plan);
+}
+
 int audit_rules_enable(struct audit_rules *r)
 {
 	int err = r->running ? 0 : switch_on(r);

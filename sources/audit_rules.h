@@ -59,6 +59,8 @@ struct audit_rules_figures {
 /* Opens a netlink socket, removes our rules that an earlier one of us left, and remembers what was.
  * -errno, and `why` says it: no privilege, a container, no audit, locked (auditctl -e 2). */
 int audit_rules_open(struct audit_rules **ret, char *why, size_t size);
+/* Always by user: a child of a child is seen from its first call on, whoever is how fast. Before enable. */
+void audit_rules_by_user(struct audit_rules *r);
 /* Switches audit on where it is off, and starts the thread (with the capabilities of the caller). */
 int audit_rules_enable(struct audit_rules *r);
 /*

@@ -68,6 +68,7 @@ void audit_plan_add(struct audit_plan *p, pid_t pid, uid_t uid, const char *exe,
 void audit_plan_drop(struct audit_plan *p, pid_t pid);
 /* The rules there are to be; how many. */
 unsigned audit_plan_want(struct audit_plan *p, uint64_t now_ns, struct audit_rule_id *ids);
+void audit_plan_by_user(struct audit_plan *p); /* always */
 bool audit_plan_by_uid(const struct audit_plan *p);
 unsigned audit_plan_scoped(const struct audit_plan *p); /* members by pid */
 unsigned audit_plan_left_out(const struct audit_plan *p); /* members whose user found no room */

@@ -72,9 +72,10 @@ fresh() { # fresh SOURCES
 	rm -rf "$STATE" "$RUN"
 	start_daemon --source="$1" --rules "$RULES"
 }
-write_config "exec: {programs: [\"$B/sh\", \"$B/bash\"]}" 'egress: {allow: ["203.0.113.2:443"], allow_loopback: true}'
+write_config "exec: {programs: [\"$B/sh\", \"$B/bash\"]}" 'egress: {allow: ["203.0.113.2:443"], allow_loopback: true}' \
+	'audit: {scope: user}'
 ran=()
-for source in fanotify ebpf preload all; do
+for source in fanotify ebpf audit preload all; do
 	sources=$source
 	[ $source != all ] || sources=$(IFS=,; echo "${ran[*]}")
 	if ! fresh "$sources" >"$SCRATCH/start" 2>&1; then
@@ -87,7 +88,7 @@ for source in fanotify ebpf preload all; do
 done
 
 # A column of the manual's table that did not run here is the manual's own.
-columns=(fanotify ebpf preload all)
+columns=(fanotify ebpf audit preload all)
 diag "$(printf '%-30s' ''; printf ' %-9s' "${columns[@]}")"
 for i in "${!actions[@]}"; do
 	IFS='|' read -r want name _ <<<"${actions[i]}"
@@ -101,7 +102,7 @@ for i in "${!actions[@]}"; do
 			got=${fate[$source $i]:--}
 			case ${fired[$source $i]} in
 			"$want" | '') ;;
-			*) [[ $source = preload && " $want " = *" ${fired[$source $i]} "* ]] ||
+			*) [[ $source = @(preload|audit) && " $want " = *" ${fired[$source $i]} "* ]] ||
 				fail "$source: $name: ${fired[$source $i]}, a record each" ;;
 			esac
 		fi

@@ -160,10 +160,23 @@ host lie "$member" /bin/liar "$SECRET" >"$SCRATCH/lie"
 diag "$(sort "$SCRATCH/lie" | uniq -c)"
 is "$(nothing)" "" "what somebody else than the kernel tells is not believed"
 
-# An auditd that comes.
-ok "the daemon stops" stop_daemon
+# An auditd that comes: its first try is refused, and we make way.
 kill "$sleeper" 2>/dev/null
 wait "$sleeper" 2>/dev/null
+mkfifo "$SCRATCH/in0"
+exec 9<>"$SCRATCH/in0"
+(until "$(bin aud_host)" own; do sleep 0.2; done) <"$SCRATCH/in0" >"$SCRATCH/came" 2>&1 &
+came=$!
+ok "an auditd that comes later owns the socket" wait_for 30 grep -q ready "$SCRATCH/came"
+is "$(audit .reads)" '"multicast"' "as we make way for it"
+records >/dev/null
+ok "plainly" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
+is "$(settled)" "$detected" "what is done then is told once"
+ok "the daemon stops" stop_daemon
+isnt "$(host owner)" 0 "it owns the socket afterwards"
+echo >&9
+exec 9>&-
+wait "$came"
 ok "audit is as it was, and its rules" as_before
 mkfifo "$SCRATCH/in"
 "$(bin aud_host)" own <"$SCRATCH/in" >"$SCRATCH/owned" 2>&1 &

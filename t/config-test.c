@@ -113,7 +113,7 @@ static void every_key_is_read(void **state)
 
 static void each_complaint_names_file_line_and_way_out(void **state)
 {
-#define KEYS "mode, source, agents, deadline, on_timeout, on_block, hold, fanotify, ebpf, control, roles, evidence, capture, egress, " \
+#define KEYS "mode, source, agents, deadline, on_timeout, on_block, hold, fanotify, ebpf, audit, control, roles, evidence, capture, egress, " \
 	     "exec, on_unenforceable, rules, readers, exceptions"
 #define MATCH "match: { uid: { eq: 1 } }, "
 #define REASON "reason: r, "
@@ -172,6 +172,9 @@ static void each_complaint_names_file_line_and_way_out(void **state)
 		  "f:1: fanotify.only: \"/dev/null\" is not a directory" },
 		{ "fanotify: { marks: filesystem }",
 		  "f:1: unknown key \"marks\" in fanotify; allowed: only, system_directories" },
+		{ "audit: { scope: tree }", "f:1: audit.scope must be process or user" },
+		{ "audit: { scope: [user] }", "f:1: audit.scope must be process or user" },
+		{ "audit: { scopes: user }", "f:1: unknown key \"scopes\" in audit; allowed: scope" },
 		{ "ebpf: { ring: 16 }",
 		  "f:1: ebpf.ring must be a size like 512K or 16M, from 64K to 1G" },
 		{ "ebpf: { exec_ring: 63K }",

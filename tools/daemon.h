@@ -150,11 +150,13 @@ struct daemon {
 		bool malformed;
 	} ebpf_told;
 	pthread_t audit_thread;
-	bool audit_running, audit_was_on;
+	_Atomic bool audit_running;
+	bool audit_was_on;
+	bool audit_left; /* who is a member does not matter any more; the verdict thread's */
 	uint64_t audit_from_ns; /* whose start was before has no audit context; 0: nobody's. Verdict thread */
 	_Atomic uint64_t audit_unseen; /* members of these */
 	struct { /* what of the audit source was said; main thread */
-		uint64_t overruns, kernel_lost, at_ns, unseen;
+		uint64_t overruns, kernel_lost, at_ns, unseen, looked_ns;
 		bool foreign;
 	} audit_told;
 	struct daemon_bulk {
@@ -275,6 +277,7 @@ void daemon_ebpf_figures(const struct daemon *d, json_t *entry); /* of status */
 int daemon_audit_open(struct daemon *d, char why[192]);
 int daemon_audit_start(struct daemon *d);
 void daemon_audit_stop(struct daemon *d);
+void daemon_audit_leave(struct daemon *d); /* the process ends, and its verdict thread runs until then */
 bool daemon_audit_sees(const struct daemon *d, enum event_kind kind);
 bool daemon_audit_tells(const struct daemon *d, const struct subject *subj);
 void daemon_audit_member(void *arg, pid_t tgid);

@@ -14,6 +14,7 @@
 #include "tools/daemon.h"
 
 #define TELL_LOST_NS (10 * NSEC_PER_SEC) /* who can cause losses must not flood the evidence */
+#define LOOK_NS (2 * NSEC_PER_SEC)
 #define SETTLE_MS 2000
 
 /* ---- what is told --------------------------------------------------------------------------------- */
@@ -67,7 +68,8 @@ bool daemon_audit_sees(const struct daemon *d, enum event_kind kind)
 
 bool daemon_audit_tells(const struct daemon *d, const struct subject *subj)
 {
-	return d->audit && (!d->audit_from_ns || subj->start_time_ns >= d->audit_from_ns);
+	return atomic_load_explicit(&d->audit_running, memory_order_relaxed) &&
+	       (!d->audit_from_ns || subj->start_time_ns >= d->audit_from_ns);
 }
 
 /* ---- the source ---------------------------------------------------------------------------------- */
@@ -76,6 +78,7 @@ int daemon_audit_open(struct daemon *d, char why[192])
 {
 	const struct audit_config c = {
 		.tree = d->tree,
+		.by_user = d->config->audit_by_user,
 		.drain = drain,
 		.home_of = daemon_home_of,
 		.others = daemon_fuse_audit_others,
@@ -105,11 +108,9 @@ static void watch_member(const struct member *m, void *arg)
 static void watch_all(void *arg)
 {
 	struct daemon *d = arg;
-	struct audit_source_figures f;
 
-	audit_source_figures(d->audit, &f);
 	/* Who was there before has no audit context. */
-	if (f.rules.was_off && !d->audit_was_on)
+	if (!d->audit_was_on)
 		d->audit_from_ns = clock_boottime_ns();
 	proctree_each_member(d->tree, 0, watch_member, d);
 }
@@ -128,21 +129,36 @@ int daemon_audit_start(struct daemon *d)
 		err = loop_call(d->loop, watch_all, d);
 	if (!err)
 		err = -pthread_create(&d->audit_thread, NULL, audit_thread, d);
-	d->audit_running = err == 0;
+	atomic_store(&d->audit_running, err == 0);
 	if (err)
 		log_error("audit cannot be switched on: %s", strerror(-err));
 	else if (!d->audit_was_on)
 		log_warning("audit was off, and is on: what ran before this may never be told of by it");
-	return err;
+	/* What others hold and see they do all the same; status says that it is off. */
+	return d->fanotify || d->ebpf || d->preload ? 0 : err;
 }
 
 void daemon_audit_stop(struct daemon *d)
 {
-	if (!d->audit_running)
+	if (!atomic_load(&d->audit_running))
 		return;
 	audit_stop(d->audit);
 	pthread_join(d->audit_thread, NULL);
-	d->audit_running = false;
+	atomic_store(&d->audit_running, false);
+}
+
+static void leave(void *arg)
+{
+	((struct daemon *)arg)->audit_left = true;
+}
+
+void daemon_audit_leave(struct daemon *d)
+{
+	if (!d->audit)
+		return;
+	daemon_audit_stop(d);
+	if (loop_call(d->loop, leave, d) == 0)
+		audit_give_back(d->audit);
 }
 
 /* ---- who ------------------------------------------------------------------------------------------ */
@@ -150,7 +166,7 @@ void daemon_audit_stop(struct daemon *d)
 void daemon_audit_member(void *arg, pid_t tgid)
 {
 	struct daemon *d = arg;
-	const struct member *m = d->audit ? proctree_find(d->tree, tgid) : NULL;
+	const struct member *m = d->audit && !d->audit_left ? proctree_find(d->tree, tgid) : NULL;
 
 	if (!m)
 		return;
@@ -163,13 +179,13 @@ void daemon_audit_gone(void *arg, pid_t tgid)
 {
 	struct daemon *d = arg;
 
-	if (d->audit)
+	if (d->audit && !d->audit_left)
 		audit_unwatch(d->audit, tgid);
 }
 
 void daemon_audit_exec(struct daemon *d, const struct process_exec *e)
 {
-	const struct member *m = d->audit ? proctree_find(d->tree, e->tgid) : NULL;
+	const struct member *m = d->audit && !d->audit_left ? proctree_find(d->tree, e->tgid) : NULL;
 	const struct tree *t = m ? proctree_tree(d->tree, m->tree_id) : NULL;
 	char link[40], exe[4096] = "";
 	ssize_t n = 0;
@@ -277,8 +293,9 @@ void daemon_audit_tick(struct daemon *d, uint64_t now_ns)
 	struct audit_source_figures f;
 	uint64_t overruns, lost;
 
-	if (!d->audit_running)
+	if (!atomic_load(&d->audit_running) || now_ns - d->audit_told.looked_ns < LOOK_NS)
 		return;
+	d->audit_told.looked_ns = now_ns;
 	tell_unseen(d);
 	audit_source_figures(d->audit, &f);
 	if (f.foreign && !d->audit_told.foreign) {

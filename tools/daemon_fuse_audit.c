@@ -21,6 +21,7 @@ struct told {
 	enum event_kind kind;
 	uint64_t dev, ino, path_hash, time_ns;
 	uint32_t times; /* that are to come from the other */
+	bool doubtful;  /* whether they will */
 	unsigned n_fired;
 	uint64_t fired[FIRED_MAX];
 };
@@ -59,7 +60,7 @@ static struct told *row_of(struct told table[ROWS][IN_ROW], pid_t tgid)
 /* Nobody has told the same any more. */
 static void forget(struct daemon_fuse_audit *f, struct told table[ROWS][IN_ROW], struct told *t)
 {
-	if (t->tgid && t->times && table == f->others)
+	if (t->tgid && t->times && !t->doubtful && table == f->others)
 		atomic_fetch_add_explicit(&f->unconfirmed, t->times, memory_order_relaxed);
 	t->tgid = 0;
 }
@@ -80,9 +81,10 @@ static bool is_same(const struct told *t, const struct event *ev, uint64_t hashe
 	       (hashed && t->path_hash == hashed);
 }
 
-static void note(struct daemon_fuse_audit *f, struct told table[ROWS][IN_ROW], const struct event *ev,
-		 const struct decision *d)
+static void note(const struct daemon *d, struct told table[ROWS][IN_ROW], const struct event *ev,
+		 const struct decision *decision)
 {
+	struct daemon_fuse_audit *f = d->fuse_audit;
 	struct told *row = row_of(table, ev->subj.tgid), *at = NULL;
 	uint64_t hashed = path_hash(f, ev);
 
@@ -106,10 +108,11 @@ static void note(struct daemon_fuse_audit *f, struct told table[ROWS][IN_ROW], c
 		at->ino = ev->file.ino;
 	}
 	at->time_ns = ev->time_ns;
+	at->doubtful = !daemon_audit_tells(d, &ev->subj);
 	at->times++;
-	at->n_fired = d->n_fired;
-	for (unsigned i = 0; i < d->n_fired; i++)
-		at->fired[i] = rule_hash(f, &d->fired[i]);
+	at->n_fired = decision->n_fired;
+	for (unsigned i = 0; i < decision->n_fired; i++)
+		at->fired[i] = rule_hash(f, &decision->fired[i]);
 }
 
 /* An exec is the same when no rule fires that has not: arguments are not told alike by everybody. */
@@ -198,10 +201,9 @@ void daemon_fuse_audit_after(struct daemon *d, const struct verdict_note *n, enu
 		return;
 	if (ev->source == d->audit) {
 		if (d->fanotify || d->ebpf)
-			note(f, f->own, ev, n->d);
-	} else if (daemon_audit_tells(d, &ev->subj) &&
-		   (ev->kind != KIND_EXEC_OBSERVED || outcome != OUTCOME_DENIED)) {
-		note(f, f->others, ev, n->d);
+			note(d, f->own, ev, n->d);
+	} else if (ev->kind != KIND_EXEC_OBSERVED || outcome != OUTCOME_DENIED) {
+		note(d, f->others, ev, n->d);
 	}
 }
 

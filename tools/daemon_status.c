@@ -36,8 +36,6 @@ static void take(void *arg)
 	if (d->ebpf)
 		d->ebpf->ops->stats(d->ebpf, &s->ebpf);
 	daemon_fuse_audit_sweep(d);
-	if (d->audit)
-		d->audit->ops->stats(d->audit, &s->audit);
 	if (d->replay)
 		d->replay->ops->stats(d->replay, &s->replay);
 	if (d->preload)
@@ -269,6 +267,8 @@ json_t *daemon_status_json(struct daemon *d, bool privileged)
 	json_t *e;
 
 	loop_call(d->loop, take, &s);
+	if (d->audit) /* which may wait for the kernel */
+		d->audit->ops->stats(d->audit, &s.audit);
 	trees = daemon_trees(d, &n_trees);
 	add_source(sources, d->fanotify, &s.fanotify);
 	add_source(sources, d->ebpf, &s.ebpf);
