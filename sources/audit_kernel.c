@@ -28,13 +28,14 @@ static void forget_answers(int fd)
 static int next_answer(int fd, uint32_t seq, uint64_t until_ns, struct audit_reply *ret)
 {
 	for (;;) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
+		struct pollfd p = {.fd = fd, .events = POLLIN};
 		uint64_t now = audit_now_ns();
 		int r;
 
 		if (now >= until_ns)
 			return -ETIME;
-		if (poll(&p, 1, (int)((until_ns - now) / NSEC_PER_MSEC) + 1) < 0 && errno != EINTR)
+		if (poll(&p, 1, (int)((until_ns - now) / NSEC_PER_MSEC) + 1) < 0 &&
+		    errno != EINTR)
 			return -errno;
 		r = audit_get_reply(fd, ret, GET_REPLY_NONBLOCKING, 0);
 		if (r == -EAGAIN || r == 0 || (r > 0 && ret->nlh->nlmsg_seq != seq))
@@ -110,7 +111,8 @@ int audit_kernel_delete_listed(int fd, struct audit_rule_data *d)
 	return r < 0 ? r : 0;
 }
 
-int audit_kernel_list(int fd, int (*fn)(void *arg, const struct audit_rule_data *d, size_t len_bytes),
+int audit_kernel_list(int fd,
+		      int (*fn)(void *arg, const struct audit_rule_data *d, size_t len_bytes),
 		      void *arg)
 {
 	const uint64_t until = audit_now_ns() + ANSWER_NS;
@@ -142,8 +144,8 @@ int audit_kernel_list(int fd, int (*fn)(void *arg, const struct audit_rule_data 
  */
 int audit_kernel_own(int fd, pid_t pid)
 {
-	_Alignas(struct nlmsghdr) char buf[256] = { 0 };
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	_Alignas(struct nlmsghdr) char buf[256] = {0};
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct audit_status *s;
 	struct nlmsgerr e;

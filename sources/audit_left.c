@@ -12,7 +12,8 @@
 /* Namespaces have numbers; those of the initial ones are fixed, linux/proc_ns.h. */
 static bool in_initial(const char *which)
 {
-	const char *initial = !strcmp(which, "user") ? "user:[4026531837]" : "pid:[4026531836]";
+	const char *initial =
+		!strcmp(which, "user") ? "user:[4026531837]" : "pid:[4026531836]";
 	char path[32], to[64];
 	ssize_t n;
 
@@ -35,9 +36,12 @@ int audit_explain(int err, char *why, size_t size)
 		return err;
 	}
 	if (!in_initial("user"))
-		snprintf(why, size, "audit answers the initial user namespace alone, this is a container");
+		snprintf(
+			why, size,
+			"audit answers the initial user namespace alone, this is a container");
 	else if (!in_initial("pid"))
-		snprintf(why, size, "audit answers the initial pid namespace alone, this is a container");
+		snprintf(why, size,
+			 "audit answers the initial pid namespace alone, this is a container");
 	else
 		snprintf(why, size, "CAP_AUDIT_CONTROL is missing");
 	return -EPERM;
@@ -86,7 +90,7 @@ int audit_left_remove(int fd, struct audit_rule_id *mark, bool *marked)
 	int err, one;
 
 	do {
-		l = (struct left){ .mark = mark, .marked = marked };
+		l = (struct left){.mark = mark, .marked = marked};
 		err = audit_kernel_list(fd, take_ours, &l);
 		for (unsigned i = 0; i < l.n; i++) {
 			one = audit_kernel_delete_listed(fd, l.rules[i]);

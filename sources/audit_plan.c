@@ -32,13 +32,13 @@ struct exe {
 struct audit_plan {
 	struct row rows[ROWS];
 	int16_t heads[HEADS], free;
-	unsigned members;   /* with a row */
-	unsigned rowless;   /* without */
-	unsigned left_out;  /* whose user found no room */
+	unsigned members;  /* with a row */
+	unsigned rowless;  /* without */
+	unsigned left_out; /* whose user found no room */
 	struct user users[AUDIT_USERS_MAX];
 	struct exe exes[AUDIT_EXES_MAX];
 	uint64_t second_ns; /* when the second under way began, */
-	unsigned came;	    /* and how many came in it */
+	unsigned came;      /* and how many came in it */
 	uint64_t storm_ns;  /* when they last were too many; 0: never */
 	bool by_uid;
 	bool always_by_uid;
@@ -150,7 +150,8 @@ static void count_coming(struct audit_plan *p, uint64_t now_ns)
 		p->storm_ns = now_ns;
 }
 
-void audit_plan_add(struct audit_plan *p, pid_t pid, uid_t uid, const char *exe, uint64_t now_ns)
+void audit_plan_add(struct audit_plan *p, pid_t pid, uid_t uid, const char *exe,
+		    uint64_t now_ns)
 {
 	int16_t *link = link_to(p, pid);
 	int16_t at = *link;
@@ -171,7 +172,7 @@ void audit_plan_add(struct audit_plan *p, pid_t pid, uid_t uid, const char *exe,
 		return;
 	}
 	p->free = p->rows[at].next;
-	p->rows[at] = (struct row){ .pid = pid, .next = NONE };
+	p->rows[at] = (struct row){.pid = pid, .next = NONE};
 	*link = at;
 	fill(p, &p->rows[at], uid, exe);
 	p->members++;
@@ -209,9 +210,10 @@ static void choose(struct audit_plan *p, uint64_t now_ns)
 		p->by_uid = false;
 }
 
-static unsigned put(struct audit_rule_id *ids, unsigned n, enum audit_rule_kind kind, uint32_t id)
+static unsigned put(struct audit_rule_id *ids, unsigned n, enum audit_rule_kind kind,
+		    uint32_t id)
 {
-	ids[n] = (struct audit_rule_id){ .kind = kind, .id = id };
+	ids[n] = (struct audit_rule_id){.kind = kind, .id = id};
 	return n + 1;
 }
 

@@ -104,7 +104,8 @@ int audit_rule_write(const struct audit_rule_id *id, pid_t own, union audit_rule
 	case AUDIT_RULE_PID:
 	case AUDIT_RULE_PPID:
 		can = put_calls(d, ARCH_NATIVE);
-		put(d, id->kind == AUDIT_RULE_PID ? AUDIT_PID : AUDIT_PPID, AUDIT_EQUAL, id->id);
+		put(d, id->kind == AUDIT_RULE_PID ? AUDIT_PID : AUDIT_PPID, AUDIT_EQUAL,
+		    id->id);
 		break;
 	case AUDIT_RULE_USER:
 		can = put_calls(d, ARCH_NATIVE);
@@ -215,7 +216,8 @@ static bool status_key(const struct told *t, uint32_t *owner)
 	return true;
 }
 
-static int kind_of(const struct audit_rule_data *d, const struct told *t, struct audit_rule_id *id)
+static int kind_of(const struct audit_rule_data *d, const struct told *t,
+		   struct audit_rule_id *id)
 {
 	const uint32_t list = d->flags & ~(uint32_t)AUDIT_FILTER_PREPEND;
 
@@ -240,10 +242,11 @@ static int kind_of(const struct audit_rule_data *d, const struct told *t, struct
 	return 1;
 }
 
-int audit_rule_read(const struct audit_rule_data *d, size_t len_bytes, struct audit_rule_id *ret)
+int audit_rule_read(const struct audit_rule_data *d, size_t len_bytes,
+		    struct audit_rule_id *ret)
 {
-	struct audit_rule_id id = { .kind = AUDIT_RULE_STATUS };
-	struct told t = { 0 };
+	struct audit_rule_id id = {.kind = AUDIT_RULE_STATUS};
+	struct told t = {0};
 	int r;
 
 	if (!take_fields(d, len_bytes, &t))

@@ -15,21 +15,10 @@
 #include "sources/audit_rules_priv.h"
 
 #define LOOK_NS UINT64_C(5000000000) /* between two looks at what the kernel has */
-#define FRESH_MS 1000		     /* that figures wait for the thread */
+#define FRESH_MS 1000                /* that figures wait for the thread */
 #define OWN_BYTES (8u << 20)
-#define LOCKED 2 /* auditctl -e 2: nothing changes until the next boot */
-#define LISTS (AUDIT_FILTER_PREPEND / 2)
-#define HAVE_MAX (2 * (AUDIT_WANT_MAX + 1)) /* new ones are put before old ones are removed */
-
-struct rule {
-	struct audit_rule_id id;
-	bool listed; /* seen in the look under way */
-	int error;   /* of those that are not in the kernel */
-};
 
 struct audit_rules {
-	int fd;
-	pid_t self;
 	_Atomic int own_fd;
 	bool running;
 	pthread_t thread;
@@ -37,201 +26,44 @@ struct audit_rules {
 	pthread_mutex_t lock;
 	pthread_cond_t wake, done;
 	struct audit_plan *plan;
-	uint64_t told, stands;	  /* changes, and how many of them the kernel has */
+	uint64_t told, stands;    /* changes, and how many of them the kernel has */
 	uint64_t asked, answered; /* for figures */
 	bool stop;
 	struct audit_rules_figures now;
 
 	/* Of the thread; of the caller where there is none. */
-	struct rule have[HAVE_MAX], refused[HAVE_MAX];
-	unsigned n_have, n_refused, n_listed, n_restored;
-	bool locked, marked; /* marked: audit was off when the first of us came, and */
+	struct audit_have have;
+	bool marked;               /* audit was off when the first of us came, and */
 	struct audit_rule_id mark; /* this rule says so */
-	struct audit_status status;
 };
 
-/* ---- what is in the kernel ------------------------------------------------------------------------ */
-
-static struct rule *find(struct rule *rules, unsigned n, const struct audit_rule_id *id)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (audit_rule_same(&rules[i].id, id))
-			return &rules[i];
-	return NULL;
-}
-
-static void forget(struct rule *rules, unsigned *n, unsigned at)
-{
-	rules[at] = rules[--*n];
-}
-
-static void remember(struct rule *rules, unsigned *n, const struct audit_rule_id *id, int error)
-{
-	if (*n < HAVE_MAX)
-		rules[(*n)++] = (struct rule){ .id = *id, .listed = true, .error = error };
-}
-
-static void put_rule(struct audit_rules *r, const struct audit_rule_id *id)
-{
-	int err = 0;
-
-	if (find(r->have, r->n_have, id) || find(r->refused, r->n_refused, id) ||
-	    r->n_have == HAVE_MAX)
-		return;
-	if (id->kind == AUDIT_RULE_EXE && !audit_exe_is_roots(id->exe))
-		err = -EACCES;
-	else
-		err = audit_kernel_add(r->fd, id, r->self);
-	if (!err || err == -EEXIST)
-		remember(r->have, &r->n_have, id, 0);
-	else
-		remember(r->refused, &r->n_refused, id, err);
-}
-
-static bool remove_rule(struct audit_rules *r, unsigned at)
-{
-	int err = audit_kernel_delete(r->fd, &r->have[at].id, r->self);
-
-	if (err && err != -ENOENT)
-		return false;
-	forget(r->have, &r->n_have, at);
-	return true;
-}
-
-static bool wanted(const struct audit_rule_id *want, unsigned n, const struct audit_rule_id *id)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (audit_rule_same(&want[i], id))
-			return true;
-	return false;
-}
-
-/* New before old: whoever is in both is told all the while. */
-static void make_so(struct audit_rules *r, const struct audit_rule_id *want, unsigned n)
-{
-	if (r->locked)
-		return;
-	for (unsigned i = r->n_refused; i-- > 0;)
-		if (!wanted(want, n, &r->refused[i].id))
-			forget(r->refused, &r->n_refused, i);
-	for (unsigned i = 0; i < n; i++)
-		put_rule(r, &want[i]);
-	for (unsigned i = r->n_have; i-- > 0;)
-		if (!wanted(want, n, &r->have[i].id))
-			remove_rule(r, i);
-}
-
-/* ---- looking at it -------------------------------------------------------------------------------- */
-
-struct look {
-	struct audit_rules *r;
-	unsigned ours;
-	bool seen[LISTS], behind[LISTS]; /* by list: one of ours; another's after it */
-};
-
-static unsigned list_of(const struct audit_rule_data *d)
-{
-	return d->flags & (LISTS - 1);
-}
-
-static int look_at(void *arg, const struct audit_rule_data *d, size_t len_bytes)
-{
-	struct look *l = arg;
-	struct audit_rule_id id;
-	struct rule *have;
-
-	if (!audit_rule_read(d, len_bytes, &id)) {
-		l->behind[list_of(d)] |= l->seen[list_of(d)];
-		return 0;
-	}
-	have = find(l->r->have, l->r->n_have, &id);
-	l->ours++;
-	l->seen[list_of(d)] = true;
-	if (have)
-		have->listed = true;
-	return 0;
-}
-
-static bool is_behind(const struct look *l, const struct audit_rule_id *id)
-{
-	union audit_rule_bytes b;
-
-	return id->kind != AUDIT_RULE_STATUS && audit_rule_write(id, l->r->self, &b) == 0 &&
-	       l->behind[list_of(&b.data)];
-}
-
-/*
- * Rules of ours may be gone (`auditctl -D`, which is the first line of what auditd loads), or others were
- * put behind them, which then would not name the records of members. Both are put there again.
- */
-static int look(struct audit_rules *r)
-{
-	struct look l = { .r = r };
-	int err = audit_kernel_status(r->fd, &r->status);
-
-	if (err)
-		return err;
-	r->locked = r->status.enabled == LOCKED;
-	for (unsigned i = 0; i < r->n_have; i++)
-		r->have[i].listed = false;
-	err = audit_kernel_list(r->fd, look_at, &l);
-	if (err)
-		return err;
-	r->n_listed = l.ours;
-	r->n_refused = 0; /* tried again */
-	for (unsigned i = r->n_have; i-- > 0 && !r->locked;) {
-		if (!r->have[i].listed)
-			forget(r->have, &r->n_have, i);
-		else if (!is_behind(&l, &r->have[i].id) || !remove_rule(r, i))
-			continue;
-		r->n_restored++;
-	}
-	return 0;
-}
-
-static unsigned count_refused(const struct audit_rules *r)
-{
-	unsigned n = 0;
-
-	/* Programs are a help, and io_uring is told by itself. */
-	for (unsigned i = 0; i < r->n_refused; i++)
-		n += r->refused[i].id.kind != AUDIT_RULE_EXE &&
-		     r->refused[i].id.kind != AUDIT_RULE_USER_URING &&
-		     r->refused[i].error != -EOPNOTSUPP;
-	return n;
-}
+/* ---- the thread ------------------------------------------------------------------------------------ */
 
 /* With the lock held. */
 static void publish(struct audit_rules *r)
 {
-	bool uring = false;
-
-	for (unsigned i = 0; i < r->n_have; i++)
-		uring |= r->have[i].id.kind == AUDIT_RULE_USER_URING;
 	r->now = (struct audit_rules_figures){
-		.enabled = r->status.enabled != 0,
+		.enabled = r->have.status.enabled != 0,
 		.was_off = r->marked,
-		.owner = (pid_t)r->status.pid,
-		.lost = r->status.lost,
-		.backlog = r->status.backlog,
-		.backlog_limit = r->status.backlog_limit,
-		.rate_limit = r->status.rate_limit,
-		.failure = r->status.failure,
-		.rules = r->n_listed,
+		.owner = (pid_t)r->have.status.pid,
+		.lost = r->have.status.lost,
+		.backlog = r->have.status.backlog,
+		.backlog_limit = r->have.status.backlog_limit,
+		.rate_limit = r->have.status.rate_limit,
+		.failure = r->have.status.failure,
+		.rules = r->have.listed,
 		.members = audit_plan_scoped(r->plan),
 		.by_uid = audit_plan_by_uid(r->plan),
-		.uring = uring,
-		.refused = count_refused(r) + audit_plan_left_out(r->plan),
-		.restored = r->n_restored,
+		.uring = audit_have_uring(&r->have),
+		.refused = audit_have_refused(&r->have) + audit_plan_left_out(r->plan),
+		.restored = r->have.restored,
 	};
 }
 
-/* ---- the thread ------------------------------------------------------------------------------------ */
-
 static void wait_for_work(struct audit_rules *r, uint64_t until_ns)
 {
-	const struct timespec until = { (time_t)(until_ns / NSEC_PER_SEC),
-					(long)(until_ns % NSEC_PER_SEC) };
+	const struct timespec until = {(time_t)(until_ns / NSEC_PER_SEC),
+				       (long)(until_ns % NSEC_PER_SEC)};
 
 	while (!r->stop && r->told == r->stands && r->asked == r->answered)
 		if (pthread_cond_timedwait(&r->wake, &r->lock, &until) == ETIMEDOUT)
@@ -256,9 +88,9 @@ static void *rules_thread(void *arg)
 			want[n++] = r->mark;
 		due_or_asked = due || asked != r->answered;
 		pthread_mutex_unlock(&r->lock);
-		make_so(r, want, n);
-		if (due_or_asked && look(r) == 0)
-			make_so(r, want, n);
+		audit_have_make(&r->have, want, n);
+		if (due_or_asked && audit_have_look(&r->have) == 0)
+			audit_have_make(&r->have, want, n);
 		if (due)
 			next_look = audit_now_ns() + LOOK_NS;
 		pthread_mutex_lock(&r->lock);
@@ -304,8 +136,8 @@ static void rules_free(struct audit_rules **p)
 
 	if (!r)
 		return;
-	if (r->fd >= 0)
-		close(r->fd);
+	if (r->have.fd >= 0)
+		close(r->have.fd);
 	if (r->own_fd >= 0)
 		close(r->own_fd);
 	audit_plan_free(r->plan);
@@ -322,8 +154,8 @@ static struct audit_rules *rules_new(void)
 
 	if (!r)
 		return NULL;
-	r->fd = r->own_fd = -1;
-	r->self = getpid();
+	r->have.fd = r->own_fd = -1;
+	r->have.self = getpid();
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -339,19 +171,20 @@ int audit_rules_open(struct audit_rules **ret, char *why, size_t size)
 	int err = r ? audit_plan_new(&r->plan) : -ENOMEM;
 
 	if (!err) {
-		r->fd = audit_socket_open(0, 0);
-		err = r->fd < 0 ? r->fd : audit_kernel_status(r->fd, &r->status);
+		r->have.fd = audit_socket_open(0, 0);
+		err = r->have.fd < 0 ? r->have.fd
+				     : audit_kernel_status(r->have.fd, &r->have.status);
 	}
-	if (!err && r->status.enabled == LOCKED) {
+	if (!err && r->have.status.enabled == AUDIT_LOCKED_STATE) {
 		snprintf(why, size, "audit is locked until the next boot (auditctl -e 2)");
 		return -EPERM;
 	}
 	if (!err)
-		err = audit_left_remove(r->fd, &r->mark, &r->marked);
+		err = audit_left_remove(r->have.fd, &r->mark, &r->marked);
 	if (err)
 		return audit_explain(err, why, size);
 	if (r->marked)
-		remember(r->have, &r->n_have, &r->mark, 0);
+		audit_have_left(&r->have, &r->mark);
 	publish(r);
 	*ret = TAKE_PTR(r);
 	return 0;
@@ -360,22 +193,21 @@ int audit_rules_open(struct audit_rules **ret, char *why, size_t size)
 /* What was is told to the kernel before it is changed: if we are killed, the next of us reads it there. */
 static int switch_on(struct audit_rules *r)
 {
-	struct audit_rule_id mark = { .kind = AUDIT_RULE_STATUS };
-	int err = audit_kernel_status(r->fd, &r->status);
+	struct audit_rule_id mark = {.kind = AUDIT_RULE_STATUS};
+	int err = audit_kernel_status(r->have.fd, &r->have.status);
 
-	if (err || r->status.enabled)
+	if (err || r->have.status.enabled)
 		return err;
-	mark.id = r->status.pid;
-	err = audit_kernel_add(r->fd, &mark, r->self);
+	mark.id = r->have.status.pid;
+	err = audit_kernel_add(r->have.fd, &mark, r->have.self);
 	if (err && err != -EEXIST)
 		return err;
 	if (r->marked && !audit_rule_same(&mark, &r->mark))
-		audit_kernel_delete(r->fd, &r->mark, r->self);
+		audit_kernel_delete(r->have.fd, &r->mark, r->have.self);
 	r->mark = mark;
 	r->marked = true;
-	r->n_have = 0;
-	remember(r->have, &r->n_have, &mark, 0);
-	return audit_kernel_enable(r->fd, true);
+	audit_have_left(&r->have, &mark);
+	return audit_kernel_enable(r->have.fd, true);
 }
 
 void audit_rules_by_user(struct audit_rules *r)
@@ -411,13 +243,13 @@ static int switch_back(struct audit_rules *r)
 
 	if (!r->marked)
 		return 0;
-	err = audit_kernel_status(r->fd, &r->status);
-	if (err || !r->status.enabled)
+	err = audit_kernel_status(r->have.fd, &r->have.status);
+	if (err || !r->have.status.enabled)
 		return err;
-	if (r->status.pid && r->status.pid != (uint32_t)r->self && r->status.pid != r->mark.id &&
-	    process_is_there((pid_t)r->status.pid))
+	if (r->have.status.pid && r->have.status.pid != (uint32_t)r->have.self &&
+	    r->have.status.pid != r->mark.id && process_is_there((pid_t)r->have.status.pid))
 		return 0;
-	return audit_kernel_enable(r->fd, false);
+	return audit_kernel_enable(r->have.fd, false);
 }
 
 int audit_rules_close(struct audit_rules *r)
@@ -426,12 +258,12 @@ int audit_rules_close(struct audit_rules *r)
 	int first = 0;
 
 	stop_thread(r);
-	note(&first, audit_left_remove(r->fd, &r->mark, &marked));
+	note(&first, audit_left_remove(r->have.fd, &r->mark, &marked));
 	note(&first, switch_back(r));
 	audit_rules_yield(r);
 	/* Last: until here whoever comes after a crash learns of it what was. */
 	if (!first)
-		first = audit_left_remove(r->fd, NULL, NULL);
+		first = audit_left_remove(r->have.fd, NULL, NULL);
 	rules_free(&r);
 	return first;
 }
@@ -454,7 +286,7 @@ int audit_rules_own(struct audit_rules *r)
 	fd = audit_socket_open(0, OWN_BYTES);
 	if (fd < 0)
 		return fd;
-	err = audit_kernel_own(fd, r->self);
+	err = audit_kernel_own(fd, r->have.self);
 	if (err) {
 		close(fd);
 		return err == -EEXIST ? 0 : err;
@@ -503,10 +335,11 @@ void audit_rules_drop(struct audit_rules *r, pid_t pid)
 }
 
 /* With the lock held: until *counter is at least n. */
-static int wait_until(struct audit_rules *r, const uint64_t *counter, uint64_t n, int timeout_ms)
+static int wait_until(struct audit_rules *r, const uint64_t *counter, uint64_t n,
+		      int timeout_ms)
 {
 	const uint64_t end = audit_now_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC;
-	const struct timespec ts = { (time_t)(end / NSEC_PER_SEC), (long)(end % NSEC_PER_SEC) };
+	const struct timespec ts = {(time_t)(end / NSEC_PER_SEC), (long)(end % NSEC_PER_SEC)};
 
 	while (*counter < n)
 		if (pthread_cond_timedwait(&r->done, &r->lock, &ts) == ETIMEDOUT)
@@ -529,7 +362,7 @@ int audit_rules_figures(struct audit_rules *r, struct audit_rules_figures *ret)
 	int err = 0;
 
 	if (!r->running) {
-		err = look(r);
+		err = audit_have_look(&r->have);
 		if (err)
 			return err;
 	}

@@ -18,7 +18,7 @@ static void close_socket(struct mnl_socket **nl)
 
 int audit_socket_open(unsigned group, size_t receive_bytes)
 {
-	const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	_cleanup_(close_socket) struct mnl_socket *nl = NULL;
 	int fd, on = 1, size = (int)receive_bytes;
 
@@ -45,7 +45,8 @@ static bool is_kernels(struct msghdr *msg)
 {
 	const struct sockaddr_nl *from = msg->msg_name;
 
-	if (msg->msg_namelen != sizeof(*from) || from->nl_family != AF_NETLINK || from->nl_pid != 0)
+	if (msg->msg_namelen != sizeof(*from) || from->nl_family != AF_NETLINK ||
+	    from->nl_pid != 0)
 		return false;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		struct ucred cred;
@@ -61,9 +62,9 @@ static bool is_kernels(struct msghdr *msg)
 
 ssize_t audit_socket_read(int fd, void *buf, size_t size)
 {
-	char control[CMSG_SPACE(sizeof(struct ucred)) + 64] = { 0 };
-	struct sockaddr_nl from = { 0 };
-	struct iovec iov = { .iov_base = buf, .iov_len = size };
+	char control[CMSG_SPACE(sizeof(struct ucred)) + 64] = {0};
+	struct sockaddr_nl from = {0};
+	struct iovec iov = {.iov_base = buf, .iov_len = size};
 	struct msghdr msg = {
 		.msg_name = &from,
 		.msg_namelen = sizeof(from),

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rules for the kernel's audit: their bytes, which of a listing are ours, and which there are to be.
- * With the argument "drive" it asks the kernel, by what it is told on stdin, for t/6602-audit-rules.t.
+ * With arguments it asks the kernel, for t/6602-audit-rules.t: "drive" by what it is told on stdin.
  */
 #include <errno.h>
+#include <libaudit.h>
 #include <linux/audit.h>
 #include <linux/netlink.h>
 #include <setjmp.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -45,7 +47,7 @@ static size_t length(const struct audit_rule_data *d)
 
 static struct audit_rule_id rule(enum audit_rule_kind kind, uint32_t id, const char *exe)
 {
-	struct audit_rule_id r = { .kind = kind, .id = id };
+	struct audit_rule_id r = {.kind = kind, .id = id};
 
 	snprintf(r.exe, sizeof(r.exe), "%s", exe);
 	return r;
@@ -145,10 +147,10 @@ static void bytes_of_what_was(void **state)
 static void written_is_read(void **state)
 {
 	const struct audit_rule_id ids[] = {
-		rule(AUDIT_RULE_STATUS, 0, ""),	     rule(AUDIT_RULE_STATUS, 4194304, ""),
-		rule(AUDIT_RULE_PID, 1, ""),	     rule(AUDIT_RULE_PPID, 4194304, ""),
-		rule(AUDIT_RULE_USER, 0, ""),	     rule(AUDIT_RULE_USER, 4000000000, ""),
-		rule(AUDIT_RULE_USER_32, 1000, ""),  rule(AUDIT_RULE_USER_URING, 1000, ""),
+		rule(AUDIT_RULE_STATUS, 0, ""),       rule(AUDIT_RULE_STATUS, 4194304, ""),
+		rule(AUDIT_RULE_PID, 1, ""),          rule(AUDIT_RULE_PPID, 4194304, ""),
+		rule(AUDIT_RULE_USER, 0, ""),         rule(AUDIT_RULE_USER, 4000000000, ""),
+		rule(AUDIT_RULE_USER_32, 1000, ""),   rule(AUDIT_RULE_USER_URING, 1000, ""),
 		rule(AUDIT_RULE_EXE, 1000, "/bin/x"),
 	};
 
@@ -179,13 +181,23 @@ static void set_key(union audit_rule_bytes *b, const char *key)
 static void others_are_not_ours(void **state)
 {
 	static const char *const keys[] = {
-		"", "oknek", "oknek-membe", "oknek-member2", "Oknek-member", "foreign\001oknek-member",
-		"oknek-member\001foreign", "oknek-was-off", "oknek-was-off:", "oknek-was-off:1x",
-		"oknek-was-off:-1", "oknek-was-off: 1", "oknek-was-off:4294967296",
+		"",
+		"oknek",
+		"oknek-membe",
+		"oknek-member2",
+		"Oknek-member",
+		"foreign\001oknek-member",
+		"oknek-member\001foreign",
+		"oknek-was-off",
+		"oknek-was-off:",
+		"oknek-was-off:1x",
+		"oknek-was-off:-1",
+		"oknek-was-off: 1",
+		"oknek-was-off:4294967296",
 		"oknek-was-off:99999999999999999999",
 	};
-	const struct audit_rule_id ids[] = { rule(AUDIT_RULE_PID, 1, ""),
-					     rule(AUDIT_RULE_STATUS, 1, "") };
+	const struct audit_rule_id ids[] = {rule(AUDIT_RULE_PID, 1, ""),
+					    rule(AUDIT_RULE_STATUS, 1, "")};
 	struct audit_rule_id back;
 	union audit_rule_bytes b;
 
@@ -377,11 +389,11 @@ static void more_than_there_is_room_for(void **state)
 		char exe[32];
 
 		snprintf(exe, sizeof(exe), "/usr/bin/%d", pid);
-		audit_plan_add(plan, pid, (uid_t)pid, exe, 100 * SECOND + (uint64_t)pid * SECOND);
+		audit_plan_add(plan, pid, (uid_t)pid, exe,
+			       100 * SECOND + (uint64_t)pid * SECOND);
 	}
 	assert_int_equal(audit_plan_left_out(plan), 3);
-	assert_int_equal(want(200 * SECOND), 2 * (AUDIT_USERS_MAX + 3) + 2 * AUDIT_USERS_MAX +
-						     AUDIT_EXES_MAX);
+	assert_int_equal(want(200 * SECOND), 3 * AUDIT_USERS_MAX + AUDIT_EXES_MAX);
 	for (pid_t pid = 1; pid <= AUDIT_USERS_MAX + 3; pid++)
 		audit_plan_drop(plan, pid);
 	assert_int_equal(audit_plan_left_out(plan), 0);
@@ -400,7 +412,10 @@ static void print_figures(struct audit_rules *r)
 	else
 		printf("enabled=%d was_off=%d owner=%s rules=%u members=%u by_uid=%d uring=%d "
 		       "refused=%u restored=%u lost=%u backlog_limit=%u rate_limit=%u failure=%u\n",
-		       f.enabled, f.was_off, f.owner == getpid() ? "us" : f.owner ? "other" : "none",
+		       f.enabled, f.was_off,
+		       f.owner == getpid() ? "us"
+		       : f.owner           ? "other"
+					   : "none",
 		       f.rules, f.members, f.by_uid, f.uring, f.refused, f.restored, f.lost,
 		       f.backlog_limit, f.rate_limit, f.failure);
 }
@@ -423,8 +438,100 @@ static void print_records(int fd)
 		ours += n > 0 && nlh.nlmsg_type == AUDIT_SYSCALL &&
 			strstr(buf + NLMSG_HDRLEN, "key=\"" AUDIT_RULES_KEY "\"");
 	}
-	printf("%s ours=%s spoofed=%s replace=%s\n", records ? "some" : "none", ours ? "some" : "none",
-	       spoofed ? "some" : "none", replace ? "some" : "none");
+	printf("%s ours=%s spoofed=%s replace=%s\n", records ? "some" : "none",
+	       ours ? "some" : "none", spoofed ? "some" : "none", replace ? "some" : "none");
+}
+
+/* Rules as the kernel lists them, every byte. */
+static int print_rule(void *arg, const struct audit_rule_data *d, size_t len_bytes)
+{
+	(void)arg;
+	for (size_t i = 0; i < len_bytes; i++)
+		printf("%02x", ((const unsigned char *)d)[i]);
+	printf("\n");
+	return 0;
+}
+
+static void print_status(int fd)
+{
+	struct audit_status s;
+	int err = audit_kernel_status(fd, &s);
+
+	if (err)
+		printf("%s\n", strerror(-err));
+	else
+		printf("enabled=%u pid=%u failure=%u rate_limit=%u backlog_limit=%u "
+		       "backlog_wait_time=%u\n",
+		       s.enabled, s.pid, s.failure, s.rate_limit, s.backlog_limit,
+		       s.backlog_wait_time);
+}
+
+/* Somebody else's rule: like one of ours but for its key. */
+static int foreign(int fd, const char *verb, const char *kind, const char *key)
+{
+	struct audit_rule_id id =
+		rule(!strcmp(kind, "user") ? AUDIT_RULE_STATUS : AUDIT_RULE_PPID, 4194000, "");
+	union audit_rule_bytes b;
+	int err = audit_rule_write(&id, OWN, &b);
+
+	if (err)
+		return err;
+	set_key(&b, key);
+	return strcmp(verb, "add") != 0 ? audit_kernel_delete_listed(fd, &b.data)
+	       : audit_add_rule_data(fd, &b.data, (int)b.data.flags, (int)b.data.action) < 0
+		       ? -EIO
+		       : 0;
+}
+
+/* What only a program that is not the kernel would send; to one socket, or (port 0) to all who listen. */
+static int spoof(uint32_t port)
+{
+	struct {
+		struct nlmsghdr nlh;
+		char text[64];
+	} m = {.nlh = {sizeof(m), AUDIT_SYSCALL, 0, 1, 0},
+	       .text = "audit(1.0:1): syscall=257 pid=1 key=\"" AUDIT_RULES_KEY "\""};
+	const struct sockaddr_nl to = {
+		.nl_family = AF_NETLINK, .nl_pid = port, .nl_groups = !port};
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_AUDIT);
+
+	return sendto(fd, &m, sizeof(m), 0, (const struct sockaddr *)&to, sizeof(to)) < 0
+		       ? -errno
+		       : 0;
+}
+
+/* One request, not by way of what is tested. */
+static int ask(int argc, char **argv)
+{
+	_cleanup_close_ int fd = audit_socket_open(0, 0);
+	int err = fd < 0 ? fd : 0;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (!err && !strcmp(argv[1], "status"))
+		print_status(fd);
+	else if (!err && !strcmp(argv[1], "list"))
+		err = audit_kernel_list(fd, print_rule, NULL);
+	else if (!err && !strcmp(argv[1], "sweep"))
+		err = audit_left_remove(fd, NULL, NULL);
+	else if (!err && !strcmp(argv[1], "enable") && argc == 3)
+		err = audit_kernel_enable(fd, atoi(argv[2]) != 0);
+	else if (!err && !strcmp(argv[1], "foreign") && argc == 5)
+		err = foreign(fd, argv[2], argv[3], argv[4]);
+	else if (!err && !strcmp(argv[1], "spoof") && argc == 3)
+		err = spoof((uint32_t)strtoul(argv[2], NULL, 10));
+	else if (!err && !strcmp(argv[1], "own")) {
+		err = audit_kernel_own(fd, getpid());
+		printf("%s\n", err ? strerror(-err) : "own");
+		while (!err && fgetc(stdin) != EOF)
+			;
+		if (!err)
+			audit_kernel_own(fd, 0);
+		return err != 0;
+	} else if (!err)
+		err = -EINVAL;
+	if (err)
+		printf("%s\n", strerror(-err));
+	return err != 0;
 }
 
 static int drive(void)
@@ -442,8 +549,10 @@ static int drive(void)
 
 		if (n >= 2) {
 			audit_rules_add(r, (pid_t)a, b, n == 3 ? exe : NULL);
+			printf("add\n");
 		} else if (sscanf(line, "drop %u", &a) == 1) {
 			audit_rules_drop(r, (pid_t)a);
+			printf("drop\n");
 		} else if (!strcmp(line, "enable\n")) {
 			printf("enable %d\n", audit_rules_enable(r));
 		} else if (!strcmp(line, "settle\n")) {
@@ -490,5 +599,7 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && !strcmp(argv[1], "drive"))
 		return drive();
+	if (argc > 1)
+		return ask(argc, argv);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
