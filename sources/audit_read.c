@@ -20,6 +20,7 @@
 
 #define BATCH_MAX 512   /* datagrams between two looks at whether it is to stop */
 #define WAIT_MS 1000	/* for the rest of an event, no longer than its patience */
+#define LOOK_NS (5 * NSEC_PER_SEC) /* whether we are still the owner */
 #define FULL_MS 1	/* the verdict thread has not come so far */
 #define BACKWARDS_NS (60 * NSEC_PER_SEC) /* the wall clock was set: an event is no older than that */
 
@@ -138,6 +139,21 @@ static void give_way(struct audit_source *s)
 	audit_rules_yield(s->rules);
 }
 
+/* The kernel drops an owner that does not take what it is sent, and tells nobody. */
+static void look_at_owner(struct audit_source *s, uint64_t *looked_ns)
+{
+	struct audit_rules_figures f;
+	uint64_t now_ns = clock_boottime_ns();
+
+	if (!atomic_load(&s->owner) || now_ns - *looked_ns < LOOK_NS)
+		return;
+	*looked_ns = now_ns;
+	if (audit_rules_figures(s->rules, &f) == 0 && f.owner != getpid()) {
+		count(&s->overruns);
+		give_way(s);
+	}
+}
+
 /* 0: nothing more is there. */
 static int take_one(struct audit_source *s, int fd)
 {
@@ -172,24 +188,33 @@ static int take_one(struct audit_source *s, int fd)
 	return 1;
 }
 
+/* The socket that is read now; another once somebody else owns the other. */
+static int source_fd(const struct audit_source *s)
+{
+	return atomic_load(&s->owner) ? audit_rules_fd(s->rules) : s->multicast_fd;
+}
+
 void audit_run(struct source *base)
 {
 	struct audit_source *s = (struct audit_source *)base;
+	uint64_t looked_ns = clock_boottime_ns();
 
 	while (!atomic_load(&s->stop)) {
-		int fd = atomic_load(&s->owner) ? audit_rules_fd(s->rules) : s->multicast_fd;
+		bool owner = atomic_load(&s->owner);
+		int fd = source_fd(s);
 		struct pollfd fds[] = { { .fd = fd, .events = POLLIN },
 					{ .fd = s->stop_fd, .events = POLLIN } };
-
 		unsigned n = 0;
 
-		while (n < BATCH_MAX && take_one(s, fd) && !atomic_load(&s->stop))
+		while (n < BATCH_MAX && take_one(s, fd) && !atomic_load(&s->stop) &&
+		       atomic_load(&s->owner) == owner)
 			n++;
 		take_complete(s);
-		if (n && atomic_load(&s->owner) != (fd != s->multicast_fd))
-			continue; /* another is to be read */
-		if (poll(fds, ARRAY_SIZE(fds), audit_parser_waits(s->parser) ? WAIT_MS : -1) < 0 &&
-		    errno != EINTR)
+		look_at_owner(s, &looked_ns);
+		if (atomic_load(&s->owner) != owner)
+			continue; /* the descriptor is closed */
+		if (poll(fds, ARRAY_SIZE(fds), owner || audit_parser_waits(s->parser) ? WAIT_MS : -1) <
+			    0 && errno != EINTR)
 			return;
 	}
 }
