@@ -17,6 +17,7 @@ fi
 need_bin oknek oknekd reach route runs oknek_preload.so openat2 opath_reopen write_open thread_open double_fork \
 	clone_parent vfork_exec static_open uring_open uring_closed reach_static
 need_command jq
+need_audit_alone
 
 "$(bin reach)" up 203.0.113.1 203.0.113.2 2001:db8::1 169.254.169.254 || skip_all "no addresses"
 scene tmpfs || { fail "the scene"; done_testing; }

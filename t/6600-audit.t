@@ -11,6 +11,7 @@ in_private_mounts "$@"
 need_bin aud_host oknek oknekd plain_open route
 need_command jq
 
+need_audit_alone
 host() { "$(bin aud_host)" "$@"; }
 host owner >"$SCRATCH/owner" 2>&1 || skip_all "no audit here: $(cat "$SCRATCH/owner")"
 [ "$(host status | cut -d' ' -f2)" != 2 ] || skip_all "audit is locked"

@@ -8,6 +8,7 @@
 need_root
 need_command unshare setpriv
 need_build t/audit-rules-test
+need_audit_alone
 
 T=$BUILD/t/audit-rules-test
 # An owner that is dead is named until somebody asks for its place.

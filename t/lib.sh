@@ -115,6 +115,11 @@ need_root() {
 	[ "$(id -u)" -eq 0 ] || skip_all "needs root"
 	[ -z "${OKNEK_UNIT-}" ] || skip_all "needs root: not in the unit run"
 }
+# There is one audit on a host, and one test at a time that changes it.
+need_audit_alone() {
+	exec {AUDIT_LOCK}>/run/oknek-test-audit.lock && flock -w 550 "$AUDIT_LOCK" ||
+		skip_all "another test has the audit of this host"
+}
 need_command() {
 	local c
 	for c; do command -v "$c" >/dev/null || skip_all "needs $c"; done
