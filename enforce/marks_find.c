@@ -154,6 +154,9 @@ static void on_gap(void *arg, const struct lookup_gap *g)
 		m->root_gap = true;
 	else if (strstr(g->why, LOOKUP_REFUSED))
 		return; /* what the user may not look at, its agent may not open */
+	/* Decoys go when they were tried. */
+	if (*m->proof_home && marks_is_above(m->proof_home, g->path) && strstr(g->why, "does not exist"))
+		return;
 	marks_gap(m, g->path, g->why);
 }
 

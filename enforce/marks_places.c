@@ -84,11 +84,23 @@ static int watch_place(struct marks *m, uid_t uid, const char *home, const char 
 	return err == -ENOENT ? 0 : err;
 }
 
+/* Of who tried the rules last? */
+static bool is_proof(const struct marks *m, const struct place *p)
+{
+	return *m->proof_home && marks_is_above(m->proof_home, marks_place_path(p));
+}
+
 void marks_retry_places(struct marks *m)
 {
-	for (unsigned i = 0; i < m->n_places; i++)
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < m->n_places; i++) {
 		if (!m->places[i].ok)
 			marks_expand(m, &m->places[i]);
+		if (m->places[i].ok || !is_proof(m, &m->places[i]))
+			m->places[kept++] = m->places[i];
+	}
+	m->n_places = kept;
 }
 
 bool marks_places_wait(const struct marks *m)
@@ -155,7 +167,7 @@ static void begin_proof(struct marks *m, const char *home)
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < m->n_places; i++)
-		if (!*m->proof_home || !marks_is_above(m->proof_home, marks_place_path(&m->places[i])))
+		if (!is_proof(m, &m->places[i]))
 			m->places[kept++] = m->places[i];
 	m->n_places = kept;
 	snprintf(m->proof_home, sizeof(m->proof_home), "%s", home);

@@ -16,6 +16,7 @@ ok "install" run_make install
 for f in /usr/sbin/oknekd /usr/bin/oknek /usr/share/man/man8/oknekd.8 /usr/share/man/man8/oknek.8 \
 	/usr/lib/oknek_preload.so /usr/share/man/man5/oknek.yaml.5 /usr/share/man/man5/oknek-rules.5 \
 	/usr/lib/systemd/system/oknekd.service /usr/lib/systemd/system/oknekd-sleep.service \
+	/usr/lib/systemd/system/oknek-prove.service /usr/lib/systemd/system/oknek-prove.timer \
 	/usr/lib/sysusers.d/oknek.conf \
 	/etc/oknek/oknek.yaml; do
 	ok "$f is there" test -s "$dest$f"
@@ -26,6 +27,8 @@ is "$(cd "$pack/rules" && ls)" "$(cd rules/core && ls ./*.yaml | sed 's|^\./||')
 ok "and it verifies" "$BUILD/oknek" pack verify --key "$BUILD/pack.pub" "$pack"
 is "$(sed -n 's/^ExecStart=//p' "$dest/usr/lib/systemd/system/oknekd.service")" "/usr/sbin/oknekd --foreground" \
 	"the unit starts what was installed"
+is "$(sed -n 's/^ExecStart=//p' "$dest/usr/lib/systemd/system/oknek-prove.service")" \
+	"/usr/bin/oknek doctor --prove --brief" "as does that which tries the rules"
 is "$(find "$dest" -type f -perm /022)" "" "nothing can be written by others"
 is "$(have | grep -Ev '^/(usr/(s?bin|lib|share)|etc/oknek)/')" "" "nothing is anywhere else"
 

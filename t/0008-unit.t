@@ -24,9 +24,13 @@ if command -v systemd-analyze >/dev/null; then
 	mkdir -p "$SCRATCH/unit"
 	sed 's|@SBINDIR@/oknekd|/bin/true|; /^Documentation=/d' $unit >"$SCRATCH/unit/oknekd.service"
 	sed '/^Documentation=/d' tools/packaging/oknekd-sleep.service >"$SCRATCH/unit/oknekd-sleep.service"
+	sed 's|@BINDIR@/oknek |/bin/true |; /^Documentation=/d' tools/packaging/oknek-prove.service \
+		>"$SCRATCH/unit/oknek-prove.service"
+	sed '/^Documentation=/d' tools/packaging/oknek-prove.timer >"$SCRATCH/unit/oknek-prove.timer"
 	systemd-analyze verify "$SCRATCH/unit/oknekd.service" "$SCRATCH/unit/oknekd-sleep.service" \
+		"$SCRATCH/unit/oknek-prove.service" "$SCRATCH/unit/oknek-prove.timer" \
 		>"$SCRATCH/said" 2>&1
-	is "$(grep 'oknekd.*service' "$SCRATCH/said")" "" "systemd has nothing to say"
+	is "$(grep -E 'oknek[-a-z]*\.(service|timer)' "$SCRATCH/said")" "" "systemd has nothing to say"
 else
 	skip "systemd has nothing to say" "no systemd-analyze"
 fi

@@ -78,10 +78,21 @@ is "$(jq -r '.not_tried[] | select(.rule == "R3/shadow") | .why' "$SCRATCH/json"
 is "$(jq -r '.counts.denied + .counts.detected + .counts.open + .counts.not_tried' "$SCRATCH/json")" \
 	"$(jq '.cells | length' "$SCRATCH/json")" "the counts are of all"
 ok "decoys and children are gone" wait_for 30 nothing_left
+no_gap() { ! oknek --json status | grep -q oknek-prove-; }
+ok "and the daemon looks for them no more" wait_for 30 no_gap
 is "$(cat "$H/.aws/credentials")" "real secret" "the user's own file is as it was"
 session=$(jq -r .session "$SCRATCH/json")
 is "$(oknek --json events --agent oknek-prove | jq -r 'select(.process.pid != null) | .capture.path // ""' |
 	grep -c "^$H/\.aws")" 0 "nor did anybody try to read it"
+
+# The manual's table is this one.
+sed -n '/^\.\\" routes$/,/^\.\\" end of routes$/p' man/oknek.8 | sed -n 's/^\.It \(.*\) Ta \(.*\)/\1 \2/p' |
+	sort -u >"$SCRATCH/manual"
+jq -r '.cells[] | select(.rule == "R1" or .rule == "R5" or .rule == "R3/aws" or .rule == "hand-off") |
+	.route |= sub("^(foreign|metadata|service), "; "") | .route' "$SCRATCH/json" | sort -u >"$SCRATCH/routes"
+is "$(sed 's/ [A-Z]*$//' "$SCRATCH/manual" | sort -u)" "$(cat "$SCRATCH/routes")" "the manual has these routes"
+is "$(jq -r '.cells[] | select(.rule == "R3/aws" and .result != "NOT_TRIED") | "\(.route) \(.result)"' \
+	"$SCRATCH/json" | sort | comm -23 - "$SCRATCH/manual")" "" "and says what becomes of them"
 
 # ---- evidence -----------------------------------------------------------------------------------------
 
@@ -165,6 +176,8 @@ exits 0 "an operator may" setpriv --reuid 23502 --regid 23502 --clear-groups -- 
 	"$(bin oknek)" --run-dir "$RUN" doctor --prove --brief
 exits 2 "no such user" oknek doctor --prove --user nobody-of-that-name
 exits 2 "--brief is for --prove" oknek doctor --brief
+oknek update --reload-local >/dev/null
+ok "no gap is left of it" wait_for 30 no_gap
 
 # ---- killed ------------------------------------------------------------------------------------------
 
