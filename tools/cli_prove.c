@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -211,7 +212,8 @@ static void __attribute__((noreturn)) member(struct prove *p, pid_t parent, int 
 	char go;
 
 	settle_in(p, parent);
-	if (read(go_fd, &go, 1) != 1)
+	/* Now it is who it will be, and may be looked at. */
+	if (write(go_fd, "r", 1) != 1 || read(go_fd, &go, 1) != 1)
 		_exit(0);
 	until = child_now_ms() + PROVE_RUN_S * 1000;
 	for (size_t i = 0; i < p->n_cells && child_now_ms() < until; i++) {
@@ -281,9 +283,10 @@ static int try_members(struct prove *p, struct prove_keeper *k)
 {
 	pid_t self = getpid(), pid;
 	int go[2], r;
+	char ready;
 
-	if (pipe2(go, O_CLOEXEC) < 0) {
-		cli_error("cannot make a pipe: %s", strerror(errno));
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, go) < 0) {
+		cli_error("cannot make a socket: %s", strerror(errno));
 		return CLI_FAILED;
 	}
 	fflush(NULL);
@@ -299,8 +302,12 @@ static int try_members(struct prove *p, struct prove_keeper *k)
 		return CLI_FAILED;
 	}
 	prove_keep_pid(k, pid);
-	r = watch(p, pid);
-	if (r == CLI_DONE && write(go[1], "g", 1) != 1)
+	r = child_take(go[1], &ready, 1, child_now_ms() + PROVE_ATTEMPT_S * 1000) < 0 ? CLI_FAILED : CLI_DONE;
+	if (r != CLI_DONE)
+		cli_error("who is to try the rules cannot become %s, or live among the decoys", p->user_name);
+	else
+		r = watch(p, pid);
+	if (r == CLI_DONE && send(go[1], "g", 1, MSG_NOSIGNAL) != 1)
 		cli_error("who tries ended before it began");
 	close(go[1]);
 	await(pid, (PROVE_RUN_S + PROVE_ATTEMPT_S + 2) * 1000);
