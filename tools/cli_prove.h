@@ -22,7 +22,7 @@
 
 #define PROVE_AGENT "oknek-prove"
 #define PROVE_ATTEMPT_S 4 /* then whoever tries is killed */
-#define PROVE_RUN_S 50    /* all attempts of the member; what is not tried by then is said */
+#define PROVE_RUN_S 35    /* all attempts of the member; what is not tried by then is said */
 
 /* ---- routes -------------------------------------------------------------------------------------- */
 

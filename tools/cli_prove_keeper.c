@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <grp.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,37 +45,45 @@ int prove_become(const struct prove *p)
 
 /* ---- decoys ------------------------------------------------------------------------------------------ */
 
-static int make_dirs(char *path, size_t from)
+/* Component by component, so that no link leads anywhere else. */
+static int make_decoy(int home, const char *name)
 {
-	for (char *at = path + from; (at = strchr(at, '/')); at++) {
-		int r;
+	_cleanup_close_ int at = fcntl(home, F_DUPFD_CLOEXEC, 0), fd = -1;
+	char part[NAME_MAX + 1];
+	const char *slash;
 
-		*at = '\0';
-		r = mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
-		*at = '/';
-		if (r < 0)
-			return r;
+	for (; at >= 0 && (slash = strchr(name, '/')); name = slash + 1) {
+		int next;
+
+		if (slash - name > NAME_MAX)
+			return -ENAMETOOLONG;
+		snprintf(part, sizeof(part), "%.*s", (int)(slash - name), name);
+		if (mkdirat(at, part, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		next = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		close(at);
+		at = next;
 	}
-	return 0;
+	if (at < 0)
+		return -errno;
+	/* Of two rules that name the same there is one file. */
+	fd = openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+	if (fd < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return write(fd, DECOY, sizeof(DECOY) - 1) < 0 ? -errno : 0;
 }
 
-static int make_decoy(const struct prove *p, const char *name)
+/* Where nobody else can put something in the place of what is made. */
+static int check_dir(const struct prove *p, const char *dir)
 {
-	_cleanup_close_ int fd = -1;
-	_cleanup_free_ char *path = NULL;
-	int r;
+	struct stat st;
 
-	if (asprintf(&path, "%s/%s", p->place.home, name) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	r = make_dirs(path, strlen(p->place.home) + 1);
-	if (r < 0)
-		return r;
-	/* Of two rules that name the same there is one file. */
-	fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0700);
-	if (fd < 0 || write(fd, DECOY, sizeof(DECOY) - 1) < 0)
+	if (stat(dir, &st) < 0)
 		return -errno;
+	if (!S_ISDIR(st.st_mode))
+		return -ENOTDIR;
+	if ((st.st_uid != p->uid && st.st_uid != 0) || (st.st_mode & 022 && !(st.st_mode & S_ISVTX)))
+		return -EPERM;
 	return 0;
 }
 
@@ -116,8 +125,11 @@ static int make_all(struct prove *p)
 	struct prove_place *pl = &p->place;
 	char bin[1200];
 	const char *dirs[] = { pl->work, pl->scratch, bin };
-	int r = 0;
+	_cleanup_close_ int home = -1;
+	int r = check_dir(p, p->dir ? p->dir : p->user_home);
 
+	if (r < 0)
+		return r;
 	if (snprintf(pl->home, sizeof(pl->home), "%s/" PROVE_PREFIX "XXXXXX", p->dir ? p->dir : p->user_home) >=
 	    (int)sizeof(pl->home))
 		return -ENAMETOOLONG;
@@ -135,9 +147,12 @@ static int make_all(struct prove *p)
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		if (mkdir(dirs[i], 0700) < 0)
 			return -errno;
+	home = open(pl->home, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (home < 0)
+		return -errno;
 	for (size_t i = 0; i < p->n_rules && r == 0; i++)
 		if (p->rules[i].decoy)
-			r = make_decoy(p, p->rules[i].decoy);
+			r = make_decoy(home, p->rules[i].decoy);
 	if (r == 0 && strcmp(p->mode, "enforce") != 0) {
 		snprintf(pl->shell, sizeof(pl->shell), "%s/" PROOF_SHELL, pl->home);
 		r = make_shell(pl);

@@ -345,6 +345,8 @@ static int run(struct cli *cli, int argc, char **argv)
 		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
 	if (!cli_positional(cli, r, 0, 0))
 		return CLI_FAILED;
+	if (prove && (all || config || d.rules_dir))
+		return cli_usage(cli, "--all, --config and --rules are not for --prove");
 	if (prove)
 		return prove_command(cli, &proof);
 	if (proof.brief || proof.user || proof.dir)
