@@ -12,6 +12,11 @@ in_private_mounts "$@"
 need_bin oknek oknekd plain_open
 
 make_fs tmpfs "$SCRATCH/fs" || skip_all "no tmpfs"
+# Shells of the test's own, so that they may be held.
+mkdir "$MNT/upper" "$MNT/work"
+shells=''
+mount -t overlay -o "lowerdir=/usr/bin,upperdir=$MNT/upper,workdir=$MNT/work" oknek-test /usr/bin &&
+	[ "$(realpath /bin/sh)" -ef /usr/bin/sh ] && shells=', /bin, /usr/bin'
 test_user "$SCRATCH/fs/home"
 H=$TEST_HOME
 put "$H/.aws/credentials" 'real secret'
@@ -25,7 +30,11 @@ mkdir -m 700 "$SCRATCH/fs/oko"
 chown 23502 "$SCRATCH/fs/oko"
 roles='roles: {viewer: [okv], operator: [oko]}'
 exits 2 "without a daemon it says so" oknek doctor --prove --user "$TEST_USER"
-write_config "$roles"
+config() {
+	printf '%s\n' 'mode: enforce' 'agents: {recognise: false}' "fanotify: {only: [\"$MNT\"$shells]}" "$roles" \
+		"$@" >"$CONFIG"
+}
+config
 start_daemon || { fail "the daemon starts"; done_testing; }
 
 # prove ARGS…: as the test user; its JSON is in $SCRATCH/json, its exit status in $rc.
@@ -63,6 +72,12 @@ is "$(jq -r '.cells[] | select(.result == "DENIED" and (.mechanism == null or .r
 	"$SCRATCH/json")" "" "each denial has its record, mechanism and time"
 is "$(jq -r '.cells[] | select(.rule == "R3/aws" and .result == "DENIED") | .mechanism' "$SCRATCH/json" | sort -u)" \
 	fanotify "R3/aws: by fanotify"
+if [ -n "$shells" ]; then
+	is "$(of R1 .claimed)" DENIED "R1: denied by each route that it claims"
+	like "$(route R1 memfd)" 'DETECTED|OPEN' "R1: what the manual says of a copy in memory"
+else
+	skip "R1" "no shells of the test's own"
+fi
 is "$(route R3/aws 'descriptor from before')" OPEN "what the manual says is open is shown as open"
 like "$(of R3/dotenv)" 'DETECTED' "a rule that warns is detected"
 unlike "$(of R3/dotenv)" 'DENIED' "and denies nothing"
@@ -124,13 +139,27 @@ like "$(failed)" 'R3/aws open OPEN' "no mark: open"
 oknek doctor --prove --user "$TEST_USER" --in "$SCRATCH/elsewhere" --brief >"$SCRATCH/brief" 2>&1
 like "$(cat "$SCRATCH/brief")" 'OPEN +R3/aws by open, which it claims to block' "no mark: said"
 
-write_config "$roles" 'exceptions:' '  R3/aws: { match: { uid: { eq: 23456 } }, reason: sabotage, author: t }'
+config 'exceptions:' '  R3/aws: { match: { uid: { eq: 23456 } }, reason: sabotage, author: t }'
 ok "an exception is in force" oknek update --reload-local
 prove
 is "$rc" 1 "an exception: exit 1"
 like "$(failed)" 'R3/aws hard link OPEN' "an exception: its rule is open"
 unlike "$(failed)" 'R3/kube' "an exception: the others hold"
-write_config "$roles"
+
+# ---- a closed jail --------------------------------------------------------------------------------------
+
+config 'egress: {allow: ["198.51.100.1:443"]}'
+ok "destinations are listed" oknek update --reload-local
+if [ "$(oknek --json egress | jq -r .jail)" = closed ]; then
+	prove
+	is "$rc $(failed)" "0 " "a closed jail holds what it claims"
+	is "$(of R5 '.route | startswith("foreign")')" "DENIED" "R5: foreign destinations are denied by each route"
+	[ "$(oknek --json egress | jq -r .unix_sockets)" != true ] ||
+		is "$(route R5 'service, AF_UNIX')" DENIED "R5: and the sockets of services"
+else
+	skip "a closed jail" "there is none here"
+fi
+config
 oknek update --reload-local >/dev/null
 
 # ---- observe ------------------------------------------------------------------------------------------
@@ -179,6 +208,10 @@ exits 2 "--brief is for --prove" oknek doctor --brief
 oknek update --reload-local >/dev/null
 ok "no gap is left of it" wait_for 30 no_gap
 
+# A command and its keeper that were killed both left this; the next one removes it.
+as_user mkdir "$H/.oknek-prove-aaaaaa" "$H/.oknek-prove-bbbbbb"
+as_user touch -d '1 hour ago' "$H/.oknek-prove-aaaaaa"
+
 # ---- killed ------------------------------------------------------------------------------------------
 
 "$(bin oknek)" --run-dir "$RUN" doctor --prove --user "$TEST_USER" >/dev/null 2>&1 &
@@ -189,6 +222,8 @@ exits 2 "one at a time" oknek doctor --prove --user "$TEST_USER"
 like "$(cat "$SCRATCH/out")" 'just being tried' "and said"
 kill -KILL $prover
 wait $prover 2>/dev/null
+ok "what was old is gone, what is new is not" [ -d "$H/.oknek-prove-bbbbbb" -a ! -d "$H/.oknek-prove-aaaaaa" ]
+rmdir "$H/.oknek-prove-bbbbbb"
 ok "killed: decoys and children are gone" wait_for 60 nothing_left
 prove
 is "$rc $(failed)" "0 " "and the next one runs"

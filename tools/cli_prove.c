@@ -249,19 +249,19 @@ static void __attribute__((noreturn)) member(struct prove *p, pid_t parent, int 
 
 /* ---- the run ------------------------------------------------------------------------------------------ */
 
-static void await(pid_t pid, int64_t ms)
+static void await(struct prove_keeper *k, pid_t pid, int64_t ms)
 {
 	int64_t until = child_now_ms() + ms;
-	int status;
+	siginfo_t si = { 0 };
 
-	while (waitpid(pid, &status, WNOHANG) == 0) {
-		if (child_now_ms() >= until) {
-			kill(-pid, SIGKILL);
-			waitpid(pid, &status, 0);
-			return;
-		}
+	while (waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && !si.si_pid &&
+	       child_now_ms() < until)
 		usleep(2000);
-	}
+	/* As long as it is not reaped its group is nobody else's. */
+	kill(-pid, SIGKILL);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	prove_keep_pid(k, 0);
 }
 
 static int try_strangers(struct prove *p, struct prove_keeper *k)
@@ -277,7 +277,7 @@ static int try_strangers(struct prove *p, struct prove_keeper *k)
 		return CLI_FAILED;
 	}
 	prove_keep_pid(k, pid);
-	await(pid, (CONTROLS_S + PROVE_ATTEMPT_S + 2) * 1000);
+	await(k, pid, (CONTROLS_S + PROVE_ATTEMPT_S + 2) * 1000);
 	return CLI_DONE;
 }
 
@@ -330,7 +330,7 @@ static int try_members(struct prove *p, struct prove_keeper *k)
 	if (r == CLI_DONE && send(go[1], "g", 1, MSG_NOSIGNAL) != 1)
 		cli_error("who tries ended before it began");
 	close(go[1]);
-	await(pid, (PROVE_RUN_S + PROVE_ATTEMPT_S + 2) * 1000);
+	await(k, pid, (PROVE_RUN_S + PROVE_ATTEMPT_S + 2) * 1000);
 	return r;
 }
 

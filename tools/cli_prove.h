@@ -155,7 +155,7 @@ struct prove_keeper {
 };
 /* Makes the decoys and fills the place. CLI_DONE or CLI_FAILED, said. */
 int prove_keep(struct prove *p, struct prove_keeper *k);
-void prove_keep_pid(struct prove_keeper *k, int pid); /* it kills this one's group, too */
+void prove_keep_pid(struct prove_keeper *k, int pid); /* it kills this one's group, too; 0: nobody's */
 void prove_keep_end(struct prove_keeper *k);
 /* The calling process becomes the user that is tried. -errno. */
 int prove_become(const struct prove *p);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <glob.h>
 #include <grp.h>
 #include <limits.h>
 #include <signal.h>
@@ -27,6 +28,7 @@
 
 #define MAKE_MS 10000
 #define REMOVE_TRIES 60 /* with the pause between: longer than an attempt lives */
+#define OLD_S 600 /* no run takes so long */
 #define DECOY "decoy of oknek doctor --prove: there is nothing in here\n"
 
 int prove_become(const struct prove *p)
@@ -181,6 +183,23 @@ static void remove_all(const char *home)
 	}
 }
 
+/* Of runs whose keeper was killed, too. */
+static void remove_old(const struct prove *p, const char *dir)
+{
+	char pattern[1200];
+	struct stat st;
+	glob_t g;
+
+	if (snprintf(pattern, sizeof(pattern), "%s/" PROVE_PREFIX "??????", dir) >= (int)sizeof(pattern) ||
+	    glob(pattern, GLOB_NOSORT | GLOB_NOESCAPE, NULL, &g) != 0)
+		return;
+	for (size_t i = 0; i < g.gl_pathc; i++)
+		if (lstat(g.gl_pathv[i], &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == p->uid &&
+		    st.st_mtime < time(NULL) - OLD_S)
+			remove_all(g.gl_pathv[i]);
+	globfree(&g);
+}
+
 /* ---- the process ------------------------------------------------------------------------------------- */
 
 static void __attribute__((noreturn)) keep(struct prove *p, int fd)
@@ -195,6 +214,8 @@ static void __attribute__((noreturn)) keep(struct prove *p, int fd)
 			signal(sig, SIG_IGN);
 	if (!err)
 		err = make_all(p);
+	if (!err)
+		remove_old(p, p->dir ? p->dir : p->user_home);
 	if (!err)
 		service = make_service(&p->place);
 	made = p->place;

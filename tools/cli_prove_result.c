@@ -127,7 +127,7 @@ static const char *unclaimed(const struct prove *p, const struct prove_cell *c)
 	if (r->targets[c->target].unclaimed)
 		return r->targets[c->target].unclaimed;
 	if (!c->route->claimed)
-		return "known to be open";
+		return "no rule claims to hold this: see oknek(8)";
 	return NULL;
 }
 
