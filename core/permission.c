@@ -49,6 +49,12 @@ int permission_table_new(struct permission_table **ret)
 	return 0;
 }
 
+void permission_tokens_after(struct permission_table *t, uint64_t last)
+{
+	if (last >= t->next_token)
+		t->next_token = last + 1;
+}
+
 void permission_table_free(struct permission_table *t)
 {
 	if (!t)

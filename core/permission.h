@@ -154,6 +154,8 @@ struct permission_table;
 /* Shared, zeroed slots. Returns 0 or -errno; *ret is freed with permission_table_free(). */
 int permission_table_new(struct permission_table **ret);
 void permission_table_free(struct permission_table *t);
+/* Before the first event: nobody has the token of one that an earlier process held. */
+void permission_tokens_after(struct permission_table *t, uint64_t last);
 
 struct verdict_state *permission_verdict_state(const struct permission_table *t);
 struct permission_batch *permission_batch(const struct permission_table *t);

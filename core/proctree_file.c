@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "core/cleanup.h"
+#include "core/io.h"
 
 #define READ_ROWS 256
 
@@ -33,20 +34,6 @@ struct table_layout table_layout(void)
 	l.trees = l.rows + page_round(ROWS_MAX * sizeof(struct row));
 	l.end = l.trees + page_round(PROCTREE_TREES_MAX * sizeof(struct tree));
 	return l;
-}
-
-static int read_boot_id(char ret[40])
-{
-	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	char buf[40] = "";
-
-	if (fd < 0)
-		return -errno;
-	if (read(fd, buf, sizeof(buf) - 1) < 36)
-		return -EIO;
-	buf[36] = '\0';
-	memcpy(ret, buf, sizeof(buf));
-	return 0;
 }
 
 static int read_at(int fd, off_t offset, void *buf, size_t len)
@@ -304,7 +291,7 @@ int proctree_open_kept(const char *path, struct proctree **ret)
 		return table_new(NULL, NULL, boot_id, ret);
 	if ((size_t)snprintf(new_path, sizeof(new_path), "%s.new", path) >= sizeof(new_path))
 		return -ENAMETOOLONG;
-	r = read_boot_id(boot_id);
+	r = io_boot_id(boot_id);
 	if (r < 0)
 		return r;
 	r = table_new(new_path, path, boot_id, &t);

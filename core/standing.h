@@ -28,6 +28,7 @@ struct standing {
 	uint64_t until_ns; /* CLOCK_BOOTTIME; UINT64_MAX as long as the tree is watched */
 	uid_t uid; /* of who said so */
 	pid_t pid;
+	char session[40]; /* of the tree */
 };
 
 struct standing_table {

@@ -8,10 +8,14 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "core/rule.h"
 #include "core/standing.h"
+#include "core/standing_file.h"
 
 static const struct standing_object file = { KIND_FILE_OPENED, 1, 2, 3 };
 static const struct standing_object exec = { KIND_EXEC_OBSERVED, 1, 2, 3 };
@@ -139,6 +143,70 @@ static void an_operator_is_asked_if_all_that_block_say_so(void **state)
 	assert_false(decision_holds(&d, &ns, &then));
 }
 
+static void keep_file(const char *path, const struct standing_table *t, uint64_t token)
+{
+	uint8_t key[STANDING_KEY_BYTES] = "a key";
+	struct standing_kept kept;
+	struct standing_file *f = NULL;
+
+	assert_int_equal(standing_file_open(path, &kept, &f), 0);
+	standing_file_begin(f, key);
+	standing_file_save(f, t);
+	standing_file_token(f, token);
+	standing_file_token(f, 1); /* it never goes back */
+	standing_file_close(f);
+}
+
+static void refusals_are_in_a_file(void **state)
+{
+	static struct standing_table t;
+	static struct standing_kept kept;
+	struct standing s = said(VERDICT_BLOCK, 7, &file, UINT64_MAX);
+	char path[] = "/tmp/standing-test.XXXXXX", byte = 0;
+	struct standing_file *f = NULL;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	t = (struct standing_table){ 0 };
+	snprintf(s.session, sizeof(s.session), "abc");
+	assert_int_equal(standing_put(&t, &s, 1), 0);
+	s.object.ino = 9;
+	s.verdict = VERDICT_ALLOW;
+	assert_int_equal(standing_put(&t, &s, 1), 0);
+	keep_file(path, &t, 40);
+	assert_int_equal(standing_file_open(path, &kept, &f), 0);
+	assert_true(kept.found);
+	assert_string_equal((char *)kept.key, "a key");
+	assert_int_equal(kept.last_token, 40);
+	assert_int_equal(kept.table.used, 1); /* not what was allowed */
+	assert_non_null(standing_refuses(&kept.table, 7, &file, NULL, 0));
+	assert_string_equal(kept.table.at[0].session, "abc");
+	standing_file_close(f);
+
+	/* Each byte that says what it is: another version, another boot. */
+	for (off_t at = 0; at < 56; at++) {
+		keep_file(path, &t, 40);
+		fd = open(path, O_RDWR);
+		assert_int_equal(pread(fd, &byte, 1, at), 1);
+		byte ^= 1;
+		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+		close(fd);
+		assert_int_equal(standing_file_open(path, &kept, &f), 0);
+		assert_false(kept.found || kept.table.used || kept.last_token);
+		standing_file_close(f);
+	}
+	unlink(path);
+	/* Where none can be made nothing is kept, and nothing falls. */
+	f = NULL;
+	assert_int_equal(standing_file_open("/proc/none/refused", &kept, &f), -ENOENT);
+	assert_null(f);
+	standing_file_save(f, &t);
+	standing_file_token(f, 1);
+	standing_file_close(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,6 +214,7 @@ int main(void)
 		cmocka_unit_test(a_refusal_is_also_of_the_name),
 		cmocka_unit_test(a_tree_has_its_share_and_what_is_over_makes_room),
 		cmocka_unit_test(an_operator_is_asked_if_all_that_block_say_so),
+		cmocka_unit_test(refusals_are_in_a_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

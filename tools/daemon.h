@@ -337,8 +337,9 @@ json_t *daemon_peek_json(const struct daemon *d);
 void daemon_peek_close(struct daemon *d);
 
 /* daemon_hold.c: who waits for an operator. operator: the bus's hook. again: when rules, mode or who is
- * watched are others than before; not on the verdict thread. */
+ * watched are others than before; as resume, not on the verdict thread. */
 int daemon_hold_open(struct daemon *d);
+void daemon_hold_resume(struct daemon *d); /* trees of the daemon before are known */
 bool daemon_operator(void *arg, struct event *ev, const struct decision *decision,
 		     enum verdict *effect, enum decided_by *by);
 void daemon_hold_again(struct daemon *d);

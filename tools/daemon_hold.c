@@ -13,7 +13,9 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/log.h"
 #include "core/rule.h"
+#include "core/standing_file.h"
 
 #define ANSWERED_KEPT 64
 
@@ -28,6 +30,7 @@ struct daemon_hold {
 	/* Who can tell which arguments have the same hash could have others allowed. */
 	uint8_t key[crypto_shorthash_KEYBYTES];
 	struct standing_table standing;
+	struct standing_file *file; /* of its refusals and tokens; NULL: there is none */
 	struct answered answered[ANSWERED_KEPT];
 	unsigned n_answered;
 };
@@ -144,6 +147,7 @@ bool daemon_operator(void *arg, struct event *ev, const struct decision *decisio
 	r = fanotify_hold(d->fanotify, ev, decision, for_ns, then, &h);
 	if (r == 0) {
 		h->name_hash = object.name_hash;
+		standing_file_token(o->file, h->token);
 		return true;
 	}
 	if (r == -EBUSY) {
@@ -192,6 +196,7 @@ static bool is_watched(void *arg, uint32_t tree_id)
 static void keep(struct daemon *d, struct hold_answer *a, const struct fanotify_held *h)
 {
 	uint64_t now_ns = clock_boottime_ns();
+	const struct tree *t = proctree_tree(d->tree, h->tree_id);
 	struct standing s = {
 		.tree_id = h->tree_id,
 		.verdict = a->verdict,
@@ -204,9 +209,11 @@ static void keep(struct daemon *d, struct hold_answer *a, const struct fanotify_
 	if (a->verdict == VERDICT_ALLOW && !a->for_ns)
 		return;
 	snprintf(s.rule, sizeof(s.rule), "%s", h->rules);
+	snprintf(s.session, sizeof(s.session), "%s", t ? t->session : "");
 	standing_sweep(&d->hold->standing, now_ns, is_watched, d);
 	if (standing_put(&d->hold->standing, &s, now_ns))
 		a->no_room = true;
+	standing_file_save(d->hold->file, &d->hold->standing);
 }
 
 static void note_answered(struct daemon *d, const struct hold_answer *a, const struct fanotify_held *h)
@@ -334,6 +341,7 @@ static void again(void *arg)
 	unsigned at = 0;
 
 	standing_sweep(&d->hold->standing, clock_boottime_ns(), is_watched, d);
+	standing_file_save(d->hold->file, &d->hold->standing);
 	while ((h = fanotify_held_next(d->fanotify, &at)))
 		if (h->answer == HELD_WAITS)
 			fanotify_held_again(d->fanotify, &d->bus, h);
@@ -345,6 +353,31 @@ void daemon_hold_again(struct daemon *d)
 		loop_call(d->loop, again, d);
 }
 
+/* Without the file an operator is asked again. */
+static int open_file(struct daemon *d)
+{
+	_cleanup_free_ struct standing_kept *kept = calloc(1, sizeof(*kept));
+	_cleanup_free_ char *path = NULL;
+	struct daemon_hold *o = d->hold;
+	int err;
+
+	_Static_assert(STANDING_KEY_BYTES == crypto_shorthash_KEYBYTES, "one key");
+	if (!kept || asprintf(&path, "%s/refused", d->opt.run_dir) < 0)
+		return -ENOMEM;
+	err = standing_file_open(path, kept, &o->file);
+	if (err)
+		log_warning("%s: %s: what operators refuse is not known to the next daemon", path, strerror(-err));
+	if (kept->found) {
+		memcpy(o->key, kept->key, sizeof(o->key));
+		o->standing = kept->table;
+		permission_tokens_after(d->permissions, kept->last_token);
+	} else {
+		crypto_shorthash_keygen(o->key);
+		standing_file_begin(o->file, o->key);
+	}
+	return 0;
+}
+
 int daemon_hold_open(struct daemon *d)
 {
 	if (!d->fanotify)
@@ -354,11 +387,34 @@ int daemon_hold_open(struct daemon *d)
 	d->hold = calloc(1, sizeof(*d->hold));
 	if (!d->hold)
 		return -ENOMEM;
-	crypto_shorthash_keygen(d->hold->key);
-	return 0;
+	return open_file(d);
+}
+
+/* A number may be another tree's by now: its session is not. */
+static void settle(void *arg)
+{
+	struct daemon *d = arg;
+	struct standing_table *all = &d->hold->standing;
+
+	for (unsigned i = 0; i < STANDING_MAX; i++) {
+		struct standing *s = &all->at[i];
+		const struct tree *t = s->tree_id ? proctree_tree(d->tree, s->tree_id) : NULL;
+
+		if (s->tree_id && (!t || strcmp(t->session, s->session) != 0))
+			standing_forget(all, s->tree_id);
+	}
+	standing_file_save(d->hold->file, all);
+}
+
+void daemon_hold_resume(struct daemon *d)
+{
+	if (d->hold)
+		loop_call(d->loop, settle, d);
 }
 
 void daemon_hold_close(struct daemon *d)
 {
+	if (d->hold)
+		standing_file_close(d->hold->file);
 	free(d->hold);
 }

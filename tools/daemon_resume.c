@@ -59,6 +59,7 @@ void daemon_resume_trees(struct daemon *d)
 		return;
 	adopted = daemon_guardian_adopt(d);
 	loop_call(d->loop, end_empty, d);
+	daemon_hold_resume(d);
 	places = daemon_tree_places(d, &n);
 	if (!n)
 		return;
