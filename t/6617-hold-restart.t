@@ -17,20 +17,30 @@ hold aws.yaml
 write_rule other.yaml .ssh/key block X701
 hold other.yaml
 # Whoever is asked about it anew is let through when nobody answers.
-sed -i 's/on_block: hold/&\n  on_timeout: allow\n  deadline: 2s/' "$OWN_RULES/other.yaml"
+sed -i 's/on_block: hold/&\n  on_timeout: allow\n  deadline: 30s/' "$OWN_RULES/other.yaml"
 put "$TEST_HOME/.ssh/key" "$TOKEN"
-write_config "hold: {deadline: 60s}"
+mkdir "$MNT/bin" && cp "$(readlink -f /bin/sh)" "$MNT/bin/dash"
+cat >"$OWN_RULES/exec.yaml" <<-END
+	id: X800
+	name: test rule
+	version: 1
+	kind: exec_observed
+	match: { all_of: [ { bash_command: { contains: forbidden } } ] }
+	action: { default: block, on_block: hold }
+END
+put "$WORK/script" "exec $MNT/bin/dash -c ': forbidden'"
+write_config "hold: {deadline: 60s}" "exec: {programs: [\"$MNT/bin/dash\"]}"
 start_daemon --rules "$OWN_RULES" || { fail "the daemon starts"; done_testing; }
 
 # --- tokens -------------------------------------------------------------------------------------
 opens "$(bin plain_open)" "$SECRET"
-wait_for 15 held 1
+wait_for 60 held 1
 first=$(token)
 ok "the daemon stops" stop_daemon
 came 1 1 "who was held is denied"
 start_daemon --rules "$OWN_RULES"
 opens "$(bin plain_open)" "$SECRET"
-wait_for 15 held 1
+wait_for 60 held 1
 second=$(token)
 ok "the next daemon has other tokens" [ "$second" -gt "$first" ]
 nok "an answer that comes late" oknek allow "t$first"
@@ -39,62 +49,71 @@ kill_daemon
 came 2 1 "the daemon is killed: who was held is denied"
 start_daemon --rules "$OWN_RULES"
 opens "$(bin plain_open)" "$SECRET"
-wait_for 15 held 1
+wait_for 60 held 1
 ok "the one after that, too" [ "$(token)" -gt "$second" ]
 oknek block "t$(token)" >/dev/null
 came 3 1 "it is blocked"
 
 # --- refusals -----------------------------------------------------------------------------------
-# A tree that opens its file at each word, and says what came of it.
+# A tree that gives a program its file at each word, and says what came of it.
 # shellcheck disable=SC2016 # for that shell
 asks='while read -r word; do "$1" "$2" >/dev/null 2>&1; echo "$word $?"; done <"$3"'
-file='' file_n='' let='' let_n=''
-asker() { # asker NAME FILE: its words go to descriptor ${NAME}
+file='' file_n='' let='' let_n='' runs='' runs_n=''
+asker() { # asker NAME PROGRAM FILE: its words go to descriptor ${NAME}
 	as_user mkfifo "$WORK/$1"
-	opens bash -c "$asks" bash "$(bin plain_open)" "$2" "$WORK/$1"
+	patience=900
+	opens bash -c "$asks" bash "$2" "$3" "$WORK/$1"
+	patience=
 	exec {fd}<>"$WORK/$1"
 	declare -g "$1=$fd" "$1_n=$n"
 }
 said() { grep -qx "$2" "$SCRATCH/got.$1"; }
-asker file "$TEST_HOME/.ssh/key"
+asker file "$(bin plain_open)" "$TEST_HOME/.ssh/key"
 echo one >&"$file"
-wait_for 15 held 1
+wait_for 60 held 1
 ok "refused" oknek block "t$(token)"
-ok "it is" wait_for 15 said "$file_n" 'one 1'
-asker let "$SECRET"
+ok "it is" wait_for 60 said "$file_n" 'one 1'
+asker let "$(bin plain_open)" "$SECRET"
 echo one >&"$let"
-wait_for 15 held 1
+wait_for 60 held 1
 ok "another is let through for a time" oknek allow "t$(token)" --for 1h
-ok "it is" wait_for 15 said "$let_n" 'one 0'
+ok "it is" wait_for 60 said "$let_n" 'one 0'
+asker runs bash "$WORK/script"
+echo one >&"$runs"
+wait_for 60 held 1
+ok "a program is refused" oknek block "t$(token)"
+ok "it is" wait_for 60 said "$runs_n" 'one 126'
 
 ok "the daemon stops" stop_daemon
 start_daemon --rules "$OWN_RULES"
+echo two >&"$runs"
+ok "after a restart the program is refused with these arguments" wait_for 60 said "$runs_n" 'two 126'
 echo two >&"$file"
-ok "after a restart it is refused without being asked about" wait_for 15 said "$file_n" 'two 1'
+ok "and the file is, without being asked about" wait_for 60 said "$file_n" 'two 1'
 records_reach 2 X701
 is "$(events --rule X701 --limit 1 | jq -r '[.verdict,.outcome,.decided_by]|join(" ")')" "block denied operator" \
 	"by the operator"
 mv "$TEST_HOME/.ssh/key" "$TEST_HOME/.ssh/key.1" && put "$TEST_HOME/.ssh/key" "$TOKEN"
 echo new >&"$file"
-ok "also what has its name now" wait_for 15 said "$file_n" 'new 1'
+ok "also what has its name now" wait_for 60 said "$file_n" 'new 1'
 opens "$(bin plain_open)" "$TEST_HOME/.ssh/key"
-ok "another tree is asked about" wait_for 15 held 1
+ok "another tree is asked about" wait_for 60 held 1
 oknek block "t$(token)" >/dev/null
 echo two >&"$let"
-ok "what was let through for a time is asked about" wait_for 15 held 1
+ok "what was let through for a time is asked about" wait_for 60 held 1
 oknek allow "t$(token)" >/dev/null
-wait_for 15 said "$let_n" 'two 0'
+wait_for 60 said "$let_n" 'two 0'
 
 kill_daemon
 start_daemon --rules "$OWN_RULES"
 echo three >&"$file"
-ok "after a kill it is refused" wait_for 15 said "$file_n" 'three 1'
+ok "after a kill it is refused" wait_for 60 said "$file_n" 'three 1'
 old=$DAEMON_PID
 launch_daemon --rules "$OWN_RULES" --replace
 replaced() { ! kill -0 "$old" && oknek status; }
-ok "another daemon takes over" wait_for 30 replaced
+ok "another daemon takes over" wait_for 60 replaced
 echo four >&"$file"
-ok "it is refused there, too" wait_for 15 said "$file_n" 'four 1'
+ok "it is refused there, too" wait_for 60 said "$file_n" 'four 1'
 
 # --- a file that does not hold together ------------------------------------------------------------
 ok "the daemon stops" stop_daemon
@@ -107,18 +126,22 @@ for how in 'truncate -s 1000' 'chmod 666' 'chown 1' noise; do
 	$how "$RUN/refused"
 	ok "$how: the daemon starts" start_daemon --rules "$OWN_RULES"
 	echo "$how" >&"$file"
-	ok "and asks" wait_for 15 held 1
+	ok "and asks" wait_for 60 held 1
 	oknek block "t$(token)" >/dev/null
 	ok "it stops" stop_daemon
 done
 
 # --- until it is unwatched -------------------------------------------------------------------------
 start_daemon --rules "$OWN_RULES"
+echo ": forbidden, too" | sed "s|.*|exec $MNT/bin/dash -c '&'|" >"$WORK/script"
+echo other >&"$runs"
+ok "other arguments are asked about" wait_for 60 held 1
+oknek block "t$(token)" >/dev/null
 echo five >&"$file"
-ok "it is refused" wait_for 15 said "$file_n" 'five 1'
+ok "it is refused" wait_for 60 said "$file_n" 'five 1'
 ok "unwatch" oknek unwatch "$(oknek --json agents | jq -s 'min_by(.tree).root_pid')"
 echo six >&"$file"
-ok "until it is unwatched" wait_for 15 said "$file_n" 'six 0'
+ok "until it is unwatched" wait_for 60 said "$file_n" 'six 0'
 ok "the evidence holds" oknek verify --state-dir "$STATE"
 ok "the daemon stops cleanly" stop_daemon
 done_testing

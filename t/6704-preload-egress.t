@@ -119,13 +119,14 @@ ok "the daemon stops" stop_daemon
 
 # ---- as an ordinary user --------------------------------------------------------------------------
 
-write_config "egress: {allow: [203.0.113.0/24]}"
+write_config "egress: {allow: [203.0.113.0/24, host.test]}"
 rm -rf "$RUN" "$STATE"
 mkdir "$SCRATCH/user" && chown "$TEST_UID" "$SCRATCH/user"
 RUN=$SCRATCH/user/run STATE=$SCRATCH/user/state
 OKNEKD_UNDER=(setpriv --reuid "$TEST_UID" --regid "$TEST_UID" --clear-groups --)
 ok "a daemon without privilege" start_daemon --source=preload
 reach 0 "what is listed is reached" agent "$R" tcp $FOREIGN 80
+ok "and what a name leads to" wait_for 60 named
 reach 1 "the rest is not" agent "$R" tcp $GATEWAY 80
 ok "the daemon stops" stop_daemon
 done_testing

@@ -5,12 +5,13 @@
 
 # The rule of that file asks an operator.
 hold() { sed -i "s/^  default: .*/&\n  on_block: hold/" "$OWN_RULES/$1"; }
-# opens: starts one in a tree of its own; its exit status comes to $SCRATCH/rc.N, what it said to got.N.
+# opens: starts one in a tree of its own, for $patience seconds at most; its exit status comes to
+# $SCRATCH/rc.N, what it said to got.N.
 n=0
 opens() {
 	n=$((n + 1))
 	local k=$n
-	{ rc=0; timeout 60 "${IN_TREE[@]}" "$@" >"$SCRATCH/got.$k" 2>&1 || rc=$?
+	{ rc=0; timeout "${patience:-60}" "${IN_TREE[@]}" "$@" >"$SCRATCH/got.$k" 2>&1 || rc=$?
 	  echo $rc >"$SCRATCH/rc.$k"; } &
 }
 pending() { oknek --json pending | jq -c 'select(.held)'; }
