@@ -3,38 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
 #include "tools/cli.h"
-
-#define ARGUMENTS_SHOWN 200 /* bytes */
-
-/* A program with its arguments, as far as they are shown: … where there are more. */
-static char *command_of(const json_t *item)
-{
-	const json_t *argv = json_object_get(item, "argv");
-	bool cut = json_is_true(json_object_get(item, "argv_cut"));
-	char text[ARGUMENTS_SHOWN + 8] = "";
-	size_t used = 0;
-
-	for (size_t i = 0; i < json_array_size(argv); i++) {
-		const char *word = json_string_value(json_array_get(argv, i));
-		int n = snprintf(text + used, ARGUMENTS_SHOWN - used, "%s%s", used ? " " : "",
-				 word ? word : "?");
-
-		if (n < 0 || used + (size_t)n >= ARGUMENTS_SHOWN) {
-			cut = true;
-			break;
-		}
-		used += (size_t)n;
-	}
-	if (cut && *text)
-		strcat(text, " …");
-	return *text ? strdup(text) : NULL;
-}
+#include "tools/cli_hold.h"
 
 static int take(void *arg, json_t *item, const char *text)
 {
@@ -48,7 +21,7 @@ static int take(void *arg, json_t *item, const char *text)
 		return cli_json_line(l->cli, item, text);
 	if (!process)
 		process = item;
-	command = command_of(item);
+	command = cli_hold_command(item);
 	path = cli_tilde(cli_str(item, "path"), (uid_t)cli_int(process, "uid"));
 	snprintf(token, sizeof(token), "t%lld", (long long)cli_int(item, "token"));
 	snprintf(who, sizeof(who), "%lld %s", (long long)cli_int(process, "pid"),
@@ -77,30 +50,11 @@ struct following {
 	int64_t now_greatest;
 };
 
-/* In the operator's own session, by the operator's own program; nobody waits for it. */
-static void tell_desktop(const char *what)
-{
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		if (fork() == 0) {
-			execlp("notify-send", "notify-send", "--urgency=critical", "--app-name=oknek", "--",
-			       "oknek: held", what, (char *)NULL);
-			_exit(127);
-		}
-		_exit(0);
-	}
-	if (pid > 0)
-		waitpid(pid, NULL, 0);
-}
-
 static int follow_one(void *arg, json_t *item, const char *text)
 {
 	struct following *f = arg;
-	const json_t *process = json_object_get(item, "process");
-	_cleanup_free_ char *command = command_of(item), *line = NULL;
-	int64_t token = cli_int(item, "token"), t;
-	char until[32] = "";
+	_cleanup_free_ char *line = cli_hold_line(item);
+	int64_t token = cli_int(item, "token");
 
 	if (!json_is_true(json_object_get(item, "held")) || token <= f->told)
 		return 0;
@@ -109,12 +63,7 @@ static int follow_one(void *arg, json_t *item, const char *text)
 	if (f->cli->json) {
 		cli_json_line(f->cli, item, text);
 	} else {
-		if (cli_json_time(json_object_get(item, "deadline"), &t) == 0)
-			cli_time(t, time(NULL), until);
-		if (asprintf(&line, "%s %s (%s, pid %lld) by %s, until %s: oknek allow t%lld, or oknek block "
-			     "t%lld", cli_str(process, "comm"), command ? command : cli_str(item, "path"),
-			     cli_str(item, "agent"), (long long)cli_int(process, "pid"),
-			     cli_str(item, "rules"), until, (long long)token, (long long)token) < 0)
+		if (!line)
 			return 1;
 		cli_text(line);
 		putchar('\n');
@@ -124,7 +73,7 @@ static int follow_one(void *arg, json_t *item, const char *text)
 	if (fflush(stdout) != 0)
 		return 1;
 	if (f->notify) /* forks: nothing may be left in the buffer */
-		tell_desktop(line ? line : cli_str(item, "path"));
+		cli_hold_desktop(line ? line : cli_str(item, "path"));
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 
 #include "core/cleanup.h"
 #include "tools/cli.h"
+#include "tools/cli_bell.h"
 #include "tools/cli_preload.h"
 
 #define RUN_TIMEOUT_MS 10000
@@ -117,7 +118,7 @@ static json_t *run_request(pid_t child, const char *agent)
 }
 
 /* Asks for the child to be watched. False: said why on stderr. */
-static bool get_watched(const struct cli *cli, pid_t child, const char *agent, bool *by_shim)
+static bool get_watched(const struct cli *cli, pid_t child, const char *agent, bool *by_shim, int64_t *tree)
 {
 	struct cli_reply reply;
 	json_t *v;
@@ -131,6 +132,7 @@ static bool get_watched(const struct cli *cli, pid_t child, const char *agent, b
 		if (json_is_string(v))
 			cli_error("%s", json_string_value(v));
 	*by_shim = json_is_true(json_object_get(reply.result, "preload"));
+	*tree = cli_int(reply.result, "tree");
 	json_decref(reply.result);
 	return true;
 }
@@ -221,14 +223,16 @@ static int wait_for(pid_t child, const sigset_t *awaited)
 }
 
 static int run_command(const struct cli *cli, const char *agent, char **argv, struct cli_preload *shim,
-		       bool with_shim)
+		       bool with_shim, bool quiet)
 {
 	_cleanup_close_ int go_read = -1;
 	_cleanup_close_ int go_write = -1;
 	const struct sigaction dfl = { .sa_handler = SIG_DFL };
 	struct inherited in;
 	sigset_t awaited;
+	struct cli_bell *bell = NULL;
 	bool watched, by_shim = false;
+	int64_t tree = 0;
 	pid_t child;
 	int go[2], status;
 	char word = GO;
@@ -253,7 +257,7 @@ static int run_command(const struct cli *cli, const char *agent, char **argv, st
 		close(TAKE_FD(go_write)); /* or our own end would keep us waiting */
 		become_command(go_read, argv, &in, shim);
 	}
-	watched = get_watched(cli, child, agent, &by_shim);
+	watched = get_watched(cli, child, agent, &by_shim, &tree);
 	if (watched && (with_shim || by_shim))
 		word = GO_WITH_SHIM;
 	if (watched && word == GO_WITH_SHIM && !shim->library[0]) {
@@ -265,17 +269,22 @@ static int run_command(const struct cli *cli, const char *agent, char **argv, st
 	if (watched && write(go_write, &word, 1) < 0)
 		cli_error("the command ended before it began");
 	close(TAKE_FD(go_write)); /* ends a child that was not told to go */
+	if (watched && !quiet)
+		cli_bell_start(cli, tree, &bell); /* after the fork: the child has one thread */
 	status = wait_for(child, &awaited);
+	if (!cli_bell_stop(bell))
+		_exit(status);
 	return watched ? status : RUN_NOT_WATCHED;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
 {
 	const char *agent = "unnamed", *otherwise = NULL;
-	bool preload = false;
+	bool preload = false, quiet = false;
 	const struct cli_option opts[] = { { "agent", &agent, NULL },
 					   { "preload", NULL, &preload },
 					   { "preload-default", &otherwise, NULL },
+					   { "quiet", NULL, &quiet },
 					   { NULL, NULL, NULL } };
 	struct cli_preload shim = { .run_dir = NULL };
 	int r = cli_options(cli, argc, argv, opts, true);
@@ -295,17 +304,18 @@ static int run(struct cli *cli, int argc, char **argv)
 	shim.otherwise = otherwise;
 	shim.run_dir = cli->run_dir;
 	cli_preload_find(&shim);
-	return run_command(cli, agent, argv + 1, &shim, preload);
+	return run_command(cli, agent, argv + 1, &shim, preload, quiet);
 }
 
 const struct cli_command cmd_run = {
 	.name = "run",
-	.args = "[--agent NAME] [--preload] [--preload-default allow|deny] [--] CMD [ARG…]",
+	.args = "[--agent NAME] [--preload] [--preload-default allow|deny] [--quiet] [--] CMD [ARG…]",
 	.summary = "run a command, watched from birth; needs no privilege",
 	.help = "  --agent NAME   what to call it (default unnamed)\n"
 		"  --preload      load the shim into it (the daemon's only source may be preload:\n"
 		"                 then it is, without being asked)\n"
-		"  --preload-default allow|deny   what the shim does without a daemon (allow)\n\n"
+		"  --preload-default allow|deny   what the shim does without a daemon (allow)\n"
+		"  --quiet        say nothing on the terminal when something of it is held\n\n"
 		"Exits with CMD's status, or 128 + n when signal n ended it; 125: it could not be\n"
 		"watched and was not run; 126: it cannot be executed; 127: it was not found.\n",
 	.run = run,

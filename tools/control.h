@@ -16,7 +16,7 @@
  * Who may (checked at accept and again before each run of a handler; a peer that was a member at
  * either moment is one):
  *   member of a watched tree, whatever its uid:  status why judge      (else: denied, and evidence O2)
- *   anybody:           status why run watch(own processes) agents/events/show(own) rules
+ *   anybody:           status why run watch(own processes) agents/events/show/held(own) rules
  *   a viewer:          and all agents/events/show/status, pending
  *   an operator:       and allow block prove proved
  *   an admin, which uid 0 and the group are: everything
@@ -80,6 +80,8 @@
  *          process:{pid,uid,comm,exe},[rules],[session],[argv],[argv_cut]}; held: for an operator, and only then
  *          there is a rule; argv: a list, of exec_observed
  *          for admins result {config}: where the configuration is
+ * held     {tree} → items as of pending that are held, of that tree, which the peer's uid has begun or
+ *          the peer may see; result {holds}: some rule may hold something
  * allow    {pid | token, [for_s], [always], [reason]} → result {answered,kept,[notice]}; kept: what is the same
  *          is let through later, too. "notfound"; "failed" if somebody else was faster
  * block    {pid | token, [kill], [reason]} → result {answered,kept,[killed],[notice]}

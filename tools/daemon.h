@@ -646,6 +646,8 @@ const char *daemon_cmd_block(void *arg, const struct control_peer *peer, const j
 			     struct control_reply *reply);
 const char *daemon_cmd_pending(void *arg, const struct control_peer *peer, const json_t *req,
 			       struct control_reply *reply);
+const char *daemon_cmd_held(void *arg, const struct control_peer *peer, const json_t *req,
+			    struct control_reply *reply);
 
 /* daemon_commands.c, daemon_status.c, daemon_evidence.c: what the control socket offers. */
 extern const struct control_command daemon_commands[];

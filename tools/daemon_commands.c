@@ -525,6 +525,7 @@ const struct control_command daemon_commands[] = {
 	{ "agents", RIGHT_ANYBODY, daemon_cmd_agents },
 	{ "events", RIGHT_ANYBODY, daemon_cmd_events },
 	{ "show", RIGHT_ANYBODY, daemon_cmd_show },
+	{ "held", RIGHT_ANYBODY, daemon_cmd_held },
 	{ "rules", RIGHT_ANYBODY, daemon_cmd_rules },
 	{ "egress", RIGHT_ANYBODY, daemon_cmd_egress },
 	{ "unwatch", RIGHT_PRIVILEGED, cmd_unwatch },

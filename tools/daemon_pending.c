@@ -32,10 +32,20 @@ struct parked_brief {
 
 struct parked_call {
 	struct daemon *d;
+	uint32_t tree; /* of that tree, and held, alone; 0: all */
+	bool own_only; /* begun by uid */
+	uid_t uid;
 	unsigned next; /* slot to go on from */
 	size_t n;
 	struct parked_brief at[PARKED_AT_ONCE];
 };
+
+static bool is_asked_for(const struct parked_call *c, const struct fanotify_held *h)
+{
+	const struct tree *t = h && h->tree_id == c->tree ? proctree_tree(c->d->tree, c->tree) : NULL;
+
+	return t && (!c->own_only || t->uid == c->uid);
+}
 
 static void take_parked_one(void *arg, const struct permission *p)
 {
@@ -50,9 +60,11 @@ static void take_parked_one(void *arg, const struct permission *p)
 
 	if (slot < c->next || c->n == PARKED_AT_ONCE)
 		return;
+	h = fanotify_held_of(c->d->fanotify, p);
+	if (c->tree && !is_asked_for(c, h))
+		return;
 	c->n++;
 	c->next = slot + 1;
-	h = fanotify_held_of(c->d->fanotify, p);
 	b->token = p->token;
 	b->since_ns = h ? h->since_ns : p->since_ns;
 	b->deadline_ns = p->deadline_ns;
@@ -132,18 +144,18 @@ static json_t *parked_json(const struct parked_brief *b)
 	return j;
 }
 
-const char *daemon_cmd_pending(void *arg, const struct control_peer *peer, const json_t *req,
-			       struct control_reply *reply)
+/* tree 0: of all. */
+static void each_parked(struct daemon *d, uint32_t tree, bool own_only, uid_t uid,
+			struct control_reply *reply)
 {
 	_cleanup_free_ struct parked_call *c = calloc(1, sizeof(*c));
-	struct daemon *d = arg;
 
-	(void)req;
-	if (peer->privileged)
-		reply->result = json_pack("{s:o}", "config", daemon_json_text(d->opt.config));
 	if (!c || !d->fanotify)
-		return NULL;
+		return;
 	c->d = d;
+	c->tree = tree;
+	c->own_only = own_only;
+	c->uid = uid;
 	do {
 		c->n = 0;
 		if (loop_call(d->loop, take_parked, c) < 0)
@@ -152,8 +164,43 @@ const char *daemon_cmd_pending(void *arg, const struct control_peer *peer, const
 			json_t *j = parked_json(&c->at[i]);
 
 			if (j && reply->item(reply, j) < 0)
-				return NULL;
+				return;
 		}
 	} while (c->n == PARKED_AT_ONCE);
+}
+
+const char *daemon_cmd_pending(void *arg, const struct control_peer *peer, const json_t *req,
+			       struct control_reply *reply)
+{
+	struct daemon *d = arg;
+
+	(void)req;
+	if (peer->privileged)
+		reply->result = json_pack("{s:o}", "config", daemon_json_text(d->opt.config));
+	each_parked(d, 0, false, 0, reply);
+	return NULL;
+}
+
+static bool may_hold(struct daemon *d)
+{
+	struct ruleset *rs = daemon_rules_ref(d);
+	bool holds = false;
+
+	for (size_t i = 0; rs && i < ruleset_count(rs) && !holds; i++)
+		holds = ruleset_rule(rs, i)->hold && ruleset_rule(rs, i)->action == VERDICT_BLOCK;
+	ruleset_unref(rs);
+	return holds;
+}
+
+/* For who began a tree, and sits before it. */
+const char *daemon_cmd_held(void *arg, const struct control_peer *peer, const json_t *req,
+			    struct control_reply *reply)
+{
+	json_int_t tree = json_integer_value(json_object_get(req, "tree"));
+
+	if (tree <= 0 || tree > UINT32_MAX)
+		return daemon_say(reply, "usage", "tree: the number of a tree is expected");
+	each_parked(arg, (uint32_t)tree, peer->role < ROLE_VIEWER, peer->uid, reply);
+	reply->result = json_pack("{s:b}", "holds", may_hold(arg));
 	return NULL;
 }
