@@ -370,7 +370,8 @@ static int open_file(struct daemon *d)
 	if (kept->found) {
 		memcpy(o->key, kept->key, sizeof(o->key));
 		o->standing = kept->table;
-		permission_tokens_after(d->permissions, kept->last_token);
+		if (d->permissions)
+			permission_tokens_after(d->permissions, kept->last_token);
 	} else {
 		crypto_shorthash_keygen(o->key);
 		standing_file_begin(o->file, o->key);
