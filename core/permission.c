@@ -333,6 +333,11 @@ void permission_set_deadline(struct permission_table *t, struct permission *p, u
 		t->next_deadline_ns = deadline_ns;
 }
 
+uint64_t permission_token(struct permission_table *t)
+{
+	return t->next_token++;
+}
+
 void permission_note_rule(struct permission *p, const struct decision *d)
 {
 	uint32_t rule = 0;

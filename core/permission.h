@@ -195,6 +195,9 @@ void permission_set_deadline(struct permission_table *t, struct permission *p, u
 int permission_hold(struct permission_table *t, struct permission *p, uint32_t tree_id,
 		    uint64_t deadline_ns, enum verdict on_timeout);
 
+/* A token that no permission has, for what is asked of an operator otherwise. Verdict thread. */
+uint64_t permission_token(struct permission_table *t);
+
 /* What denies it, if it is denied: the strongest rule that blocks. Before the answer may be given. */
 void permission_note_rule(struct permission *p, const struct decision *d);
 

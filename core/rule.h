@@ -47,4 +47,7 @@ struct rule {
  */
 bool decision_holds(const struct decision *d, uint64_t *ns, enum verdict *then);
 
+/* The rules that block, "R3/aws R9", as many as find room. */
+void decision_names(const struct decision *d, char *buf, size_t size);
+
 #endif

@@ -75,24 +75,10 @@ static struct fanotify_held *take_place(struct fanotify_source *s)
 
 static void name_rules(struct fanotify_held *h, const struct decision *d)
 {
-	size_t n = 0;
-
 	snprintf(h->id, sizeof(h->id), "%s", d->fired[0].rule->id);
 	snprintf(h->part, sizeof(h->part), "%s", d->fired[0].rule->part);
 	snprintf(h->name, sizeof(h->name), "%s", d->fired[0].rule->name);
-	h->rules[0] = '\0';
-	for (unsigned i = 0; i < d->n_fired && d->fired[i].verdict == VERDICT_BLOCK; i++) {
-		const struct rule *r = d->fired[i].rule;
-		int len = snprintf(h->rules + n, sizeof(h->rules) - n, "%s%s%s%s", n ? " " : "", r->id,
-				   *r->part ? "/" : "", r->part);
-
-		/* Not half a name. */
-		if (n + (size_t)len >= sizeof(h->rules)) {
-			h->rules[n] = '\0';
-			break;
-		}
-		n += (size_t)len;
-	}
+	decision_names(d, h->rules, sizeof(h->rules));
 }
 
 static void fill(struct fanotify_held *h, const struct fanotify_source *s, const struct event *ev)

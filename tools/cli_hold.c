@@ -44,13 +44,15 @@ char *cli_hold_line(const json_t *item)
 	long long token = cli_int(item, "token");
 	bool cut = !command && strlen(what) > SHOWN;
 	char until[32] = "", *line = NULL;
+	bool after = json_is_true(json_object_get(item, "after_fact"));
 	int64_t t;
 
 	if (cli_json_time(json_object_get(item, "deadline"), &t) == 0)
 		cli_time(t, time(NULL), until);
-	if (asprintf(&line, "%s %.*s%s (%s, pid %lld) by %s, until %s: oknek allow t%lld, or oknek block t%lld",
+	if (asprintf(&line, "%s %.*s%s (%s, pid %lld) by %s, %suntil %s: oknek allow t%lld, or oknek block t%lld",
 		     cli_str(process, "comm"), cut ? SHOWN : (int)strlen(what), what, cut ? "…" : "",
-		     cli_str(item, "agent"), (long long)cli_int(process, "pid"), cli_str(item, "rules"), until, token,
+		     cli_str(item, "agent"), (long long)cli_int(process, "pid"), cli_str(item, "rules"),
+		     after ? "which has happened: its tree is stopped " : "", until, token,
 		     token) < 0)
 		return NULL;
 	return line;

@@ -13,7 +13,8 @@ static int take(void *arg, json_t *item, const char *text)
 {
 	struct cli_listing *l = arg;
 	const json_t *process = json_object_get(item, "process");
-	_cleanup_free_ char *path = NULL, *command = NULL;
+	_cleanup_free_ char *path = NULL, *command = NULL, *what = NULL;
+	const char *after = "";
 	char token[32], who[96], rule[96], until[32] = "";
 	int64_t t;
 
@@ -22,7 +23,11 @@ static int take(void *arg, json_t *item, const char *text)
 	if (!process)
 		process = item;
 	command = cli_hold_command(item);
+	if (json_is_true(json_object_get(item, "after_fact")))
+		after = " (has happened: stopped)";
 	path = cli_tilde(cli_str(item, "path"), (uid_t)cli_int(process, "uid"));
+	if (asprintf(&what, "%s%s", command ? command : path, after) < 0)
+		what = NULL;
 	snprintf(token, sizeof(token), "t%lld", (long long)cli_int(item, "token"));
 	snprintf(who, sizeof(who), "%lld %s", (long long)cli_int(process, "pid"),
 		 cli_str(process, "comm"));
@@ -35,7 +40,7 @@ static int take(void *arg, json_t *item, const char *text)
 		cli_time(t, l->cli->now, until);
 	cli_table_add(&l->table,
 		      (const char *[]){ token, until, cli_str(item, "on_timeout"), rule,
-					command ? command : path, cli_str(item, "agent"), who });
+					what ? what : path, cli_str(item, "agent"), who });
 	return 0;
 }
 

@@ -22,6 +22,7 @@
 #include "tools/cli_preload.h"
 
 #define RUN_TIMEOUT_MS 10000
+#define STOPPED_TIMEOUT_MS 3000
 #define AGENT_NAME_MAX 31 /* bytes, as the daemon keeps it */
 
 /* What the child that waits is told. */
@@ -191,14 +192,30 @@ static void stop_too(int sig, const sigset_t *awaited)
 	sigaction(sig, &old, NULL);
 }
 
+/* By the daemon, after the fact: then it goes on by itself, and the shell is to wait. */
+static bool stopped_by_daemon(const struct cli *cli, int64_t tree)
+{
+	struct cli_reply reply;
+	bool stopped;
+
+	if (!tree || cli_call(cli, json_pack("{s:s, s:I}", "cmd", "held", "tree", (json_int_t)tree),
+			      STOPPED_TIMEOUT_MS, NULL, NULL, &reply) < 0)
+		return false;
+	stopped = json_is_true(json_object_get(reply.result, "stopped"));
+	json_decref(reply.result);
+	return stopped;
+}
+
 /* Takes what the child's state changed to. True when it has ended, with *status. */
-static bool child_changed(pid_t child, const sigset_t *awaited, int *status)
+static bool child_changed(const struct cli *cli, int64_t tree, pid_t child, const sigset_t *awaited,
+			  int *status)
 {
 	int st;
 
 	while (waitpid(child, &st, WNOHANG | WUNTRACED) == child) {
 		if (WIFSTOPPED(st)) {
-			stop_too(WSTOPSIG(st), awaited);
+			if (WSTOPSIG(st) != SIGSTOP || !stopped_by_daemon(cli, tree))
+				stop_too(WSTOPSIG(st), awaited);
 			continue;
 		}
 		*status = WIFSIGNALED(st) ? 128 + WTERMSIG(st) : WEXITSTATUS(st);
@@ -207,12 +224,12 @@ static bool child_changed(pid_t child, const sigset_t *awaited, int *status)
 	return false;
 }
 
-static int wait_for(pid_t child, const sigset_t *awaited)
+static int wait_for(const struct cli *cli, int64_t tree, pid_t child, const sigset_t *awaited)
 {
 	int status = RUN_NOT_WATCHED;
 	siginfo_t si;
 
-	while (!child_changed(child, awaited, &status)) {
+	while (!child_changed(cli, tree, child, awaited, &status)) {
 		int sig = sigwaitinfo(awaited, &si);
 
 		/* From the kernel it went to the whole process group already. */
@@ -271,7 +288,7 @@ static int run_command(const struct cli *cli, const char *agent, char **argv, st
 	close(TAKE_FD(go_write)); /* ends a child that was not told to go */
 	if (watched && !quiet)
 		cli_bell_start(cli, tree, &bell); /* after the fork: the child has one thread */
-	status = wait_for(child, &awaited);
+	status = wait_for(cli, tree, child, &awaited);
 	if (!cli_bell_stop(bell))
 		_exit(status);
 	return watched ? status : RUN_NOT_WATCHED;

@@ -77,11 +77,13 @@
  * proved   {tree, result} → {}: what the tree found out, a JSON object of at most PROVED_MAX bytes, is
  *          recorded (O3)
  * pending  {} → items {token,deadline,since,on_timeout,held,kind,rule,part,name,path,agent,tree,
- *          process:{pid,uid,comm,exe},[rules],[session],[argv],[argv_cut]}; held: for an operator, and only then
+ *          process:{pid,uid,comm,exe},[rules],[session],[argv],[argv_cut],
+ *          [after_fact]}; after_fact: it has happened, and the tree is stopped; held: for an operator, and only then
  *          there is a rule; argv: a list, of exec_observed
  *          for admins result {config}: where the configuration is
  * held     {tree} → items as of pending that are held, of that tree, which the peer's uid has begun or
- *          the peer may see; result {holds}: some rule may hold something
+ *          the peer may see; result {holds,stopped}: some rule may hold something; for one of them
+ *          the tree is stopped
  * allow    {pid | token, [for_s], [always], [reason]} → result {answered,kept,[notice]}; kept: what is the same
  *          is let through later, too. "notfound"; "failed" if somebody else was faster
  * block    {pid | token, [kill], [reason]} → result {answered,kept,[killed],[notice]}

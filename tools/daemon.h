@@ -169,6 +169,7 @@ struct daemon {
 	struct daemon_fuse *fuse; /* NULL: nobody is held */
 	struct daemon_fuse_audit *fuse_audit; /* NULL: audit does not run */
 	struct daemon_recheck *recheck; /* NULL: the same */
+	struct daemon_halt *halt; /* NULL: no tree is stopped after the fact */
 	struct daemon_hold *hold; /* NULL: the same; the verdict thread's */
 	_Atomic uint64_t holds_refused; /* there was no room to hold: denied at once */
 	struct enforcer *enforcer;
@@ -355,6 +356,15 @@ void daemon_recheck_close(struct daemon *d);
 uint64_t daemon_recheck_caps(const struct daemon *d);
 void daemon_recheck_seen(struct daemon *d, pid_t tgid);
 void daemon_recheck_tick(struct daemon *d, uint64_t now_ns); /* main thread */
+
+/* daemon_halt.c: trees that are stopped after the fact. prepare: before threads, and before there is a group;
+ * end: while the verdict thread runs, everybody goes on. after: the bus's hook. */
+void daemon_halt_prepare(struct daemon *d);
+int daemon_halt_start(struct daemon *d);
+void daemon_halt_end(struct daemon *d);
+void daemon_halt_close(struct daemon *d);
+uint64_t daemon_halt_caps(const struct daemon *d);
+void daemon_after(void *arg, const struct verdict_note *note, enum outcome outcome);
 
 /* daemon_verdict.c: starts the verdict thread, which inherits the caller's priority. -errno. */
 int daemon_start_verdicts(struct daemon *d);

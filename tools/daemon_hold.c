@@ -31,6 +31,7 @@ struct daemon_hold {
 	uint8_t key[crypto_shorthash_KEYBYTES];
 	struct standing_table standing;
 	struct standing_file *file; /* of its refusals and tokens; NULL: there is none */
+	uint64_t last_token; /* where there are no permissions, which else give them */
 	struct answered answered[ANSWERED_KEPT];
 	unsigned n_answered;
 };
@@ -193,14 +194,15 @@ static bool is_watched(void *arg, uint32_t tree_id)
 }
 
 /* For the next time. */
-static void keep(struct daemon *d, struct hold_answer *a, const struct fanotify_held *h)
+static void keep(struct daemon *d, struct hold_answer *a, uint32_t tree_id,
+		 const struct standing_object *object, const char *rules)
 {
 	uint64_t now_ns = clock_boottime_ns();
-	const struct tree *t = proctree_tree(d->tree, h->tree_id);
+	const struct tree *t = proctree_tree(d->tree, tree_id);
 	struct standing s = {
-		.tree_id = h->tree_id,
+		.tree_id = tree_id,
 		.verdict = a->verdict,
-		.object = { h->kind, h->dev, h->ino, h->name_hash },
+		.object = *object,
 		.until_ns = a->verdict == VERDICT_BLOCK ? UINT64_MAX : now_ns + a->for_ns,
 		.uid = a->by_uid,
 		.pid = a->by_pid,
@@ -208,7 +210,7 @@ static void keep(struct daemon *d, struct hold_answer *a, const struct fanotify_
 
 	if (a->verdict == VERDICT_ALLOW && !a->for_ns)
 		return;
-	snprintf(s.rule, sizeof(s.rule), "%s", h->rules);
+	snprintf(s.rule, sizeof(s.rule), "%s", rules);
 	snprintf(s.session, sizeof(s.session), "%s", t ? t->session : "");
 	standing_sweep(&d->hold->standing, now_ns, is_watched, d);
 	if (standing_put(&d->hold->standing, &s, now_ns))
@@ -216,18 +218,18 @@ static void keep(struct daemon *d, struct hold_answer *a, const struct fanotify_
 	standing_file_save(d->hold->file, &d->hold->standing);
 }
 
-static void note_answered(struct daemon *d, const struct hold_answer *a, const struct fanotify_held *h)
+static void note_answered(struct daemon *d, const struct hold_answer *a, uint64_t token, pid_t pid)
 {
 	struct daemon_hold *o = d->hold;
 
 	o->answered[o->n_answered++ % ANSWERED_KEPT] = (struct answered){
-		.token = h->token, .held_pid = h->pid, .pid = a->by_pid, .uid = a->by_uid,
+		.token = token, .held_pid = pid, .pid = a->by_pid, .uid = a->by_uid,
 		.verdict = a->verdict,
 	};
 }
 
 /* The newest that was answered by this name. */
-static void find_answered(const struct daemon *d, struct hold_answer *a)
+void hold_find_answered(const struct daemon *d, struct hold_answer *a)
 {
 	const struct daemon_hold *o = d->hold;
 
@@ -304,13 +306,14 @@ static void answer(void *arg)
 			continue;
 		hold_brief_of(d, h, &a->briefs[a->n++]);
 		h->answer = a->verdict == VERDICT_BLOCK ? HELD_REFUSED : HELD_ALLOWED;
-		keep(d, a, h);
-		note_answered(d, a, h);
+		keep(d, a, h->tree_id,
+		     &(struct standing_object){ h->kind, h->dev, h->ino, h->name_hash }, h->rules);
+		note_answered(d, a, h->token, h->pid);
 		if (a->later)
 			deny_in_any_case(d, h);
 	}
 	if (!a->n)
-		find_answered(d, a);
+		hold_find_answered(d, a);
 	else if (!a->later)
 		tell(c);
 }
@@ -330,6 +333,47 @@ int daemon_hold_told(struct daemon *d, struct hold_answer *a)
 	struct answer_call c = { d, a };
 
 	return a->n ? loop_call(d->loop, tell, &c) : 0;
+}
+
+/* ---- what could not be held --------------------------------------------------------------------------- */
+
+/* What has no numbers is not told from others of its kind. */
+static bool is_known(const struct standing_object *object)
+{
+	return object->kind != KIND_SOCKET_CONNECT && object->ino;
+}
+
+bool hold_let_through(struct daemon *d, const struct event *ev, const struct decision *decision,
+		      struct standing_object *object)
+{
+	*object = (struct standing_object){ .kind = ev->kind, .name_hash = hash_of(d->hold, ev) };
+	if (ev->kind == KIND_FILE_OPENED) {
+		object->dev = ev->file.dev;
+		object->ino = ev->file.ino;
+	} else if (ev->kind == KIND_EXEC_OBSERVED) {
+		object->ino = ev->exec.ino;
+	}
+	return is_known(object) && d->hold->standing.used && is_allowed(d->hold, ev, object, decision);
+}
+
+uint64_t hold_token(struct daemon *d)
+{
+	struct daemon_hold *o = d->hold;
+	uint64_t token = d->permissions ? permission_token(d->permissions) : ++o->last_token;
+
+	standing_file_token(o->file, token);
+	return token;
+}
+
+void hold_settle(struct daemon *d, struct hold_answer *a, const struct hold_brief *b,
+		 const struct standing_object *object)
+{
+	/* A file may be refused by its name alone. */
+	if (is_known(object) || (a->verdict == VERDICT_BLOCK && object->kind == KIND_FILE_OPENED))
+		keep(d, a, b->tree_id, object, b->rules);
+	else if (a->verdict == VERDICT_BLOCK || a->for_ns)
+		a->no_room = true;
+	note_answered(d, a, b->token, b->pid);
 }
 
 /* ---- when the world is another --------------------------------------------------------------------- */
@@ -370,6 +414,7 @@ static int open_file(struct daemon *d)
 	if (kept->found) {
 		memcpy(o->key, kept->key, sizeof(o->key));
 		o->standing = kept->table;
+		o->last_token = kept->last_token;
 		if (d->permissions)
 			permission_tokens_after(d->permissions, kept->last_token);
 	} else {
@@ -381,7 +426,7 @@ static int open_file(struct daemon *d)
 
 int daemon_hold_open(struct daemon *d)
 {
-	if (!d->fanotify)
+	if (!d->fanotify && !d->ebpf)
 		return 0;
 	if (sodium_init() < 0)
 		return -EIO;

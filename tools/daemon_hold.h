@@ -39,6 +39,7 @@ struct hold_answer {
 	unsigned n;
 	struct hold_brief briefs[HOLD_ANSWERS_MAX];
 	bool no_room; /* it was not kept for the next time */
+	bool after_fact; /* a tree was stopped for one of them */
 	struct { /* somebody else had been faster */
 		bool is;
 		enum verdict verdict;
@@ -53,5 +54,24 @@ int daemon_hold_told(struct daemon *d, struct hold_answer *a);
 /* On the verdict thread. */
 void hold_brief_of(struct daemon *d, const struct fanotify_held *h, struct hold_brief *ret);
 json_t *hold_arguments(const struct hold_brief *b); /* a list of texts */
+/* The same for what could not be held, and has been stopped for: is it let through by what was said
+ * before? *object: for hold_settle(). Verdict thread. */
+bool hold_let_through(struct daemon *d, const struct event *ev, const struct decision *decision,
+		      struct standing_object *object);
+/* Keeps an answer for the next time, and who gave it; or who was first. Verdict thread. */
+void hold_settle(struct daemon *d, struct hold_answer *a, const struct hold_brief *b,
+		 const struct standing_object *object);
+void hold_find_answered(const struct daemon *d, struct hold_answer *a);
+/* An item of `pending` of something that has happened. */
+json_t *hold_pending_json(const struct hold_brief *b, uint64_t since_ns, uint64_t until_ns,
+			  enum verdict then, const char *id, const char *part, const char *name);
+
+/* daemon_halt.c: answers those for whom a tree is stopped, after daemon_hold_answer(), and adds to what
+ * came of it. kill: their trees end, which ended[] says of each. Not on the verdict thread. */
+void daemon_halt_answer(struct daemon *d, struct hold_answer *a, bool kill,
+			bool ended[HOLD_ANSWERS_MAX]);
+/* Sends an item for each, of that tree (0: of all), if uid has begun it. True: there is one. */
+bool daemon_halt_each(struct daemon *d, uint32_t tree, bool own_only, uid_t uid,
+		      struct control_reply *reply);
 
 #endif

@@ -119,7 +119,7 @@ static const char *answer(struct daemon *d, const struct control_peer *peer, con
 {
 	_cleanup_free_ struct asked *q = calloc(1, sizeof(*q));
 	const char *code;
-	unsigned killed = 0;
+	unsigned killed = 0, held;
 	bool unseen = false;
 
 	if (!q)
@@ -144,6 +144,10 @@ static const char *answer(struct daemon *d, const struct control_peer *peer, con
 		killed += q->ended[i] = end_process(&q->a.briefs[i]);
 	if (q->kill)
 		daemon_hold_told(d, &q->a); /* a daemon that is stopping tells them by its end */
+	held = q->a.n;
+	daemon_halt_answer(d, &q->a, q->kill, q->ended);
+	for (unsigned i = held; i < q->a.n && q->kill; i++)
+		killed += q->ended[i];
 	if (!q->a.n)
 		return none_waited(d, peer, cmd, q, reply);
 	for (unsigned i = 0; i < q->a.n; i++) {
@@ -154,11 +158,15 @@ static const char *answer(struct daemon *d, const struct control_peer *peer, con
 			json_object_set_new(detail, "killed", json_boolean(q->ended[i]));
 		if (q->a.no_room)
 			json_object_set_new(detail, "kept", json_false());
+		if (i >= held)
+			json_object_set_new(detail, "after_fact", json_true());
 		unseen |= verdict == VERDICT_ALLOW && q->a.briefs[i].argv_cut;
 		daemon_operator_act(d, peer, cmd, detail);
 	}
 	reply->result = json_pack("{s:i, s:b}", "answered", (int)q->a.n, "kept",
 				  !q->a.no_room && (verdict == VERDICT_BLOCK || q->a.for_ns));
+	if (q->a.after_fact)
+		json_object_set_new(reply->result, "after_fact", json_true());
 	if (q->kill)
 		json_object_set_new(reply->result, "killed", json_integer(killed));
 	if (unseen)

@@ -144,6 +144,31 @@ static json_t *parked_json(const struct parked_brief *b)
 	return j;
 }
 
+json_t *hold_pending_json(const struct hold_brief *h, uint64_t since_ns, uint64_t until_ns,
+			  enum verdict then, const char *id, const char *part, const char *name)
+{
+	_cleanup_free_ struct parked_brief *b = calloc(1, sizeof(*b));
+	json_t *j;
+
+	if (!b)
+		return json_null();
+	*b = (struct parked_brief){
+		.token = h->token, .since_ns = since_ns, .deadline_ns = until_ns, .pid = h->pid,
+		.uid = h->uid, .tree_id = h->tree_id, .on_timeout = then,
+		.exec = h->kind == KIND_EXEC_OBSERVED, .held = true, .hold = *h,
+	};
+	memcpy(b->comm, h->comm, sizeof(b->comm));
+	memcpy(b->agent, h->agent, sizeof(b->agent));
+	memcpy(b->path, h->path, sizeof(b->path));
+	snprintf(b->id, sizeof(b->id), "%s", id);
+	snprintf(b->part, sizeof(b->part), "%s", part);
+	snprintf(b->name, sizeof(b->name), "%s", name);
+	j = parked_json(b);
+	json_object_set_new(j, "kind", json_string(event_kind_name(h->kind)));
+	json_object_set_new(j, "after_fact", json_true());
+	return j;
+}
+
 /* tree 0: of all. */
 static void each_parked(struct daemon *d, uint32_t tree, bool own_only, uid_t uid,
 			struct control_reply *reply)
@@ -178,6 +203,7 @@ const char *daemon_cmd_pending(void *arg, const struct control_peer *peer, const
 	if (peer->privileged)
 		reply->result = json_pack("{s:o}", "config", daemon_json_text(d->opt.config));
 	each_parked(d, 0, false, 0, reply);
+	daemon_halt_each(d, 0, false, 0, reply);
 	return NULL;
 }
 
@@ -197,10 +223,12 @@ const char *daemon_cmd_held(void *arg, const struct control_peer *peer, const js
 			    struct control_reply *reply)
 {
 	json_int_t tree = json_integer_value(json_object_get(req, "tree"));
+	bool stopped;
 
 	if (tree <= 0 || tree > UINT32_MAX)
 		return daemon_say(reply, "usage", "tree: the number of a tree is expected");
 	each_parked(arg, (uint32_t)tree, peer->role < ROLE_VIEWER, peer->uid, reply);
-	reply->result = json_pack("{s:b}", "holds", may_hold(arg));
+	stopped = daemon_halt_each(arg, (uint32_t)tree, peer->role < ROLE_VIEWER, peer->uid, reply);
+	reply->result = json_pack("{s:b, s:b}", "holds", may_hold(arg), "stopped", stopped);
 	return NULL;
 }

@@ -94,7 +94,8 @@ static uint64_t caps_needed(const struct daemon *d)
 		keep |= d->preload->ops->caps;
 	if (d->feed)
 		keep |= process_feed_caps(d->feed);
-	keep |= daemon_egress_caps(d) | daemon_lsm_caps(d) | daemon_recheck_caps(d);
+	keep |= daemon_egress_caps(d) | daemon_lsm_caps(d) | daemon_recheck_caps(d) |
+		daemon_halt_caps(d);
 	/* All of our memory is locked; a limit would let later allocations fail. */
 	if (!d->memory_unlimited)
 		keep |= 1ULL << CAP_IPC_LOCK;

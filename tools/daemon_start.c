@@ -244,6 +244,8 @@ static int start_threads(struct daemon *d)
 	if (!err)
 		err = daemon_recheck_start(d);
 	if (!err)
+		err = daemon_halt_start(d);
+	if (!err)
 		err = daemon_bulk_start(d);
 	if (!err)
 		err = daemon_audit_start(d);
@@ -294,6 +296,8 @@ int daemon_start(struct daemon *d)
 		err = daemon_peek_prepare(d);
 	if (!err && (w.fanotify || w.ebpf || w.preload))
 		err = daemon_egress_prepare(d, w.fanotify || w.ebpf);
+	if (!err && (w.fanotify || w.ebpf || w.audit))
+		daemon_halt_prepare(d);
 	if (err) {
 		log_error("helper processes cannot be started: %s", strerror(-err));
 		return EXIT_UNAVAILABLE;
@@ -335,7 +339,7 @@ int daemon_start(struct daemon *d)
 		.mode_arg = d,
 		.before = daemon_fuse_before,
 		.named = daemon_fuse_named,
-		.after = daemon_fuse_after,
+		.after = daemon_after,
 		.fuse_arg = d,
 		.operator = daemon_operator,
 		.operator_arg = d,
@@ -366,6 +370,7 @@ void daemon_stop(struct daemon *d)
 		marks_stop(d->marks);
 	if (d->verdict_running)
 		daemon_last_chance(d);
+	daemon_halt_end(d);
 	daemon_recheck_stop(d);
 	daemon_bulk_stop(d);
 	daemon_audit_stop(d);
@@ -401,6 +406,7 @@ void daemon_stop(struct daemon *d)
 	free(d->fuse);
 	free(d->fuse_audit);
 	daemon_hold_close(d);
+	daemon_halt_close(d);
 	if (d->replay)
 		d->replay->ops->close(d->replay);
 	if (d->preload)
