@@ -21,7 +21,7 @@
 struct cli_bell {
 	const struct cli *cli;
 	int64_t tree;
-	bool tty;
+	bool tty, desktop;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t stopped;
@@ -109,7 +109,7 @@ static int look(const struct cli_bell *b, int64_t *told)
 	*told = l.greatest;
 	if (b->tty && l.n)
 		ring(text, size);
-	if (l.first)
+	if (l.first && b->desktop)
 		cli_hold_desktop(l.first);
 	free(l.first);
 	return again;
@@ -150,6 +150,7 @@ void cli_bell_start(const struct cli *cli, int64_t tree, struct cli_bell **ret)
 	b->cli = cli;
 	b->tree = tree;
 	b->tty = isatty(STDERR_FILENO);
+	b->desktop = bus && *bus;
 	pthread_mutex_init(&b->lock, NULL);
 	pthread_cond_init(&b->stopped, NULL);
 	if (pthread_create(&b->thread, NULL, bell_main, b) != 0) {

@@ -107,8 +107,7 @@ static void __attribute__((noreturn)) become_notifier(char *body)
 
 void cli_hold_desktop(const char *what)
 {
-	const char *bus = getenv("DBUS_SESSION_BUS_ADDRESS");
-	_cleanup_free_ char *body = bus && *bus ? for_desktop(what) : NULL;
+	_cleanup_free_ char *body = for_desktop(what);
 	pid_t pid = body ? fork() : -1;
 
 	if (pid == 0) {

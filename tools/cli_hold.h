@@ -15,7 +15,7 @@ char *cli_hold_command(const json_t *item);
 char *cli_hold_line(const json_t *item);
 /*
  * On the desktop of who runs this, by notify-send(1), which nobody waits for and which has some seconds;
- * without a session bus, or without that program, nothing. Neither its control characters nor its
+ * without that program nothing. Neither its control characters nor its
  * markup reach the desktop. Forks: nothing may be left in a buffer.
  */
 void cli_hold_desktop(const char *what);
