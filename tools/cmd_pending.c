@@ -15,7 +15,7 @@ static int take(void *arg, json_t *item, const char *text)
 	const json_t *process = json_object_get(item, "process");
 	_cleanup_free_ char *path = NULL, *command = NULL, *what = NULL;
 	const char *after = "";
-	char token[32], who[96], rule[96], until[32] = "";
+	char token[32], who[96], rule[96], since[32] = "", until[32] = "";
 	int64_t t;
 
 	if (l->cli->json)
@@ -36,10 +36,12 @@ static int take(void *arg, json_t *item, const char *text)
 	else
 		snprintf(rule, sizeof(rule), "%s%s%s", cli_str(item, "rule"),
 			 *cli_str(item, "part") ? "/" : "", cli_str(item, "part"));
+	if (cli_json_time(json_object_get(item, "since"), &t) == 0)
+		cli_time(t, l->cli->now, since);
 	if (cli_json_time(json_object_get(item, "deadline"), &t) == 0)
 		cli_time(t, l->cli->now, until);
 	cli_table_add(&l->table,
-		      (const char *[]){ token, until, cli_str(item, "on_timeout"), rule,
+		      (const char *[]){ token, since, until, cli_str(item, "on_timeout"), rule,
 					what ? what : path, cli_str(item, "agent"), who });
 	return 0;
 }
@@ -101,7 +103,8 @@ static int follow(struct cli *cli, bool notify)
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	static const char *const headings[] = { "TOKEN", "UNTIL", "THEN", "RULE", "PATH", "AGENT", "PROCESS" };
+	static const char *const headings[] = { "TOKEN", "SINCE", "UNTIL", "THEN", "RULE", "PATH",
+						"AGENT", "PROCESS" };
 
 	struct cli_listing l = { .cli = cli, .table.columns = ARRAY_SIZE(headings) };
 	bool watch = false, notify = false;

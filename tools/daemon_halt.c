@@ -46,7 +46,6 @@ struct daemon_halt {
 	int wake_fd;
 	_Atomic bool end;
 	pthread_mutex_t lock;
-	uint64_t next_token; /* where there are no permissions, which else give tokens */
 	struct stop_item items[STOPS_MAX];
 };
 
@@ -75,7 +74,7 @@ static void fill(struct daemon *d, struct stop_item *it, const struct event *ev,
 	char address[64];
 
 	*b = (struct hold_brief){
-		.token = d->permissions ? permission_token(d->permissions) : ++d->halt->next_token,
+		.token = hold_token(d),
 		.start_time_ns = ev->subj.start_time_ns,
 		.pid = ev->subj.tgid,
 		.uid = ev->subj.uid,

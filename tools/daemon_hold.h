@@ -54,6 +54,8 @@ int daemon_hold_told(struct daemon *d, struct hold_answer *a);
 /* On the verdict thread. */
 void hold_brief_of(struct daemon *d, const struct fanotify_held *h, struct hold_brief *ret);
 json_t *hold_arguments(const struct hold_brief *b); /* a list of texts */
+/* For what is asked of an operator without a permission. Verdict thread. */
+uint64_t hold_token(struct daemon *d);
 /* The same for what could not be held, and has been stopped for: is it let through by what was said
  * before? *object: for hold_settle(). Verdict thread. */
 bool hold_let_through(struct daemon *d, const struct event *ev, const struct decision *decision,
