@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
@@ -296,6 +297,15 @@ static const struct source_ops audit_ops = {
 	.close = audit_close,
 };
 
+/* The kernel tells the others all in the initial network namespace alone. */
+static bool hears_multicast(void)
+{
+	struct stat own, first;
+
+	return stat("/proc/self/ns/net", &own) < 0 || stat("/proc/1/ns/net", &first) < 0 ||
+	       (own.st_ino == first.st_ino && own.st_dev == first.st_dev);
+}
+
 /* Multicast is joined when the unicast socket is not ours: whoever owns that has the same there. */
 static int join(struct audit_source *s, char why[192])
 {
@@ -304,6 +314,11 @@ static int join(struct audit_source *s, char why[192])
 
 	if (r < 0)
 		return r;
+	if (!r && !hears_multicast()) {
+		snprintf(why, 192, "somebody else owns its socket, and not in the initial network namespace nothing is told "
+			 "besides");
+		return -EBUSY;
+	}
 	atomic_store(&s->owner, r == 1);
 	s->multicast_fd = audit_socket_open(r == 1 ? 0 : AUDIT_NLGRP_READLOG, RECEIVE_BYTES);
 	if (s->multicast_fd < 0) {

@@ -5,6 +5,7 @@
  *	aud_host owner             the pid that owns the unicast socket, 0 nobody
  *	aud_host rules             a line for each rule, in the kernel's order, all its bytes
  *	aud_host add|del KEY       a rule about mount(2), as an administrator's
+ *	aud_host enable 0|1
  *	aud_host own               owns the unicast socket until stdin ends, and takes what comes
  *	aud_host limit N           backlog_limit, and no waiting for room in it; waits and puts both back
  *	                           when stdin ends
@@ -209,6 +210,8 @@ int main(int argc, char **argv)
 		change(AUDIT_ADD_RULE, argv[2]);
 	} else if (argc == 3 && !strcmp(what, "del")) {
 		change(AUDIT_DEL_RULE, argv[2]);
+	} else if (argc == 3 && !strcmp(what, "enable")) {
+		set((struct audit_status){ .mask = AUDIT_STATUS_ENABLED, .enabled = argv[2][0] == '1' });
 	} else if (!strcmp(what, "own")) {
 		set((struct audit_status){ .mask = AUDIT_STATUS_PID, .pid = (unsigned)getpid() });
 		until_told();
@@ -223,7 +226,7 @@ int main(int argc, char **argv)
 	} else if (argc == 5 && !strcmp(what, "lie")) {
 		lie(argv[2], argv[3], argv[4]);
 	} else {
-		fprintf(stderr, "aud_host status|owner|rules|add|del|own|limit|lie …\n");
+		fprintf(stderr, "aud_host status|owner|rules|add|del|enable|own|limit|lie …\n");
 		return 2;
 	}
 	return 0;
