@@ -95,6 +95,12 @@ void lsm_enforce(struct lsm *l, bool on)
 	(void)on;
 }
 
+void lsm_enforce_tree(struct lsm *l, uint32_t tree_id)
+{
+	(void)l;
+	(void)tree_id;
+}
+
 int lsm_label(struct lsm *l, int fd, uint64_t dev, uint64_t ino, uint32_t word, uint32_t about,
 	      uint32_t modes)
 {
@@ -262,6 +268,11 @@ void lsm_enforce_at(struct lsm *l, uint32_t hooks)
 void lsm_enforce(struct lsm *l, bool on)
 {
 	lsm_enforce_at(l, on ? LSM_AT_OPEN | LSM_AT_EXEC_OPEN | LSM_AT_EXEC : 0);
+}
+
+void lsm_enforce_tree(struct lsm *l, uint32_t tree_id)
+{
+	__atomic_store_n((uint32_t *)&l->skel->bss->settings.proof_tree, tree_id, __ATOMIC_SEQ_CST);
 }
 
 static int put_label(struct lsm *l, int fd, const struct lsm_label *wanted, uint32_t word,

@@ -34,6 +34,7 @@ uint32_t lsm_new_word(struct lsm *l);
 void lsm_serve(struct lsm *l, uint32_t word);
 uint32_t lsm_word(const struct lsm *l); /* in force */
 void lsm_enforce(struct lsm *l, bool on);
+void lsm_enforce_tree(struct lsm *l, uint32_t tree_id); /* this one in any case; 0: none */
 
 /* What opens (LSM_READ …) and runs (LSM_RUN) of the object behind fd, which may be O_PATH, these rules
  * refuse, as far as `about` has their bits. What was said about others, or for other rules, stays.

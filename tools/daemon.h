@@ -476,6 +476,7 @@ void daemon_lsm_prepare(struct daemon *d, struct ruleset *rules);
 void daemon_lsm_serve(struct daemon *d);
 void daemon_lsm_settle(struct daemon *d, bool served);
 void daemon_lsm_mode(struct daemon *d);
+void daemon_lsm_prove(struct daemon *d, uint32_t tree); /* enforced for it in each mode */
 int daemon_lsm_label(void *arg, int fd, const struct object *o); /* mark thread; as in struct marks_config */
 /* Programs are refused by what they are called, and by their files. */
 bool daemon_lsm_finds_programs(const struct daemon *d);

@@ -123,6 +123,12 @@ void daemon_lsm_mode(struct daemon *d)
 		lsm_enforce(d->lsm->lsm, daemon_mode_now(d) == MODE_ENFORCE);
 }
 
+void daemon_lsm_prove(struct daemon *d, uint32_t tree)
+{
+	if (daemon_lsm_runs(d))
+		lsm_enforce_tree(d->lsm->lsm, tree);
+}
+
 /* ---- rules --------------------------------------------------------------------------------- */
 
 struct adding {

@@ -65,6 +65,7 @@ static void settle(struct daemon *d, uint32_t tree)
 	if (tree) {
 		atomic_store(&d->proof_tree, tree);
 		daemon_egress_prove(d, tree);
+		daemon_lsm_prove(d, tree);
 	}
 	pthread_mutex_lock(&d->admin_lock);
 	d->proving = false;

@@ -235,6 +235,14 @@ static __always_inline struct wire_member *find_member(struct task_struct **task
 		       m : 0;
 }
 
+/* The hooks at which who is a member is refused something. */
+static __always_inline __u32 enforced_for(const struct wire_member *m)
+{
+	__u32 proof = settings.proof_tree;
+
+	return proof && m->tree_id == proof ? LSM_AT_OPEN | LSM_AT_EXEC_OPEN | LSM_AT_EXEC : settings.enforce;
+}
+
 /* ---- opens ------------------------------------------------------------------------------------ */
 
 static __always_inline __u32 modes_of(__u32 flags)
@@ -280,7 +288,7 @@ int lsm_file_open(unsigned long long *ctx)
 	if (!f.member || !f.counters)
 		return 0;
 	f.counters->seen++;
-	if (!(settings.enforce & LSM_AT_OPEN) || label->slot[word & 1].word != word)
+	if (!(enforced_for(f.member) & LSM_AT_OPEN) || label->slot[word & 1].word != word)
 		return 0;
 	f.flags = file->f_flags;
 	f.modes = modes_of(f.flags) & label->slot[word & 1].modes;
@@ -402,7 +410,7 @@ static __always_inline int check_program(struct file *file, __u32 word, __u32 ho
 	if (!f.member || !f.counters)
 		return 0;
 	f.counters->seen++;
-	if (!(settings.enforce & hook))
+	if (!(enforced_for(f.member) & hook))
 		return 0;
 	label = bpf_inode_storage_get(&labels, file->f_inode, 0, 0);
 	if (label && label->slot[word & 1].word == word && label->slot[word & 1].modes & LSM_RUN)

@@ -39,6 +39,7 @@ struct lsm_label {
 struct lsm_settings {
 	__u32 word;    /* 0: none are in force */
 	__u32 enforce; /* LSM_AT_OPEN …; elsewhere nothing is refused, nor told */
+	__u32 proof_tree; /* for which all are, whatever that says; 0: none */
 };
 
 struct lsm_counters { /* of one CPU */

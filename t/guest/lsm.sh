@@ -204,6 +204,18 @@ if [ "$LSM" = on ]; then
 	denied "as before" $mech $run plain_open $secret
 fi
 
+# ---- tried by itself ---------------------------------------------------------------------------------
+
+for mode in enforce observe; do
+	oknek mode $mode >/dev/null
+	exits 0 "$mode: what rules claim is held" oknek --json doctor --prove --user dev
+	cp /tmp/out /tmp/proof
+	is "$(grep -o '"rule": *"R3/aws", *"route": *"open", *"result": *"[A-Z]*", *"claimed": *true, *"failed": *false, *"mechanism": *"[a-z]*"' \
+		/tmp/proof | sed 's/.*"result": *"\([A-Z]*\)".*"mechanism": *"\([a-z]*\)"/\1 \2/')" "DENIED $mech" "$mode: by $mech"
+	grep -o '"failed": *true' /tmp/proof && diag "$(tr '{' '\n' </tmp/proof | grep '"failed": *true')"
+done
+oknek mode enforce >/dev/null
+
 # ---- the end --------------------------------------------------------------------------------------
 
 # A member that opens it when it is told to.
