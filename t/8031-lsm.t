@@ -27,7 +27,7 @@ for kernel in "${kernels[@]}"; do
 		words=lsm=landlock,lockdown,yama,apparmor
 		[ $lsm = off ] || words+=,bpf
 		rc=0
-		in_guest "$kernel, lsm $lsm" --kernel "$kernel" --timeout 280 --scratch $scratch --append "$words" \
+		in_guest "$kernel, lsm $lsm" --kernel "$kernel" --timeout 400 --scratch $scratch --append "$words" \
 			--env LSM=$lsm t/guest/lsm.sh "${files[@]}" || rc=$?
 		[ $rc -ne 69 ] || skip "$kernel" "$(tail -n 1 "$SCRATCH/guest.err")"
 	done

@@ -195,7 +195,7 @@ int cli_json_line(const struct cli *cli, const json_t *j, const char *text)
 	_cleanup_free_ char *dumped = NULL;
 
 	if (!text)
-		text = dumped = no_memory(json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY));
+		text = dumped = no_memory(json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6)));
 	if (cli->tty)
 		json_for_terminal(text);
 	else
