@@ -23,7 +23,7 @@ is "$(labels "$out/selinux/oknek.pp")" "/usr/sbin/oknekd	--	system_u:object_r:ok
 /etc/oknek(/.*)?	system_u:object_r:oknekd_conf_t:s0
 /var/lib/oknek(/.*)?	system_u:object_r:oknekd_var_lib_t:s0
 /run/oknek(/.*)?	system_u:object_r:oknekd_runtime_t:s0" "each place has its type"
-ok "for other places" run_make selinux B="$SCRATCH/other" SBINDIR=/opt/oknek-0.1/sbin STATEDIR=/srv/ok.nek \
+ok "for other places" run_make selinux B="$SCRATCH/other" PREFIX=/opt/oknek-0.1 BINDIR=/nowhere STATEDIR=/srv/ok.nek \
 	RUNDIR=/run/other SYSCONFDIR=/usr/etc
 is "$(labels "$SCRATCH/other/selinux/oknek.pp" | cut -f1)" '/opt/oknek-0\.1/sbin/oknekd
 /usr/etc/oknek(/.*)?

@@ -44,14 +44,16 @@ module() {
 }
 type_of() { sed -n 's/^SELINUXTYPE=\([A-Za-z0-9_-]*\).*/\1/p' "$config"; }
 label() {
-	n=$#
-	for p; do [ ! -e "$dest$p" ] || set -- "$@" "$dest$p"; done
-	shift "$n"
+	# Below DESTDIR all of it: the policy's own files are new, too, and so are directories.
 	if [ -n "$dest" ]; then
-		setfiles -F -r "$dest" "$dest/etc/selinux/$(type_of)/contexts/files/file_contexts" "$@"
-	elif enabled; then
-		restorecon -RF "$@"
+		setfiles -r "$dest" "$dest/etc/selinux/$(type_of)/contexts/files/file_contexts" "$dest"
+		return
 	fi
+	enabled || return 0
+	n=$#
+	for p; do [ ! -e "$p" ] || set -- "$@" "$p"; done
+	shift "$n"
+	restorecon -RF "$@"
 }
 
 case $what in

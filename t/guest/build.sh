@@ -6,6 +6,7 @@
 #
 # PART: kernel (a directory: vmlinuz, modules.ext4, package), initramfs (a file: busybox and init),
 # systemd (a file: an ext4 root of this machine's Debian release). Without a PART: all three.
+# selinux: such a root with a policy, labelled, enforcing when the kernel is told so.
 # All comes from Debian's package registry and stays in $OKNEK_GUEST_CACHE, outside the tree; a part
 # is built again when its packages have newer versions or this script has changed. The list of
 # packages is asked for again after a week, or with --refresh.
@@ -23,6 +24,8 @@ packages=(systemd systemd-sysv dbus kmod procps jq libmnl0 libsodium23 libsqlite
 	libcap-ng0 libbpf1 libjansson4 libpcre2-8-0 libseccomp2 libarchive13 libcurl4 auditd fapolicyd)
 read -ra more <<<"${OKNEK_GUEST_PACKAGES-}"
 packages+=("${more[@]}")
+selinux_packages=(selinux-policy-default policycoreutils)
+for p in "${packages[@]}"; do [ "$p" = fapolicyd ] || selinux_packages+=("$p"); done
 
 say() { echo "guest: $*" >&2; }
 cannot() { say "$*"; exit 69; }
@@ -32,7 +35,7 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--kernel) kernel=${2:?}; shift ;;
 	--refresh) refresh=1 ;;
-	kernel | initramfs | systemd) parts+=("$1") ;;
+	kernel | initramfs | systemd | selinux) parts+=("$1") ;;
 	*) sed -n '5s/^#[[:space:]]*/usage: /p' "$0" >&2; exit 64 ;;
 	esac
 	shift
@@ -250,37 +253,69 @@ finish_root() {
 		"$dir/etc/systemd/system/multi-user.target.wants/oknek-guest.service"
 }
 
-build_systemd() {
-	local to versions dir=$new/root started=$SECONDS
-	[ "$(id -u)" -eq 0 ] || cannot "the systemd root is built as root"
+# root_of PART PACKAGE…: a root with these packages and what finish_PART does to it, and sets `to` to where it is.
+root_of() {
+	local part=$1 versions dir=$new/root started=$SECONDS
+	shift
+	[ "$(id -u)" -eq 0 ] || cannot "the $part root is built as root"
 	need_suite "$codename"
-	versions=$(for p in "${packages[@]}"; do
+	versions=$(for p; do
 		echo "$p $(candidate "$codename" "$p")" || cannot "no package $p in $codename"
 	done) || exit
-	to=$(ours systemd "$codename $versions $(declare -f finish_root)")
-	if [ ! -f "$to" ]; then
-		say "building a root filesystem of $codename: about a minute"
-		sources_for "$codename" >"$new/sources.list"
-		if ! mmdebstrap --mode=root --variant=apt --aptopt='Acquire::Retries "3"' \
-			--dpkgopt='path-exclude=/usr/share/doc/*' \
-			--dpkgopt='path-exclude=/usr/share/man/*' \
-			--dpkgopt='path-exclude=/usr/share/locale/*' \
-			--include="$(IFS=,; echo "${packages[*]}")" \
-			"$codename" "$dir" "$new/sources.list" >"$new/mmdebstrap.log" 2>&1; then
-			tail -n 20 "$new/mmdebstrap.log" >&2
-			cannot "no root filesystem"
-		fi
-		finish_root "$dir"
-		ext4 "$dir" oknek-root 256 "$new/root.ext4"
-		keep "$new/root.ext4" "$to"
-		rm -rf --one-file-system "$dir"
-		say "built in $((SECONDS - started)) s"
+	to=$(ours "$part" "$codename $versions $(declare -f finish_root "finish_$part" root_of)")
+	[ ! -f "$to" ] || return 0
+	say "building a root filesystem of $codename, $part: about a minute"
+	sources_for "$codename" >"$new/sources.list"
+	if ! mmdebstrap --mode=root --variant=apt --aptopt='Acquire::Retries "3"' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		--include="$(IFS=,; echo "$*")" \
+		"$codename" "$dir" "$new/sources.list" >"$new/mmdebstrap.log" 2>&1; then
+		tail -n 20 "$new/mmdebstrap.log" >&2
+		cannot "no root filesystem"
 	fi
+	finish_root "$dir"
+	"finish_$part" "$dir"
+	ext4 "$dir" oknek-root 256 "$new/root.ext4"
+	keep "$new/root.ext4" "$to"
+	rm -rf --one-file-system "$dir"
+	say "built in $((SECONDS - started)) s"
+}
+
+finish_systemd() { :; }
+build_systemd() {
+	local to
+	root_of systemd "${packages[@]}"
+	echo "$to"
+}
+
+# Labelled here: in a guest that takes minutes. What is laid over it later is labelled by whoever does.
+finish_selinux() {
+	local dir=$1
+	printf 'SELINUX=enforcing\nSELINUXTYPE=default\n' >"$dir/etc/selinux/config"
+	rm -f "$dir/.autorelabel"
+	mkdir -p "$dir/etc/systemd/system/oknek-guest.service.d"
+	printf '[Service]\nSELinuxContext=%s\n' unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023 \
+		>"$dir/etc/systemd/system/oknek-guest.service.d/selinux.conf"
+	ln -sf /dev/null "$dir/etc/systemd/system/selinux-autorelabel-mark.service"
+	ln -sf /dev/null "$dir/etc/systemd/system/selinux-autorelabel.target"
+	# It goes by descriptors, as /proc has them.
+	# shellcheck disable=SC2016 # the other shell expands it
+	unshare --mount --propagation private sh -c 'mount --bind /proc "$1/proc" && exec chroot "$1" \
+		setfiles -qF -e /proc /etc/selinux/default/contexts/files/file_contexts /' - "$dir" >"$new/setfiles.log" 2>&1 || {
+		tail -n 5 "$new/setfiles.log" >&2
+		cannot "no labels on the selinux root"
+	}
+}
+build_selinux() {
+	local to
+	root_of selinux "${selinux_packages[@]}"
 	echo "$to"
 }
 
 # What was found lately is found again without a look at the lists.
-asked=$({ cat "$0" "$here/init"; echo "$codename $kernel ${packages[*]}"; } | sha256sum | cut -c1-16)
+asked=$({ cat "$0" "$here/init"; echo "$codename $kernel ${selinux_packages[*]}"; } | sha256sum | cut -c1-16)
 mkdir -p "$cache/found"
 for part in "${parts[@]}"; do
 	found=$cache/found/$part-$asked

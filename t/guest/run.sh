@@ -10,6 +10,8 @@
 #	--kernel 6.1		the kernel series; also 6.12, 5.10
 #	--root initramfs	busybox alone; the libraries that FILEs need go along (the default)
 #	--root systemd		Debian with systemd as PID 1, dbus, auditd, fapolicyd (neither started)
+#	--root selinux		the same with a policy, enforcing, as root in the domain unconfined_t; FILEs are labelled
+#	--disk FILE		its root, made of build.sh's and then changed; written to. For selinux alone
 #	--append WORDS		more words for the kernel's command line, as lsm=…
 #	--env NAME=VALUE	for the script's environment
 #	--timeout 180		seconds until QEMU is killed
@@ -27,11 +29,12 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 usage() { sed -n '5s/^#[[:space:]]*/usage: /p' "$0" >&2; exit 64; }
 say() { echo "guest: $*" >&2; }
 
-kernel=6.1 root=initramfs append='' timeout=180 memory=1024 console='' scratch=0 env=()
+kernel=6.1 root=initramfs append='' timeout=180 memory=1024 console='' scratch=0 root_disk='' env=()
 while [ $# -gt 0 ]; do
 	case $1 in
 	--kernel) kernel=${2:?}; shift ;;
 	--root) root=${2:?}; shift ;;
+	--disk) root_disk=${2:?}; shift ;;
 	--append) append=${2?}; shift ;;
 	--env) env+=("${2:?}"); shift ;;
 	--timeout) timeout=${2:?}; shift ;;
@@ -45,11 +48,11 @@ while [ $# -gt 0 ]; do
 	shift
 done
 [ $# -ge 1 ] && [ -f "$1" ] || usage
-case $root in initramfs | systemd) ;; *) usage ;; esac
+case $root in initramfs | systemd | selinux) ;; *) usage ;; esac
 command -v qemu-system-x86_64 >/dev/null || { say "needs qemu-system-x86_64: make deps"; exit 69; }
 
 parts=(kernel initramfs)
-[ $root = initramfs ] || parts+=(systemd)
+[ $root = initramfs ] || parts+=("$root")
 made=$("$here/build.sh" --kernel "$kernel" "${parts[@]}")
 mapfile -t at <<<"$made"
 
@@ -114,6 +117,23 @@ if [ $root = initramfs ]; then
 		[ -e "$dir/tree/$lib" ] || cp -L "$lib" "$dir/tree/$lib"
 	done < <(libraries)
 fi
+# Labels are made here: unpacked before the guest has its policy, files would have none.
+if [ $root = selinux ]; then
+	[ -n "$root_disk" ] || cp --sparse=always "${at[2]}" "${root_disk:=$dir/root}"
+	mkdir "$dir/mnt"
+	# shellcheck disable=SC2016 # the other shell expands it
+	unshare --mount --propagation private bash -euc 'mount -o loop "$1" "$2/mnt"
+		tar -C "$2/tree" --owner=0 --group=0 -cf - . | tar -C "$2/mnt" --no-overwrite-dir -xf -
+		mount --bind /proc "$2/mnt/proc"
+		(cd "$2/tree" && find . -mindepth 1 -print0) | tr "\0" "\n" | sed "s|^\.||" |
+			chroot "$2/mnt" setfiles -qFf - /etc/selinux/default/contexts/files/file_contexts
+		echo "/payload(/.*)? system_u:object_r:bin_t:s0" >"$2/mnt/tmp/contexts"
+		chroot "$2/mnt" setfiles -qF /tmp/contexts /payload
+		rm "$2/mnt/tmp/contexts"
+		umount "$2/mnt/proc" "$2/mnt"' - "$root_disk" "$dir" >&2
+	rm -rf "$dir/tree"
+	mkdir "$dir/tree"
+fi
 tar -C "$dir/tree" --owner=0 --group=0 --format=gnu -cf "$dir/payload.tar" .
 truncate -s %1M "$dir/payload.tar"
 rm -rf "$dir/tree"
@@ -128,8 +148,8 @@ disk() { # FILE: what is written to it goes with the guest
 }
 disk "$dir/payload.tar" 1
 disk "${at[0]}/modules.ext4" 2
-if [ $root = systemd ]; then
-	disk "${at[2]}" 3
+if [ $root != initramfs ]; then
+	disk "${root_disk:-${at[2]}}" 3
 	words="oknek.root=disk systemd.show_status=false $words"
 elif [ "$scratch" -gt 0 ]; then
 	truncate -s "${scratch}M" "$dir/scratch"
@@ -137,6 +157,8 @@ elif [ "$scratch" -gt 0 ]; then
 	disk "$dir/scratch" 3
 	words="oknek.scratch $words"
 fi
+# Of several words for one thing the last counts; enforcing=0 is for finding out what is denied.
+[ $root != selinux ] || words="lsm=landlock,lockdown,yama,integrity,selinux,bpf selinux=1 $words"
 : >"$dir/console"
 : >"$dir/out"
 started=$SECONDS
