@@ -31,8 +31,8 @@ struct audit_config {
 	/* Adds the names by which an opened file is protected, whatever it was opened by. False: no rule
 	 * could match it, it is left out. */
 	bool (*names)(void *arg, struct file_object *file);
-	/* Somebody else tells of these connections. */
-	bool (*told_elsewhere)(void *arg, const struct dest_object *dest);
+	/* Somebody else tells of this connection; if not, what kind of destination it has is said. */
+	bool (*told_elsewhere)(void *arg, struct dest_object *dest);
 	void *arg;
 };
 

@@ -104,10 +104,18 @@ static void print_lists(const struct cli *cli, const json_t *e)
 /* Where programs that carry the shim ask, and nothing else stands in the way. */
 static void print_advised(const struct cli *cli, const json_t *e)
 {
-	cli_field(cli, "advice", "%s", !strcmp(cli_str(e, "advised"), "closed") ?
-		  "programs that carry the preload shim are let reach what is listed here; others reach all" :
-		  "programs that carry the preload shim are kept from cloud metadata: neither a gateway nor an "
-		  "allow-list is set");
+	bool audit = !strcmp(cli_str(e, "advised_by"), "audit");
+
+	if (audit)
+		cli_field(cli, "told", "%s", !strcmp(cli_str(e, "advised"), "closed") ?
+			  "audit tells of connections to what is not listed here, after the fact" :
+			  "audit tells of connections to cloud metadata: neither a gateway nor an allow-list "
+			  "is set");
+	else
+		cli_field(cli, "advice", "%s", !strcmp(cli_str(e, "advised"), "closed") ?
+			  "programs that carry the preload shim are let reach what is listed here; others reach all" :
+			  "programs that carry the preload shim are kept from cloud metadata: neither a gateway nor an "
+			  "allow-list is set");
 	cli_field(cli, "mode", "%s", cli_str(e, "mode"));
 	print_lists(cli, e);
 	print_rules(cli, json_object_get(e, "rules"));

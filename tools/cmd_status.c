@@ -226,7 +226,8 @@ static void print_egress(const struct cli *cli, const json_t *st)
 			       "not held: it only observes; else ";
 	if (!json_is_true(json_object_get(e, "attached")))
 		cli_field(cli, "egress", "no jail: %s%s", cli_str(e, "why"),
-			  *cli_str(e, "advised") ? "; programs that carry the preload shim ask" : "");
+			  !strcmp(cli_str(e, "advised_by"), "preload") ? "; programs that carry the preload shim ask" :
+			  *cli_str(e, "advised") ? "; audit tells of what is not listed" : "");
 	else if (!strcmp(cli_str(e, "jail"), "closed"))
 		cli_field(cli, "egress", "%sclosed by cgroup but for what oknek egress lists%s",
 			  held, json_is_true(json_object_get(e, "gateway_set")) ?

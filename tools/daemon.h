@@ -429,7 +429,7 @@ struct rules_config;
 int daemon_egress_prepare(struct daemon *d, bool jail); /* jail: it is to be tried */
 void daemon_egress_open(struct daemon *d);
 bool daemon_egress_runs(const struct daemon *d);
-bool daemon_egress_advises(const struct daemon *d); /* programs that ask, since there is no jail */
+bool daemon_egress_advises(const struct daemon *d); /* who asks, or is told of: there is no jail */
 /* Says where it stands, as the jail would; raw: nobody looks at such a socket's packets. Any thread. */
 void daemon_egress_class(struct daemon *d, struct dest_object *dest, bool raw);
 bool daemon_egress_is_closed(const struct daemon *d);     /* any thread */

@@ -50,14 +50,17 @@ static bool names(void *arg, struct file_object *f)
 	return o || d->capture_all || !f->n_names || ruleset_wants_path(d->rules, f->names[0].path);
 }
 
-/* The egress jail tells of the internet, with BPF-LSM of every socket; else eBPF may. */
-static bool told_elsewhere(void *arg, const struct dest_object *dest)
+/* The egress jail tells of the internet, with BPF-LSM of every socket; else eBPF may. Where nobody does,
+ * where it leads is said as the jail would. */
+static bool told_elsewhere(void *arg, struct dest_object *dest)
 {
-	const struct daemon *d = arg;
+	struct daemon *d = arg;
 
-	if (daemon_ebpf_sees(d, KIND_SOCKET_CONNECT))
+	if (daemon_ebpf_sees(d, KIND_SOCKET_CONNECT) ||
+	    (daemon_egress_runs(d) && (dest->has_addr || daemon_egress_sees_families(d))))
 		return true;
-	return daemon_egress_runs(d) && (dest->has_addr || daemon_egress_sees_families(d));
+	daemon_egress_class(d, dest, false);
+	return false;
 }
 
 bool daemon_audit_sees(const struct daemon *d, enum event_kind kind)

@@ -357,7 +357,7 @@ void daemon_egress_open(struct daemon *d)
 
 	if (!e || !d->feed)
 		return;
-	e->advises = d->preload;
+	e->advises = d->preload || d->audit;
 	if (e->none)
 		return;
 	e->why[0] = '\0';
@@ -368,7 +368,7 @@ void daemon_egress_open(struct daemon *d)
 		egress_open(members, &e->jail, e->why);
 	if (!e->jail)
 		log_warning("no egress jail: %s", e->why);
-	e->advises = !e->jail && d->preload;
+	e->advises = !e->jail && (d->preload || d->audit);
 }
 
 void daemon_egress_rules(const struct daemon *d, const struct config *site, struct rules_config *c)

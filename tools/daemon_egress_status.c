@@ -185,6 +185,7 @@ json_t *daemon_egress_json(struct daemon *d, bool privileged)
 			      e && d->feed ? e->why : "nobody is watched", "jail", "none");
 		if (daemon_egress_advises(d)) {
 			json_object_set_new(r, "advised", json_string(closedness(e)));
+			json_object_set_new(r, "advised_by", json_string(d->preload ? "preload" : "audit"));
 			json_object_set_new(r, "mode", json_string(mode_name(daemon_mode_now(d))));
 			json_object_set_new(r, "gateway_set", json_boolean(atomic_load(&e->gateway_set)));
 			if (privileged)

@@ -294,7 +294,7 @@ int daemon_start(struct daemon *d)
 		err = lookup_open(LOOKUP_PROCESSES, &d->process_lookup);
 	if (!err && w.fanotify)
 		err = daemon_peek_prepare(d);
-	if (!err && (w.fanotify || w.ebpf || w.preload))
+	if (!err && (w.fanotify || w.ebpf || w.audit || w.preload))
 		err = daemon_egress_prepare(d, w.fanotify || w.ebpf);
 	if (!err && (w.fanotify || w.ebpf || w.audit))
 		daemon_halt_prepare(d);
