@@ -32,7 +32,7 @@ records() {
 }
 some() { oknek --json events --limit 1 | jq -e --argjson l "$(cat "$SCRATCH/last")" '.seq > $l'; }
 # What was done is recorded by then: the first soon, and what else comes of it after that.
-settled() { wait_for "${1:-15}" some; sleep 0.5; records; }
+settled() { wait_for 15 some; sleep 0.5; records; }
 nothing() { sleep 2; records; }
 audit() { oknek --json status | jq -c ".sources[] | select(.name == \"audit\") | $1"; }
 
@@ -142,6 +142,7 @@ is "$(oknek --json events --limit 1 | jq -r .capture.protocol)" udp "as what it 
 
 # ---- a tree that runs already -------------------------------------------------------------------------
 
+# shellcheck disable=SC2016 # for that shell
 as_user sh -c 'while [ ! -e "$0/go" ]; do sleep 0.1; done; cat "$1"; while [ -e "$0/go" ]; do sleep 0.1; done' \
 	"$WORK" "$SECRET" >/dev/null &
 grown=$!
@@ -265,6 +266,7 @@ exec 9>"$SCRATCH/in2"
 ok "a small backlog" wait_for 10 grep -q ready "$SCRATCH/limited"
 ok "a daemon" start_daemon --source=audit --rules "$OWN_RULES"
 before=$(host status)
+# shellcheck disable=SC2016 # for that shell
 ok "many opens" "${IN_TREE[@]}" sh -c 'i=0; while [ $i -lt 30000 ]; do read -r x <"$0"; i=$((i + 1)); done' "$TEST_HOME/notes.txt"
 lost() { [ "$(audit '.kernel_lost + .overruns')" -gt 0 ]; }
 if ok "are more than it can tell" wait_for 30 lost; then
