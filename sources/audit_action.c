@@ -294,7 +294,7 @@ static bool net_action(const struct audit_event *e, bool sent, struct audit_acti
 
 static void begin(struct audit_action *a)
 {
-	a->refused = false;
+	a->refused = a->uring = a->again = false;
 	a->base = a->result = -1;
 	a->given = NULL;
 	a->file = (struct file_object){ 0 };
@@ -320,6 +320,8 @@ static bool uring_action(const struct audit_event *e, unsigned op, unsigned *fil
 	case URING_CONNECT:
 	case URING_SEND:
 	case URING_SENDMSG:
+		a->uring = true;
+		a->again = e->uring[op].exit == -EAGAIN;
 		return was_tried(e->uring[op].success, e->uring[op].exit) &&
 		       net_action(e, e->uring[op].op != URING_CONNECT, a);
 	default:

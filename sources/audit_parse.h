@@ -108,6 +108,7 @@ struct audit_action {
 	struct file_object file;
 	struct exec_object exec;
 	struct dest_object dest;
+	bool uring, again; /* of a destination: io_uring's; it could not be reached at once, and is tried again */
 	char path[AUDIT_FULL_PATH];
 	char socket_path[128];
 };

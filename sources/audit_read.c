@@ -70,6 +70,29 @@ static bool was_handed(struct audit_source *s, const struct audit_event *e)
 	return false;
 }
 
+/* Is it told again, because it was tried again? A second one that is the same passes for that once. */
+static bool is_repeated(struct audit_source *s, pid_t pid, const struct audit_action *a)
+{
+	for (unsigned i = 0; i < AUDIT_AGAIN; i++) {
+		if (s->again[i].pid != pid || s->again[i].port != a->dest.port ||
+		    memcmp(s->again[i].addr, a->dest.addr, sizeof(a->dest.addr)) != 0 ||
+		    strcmp(s->again[i].path, a->dest.path) != 0)
+			continue;
+		if (!a->again)
+			s->again[i].pid = 0;
+		return true;
+	}
+	if (a->again) {
+		unsigned i = s->next_again++ % AUDIT_AGAIN;
+
+		s->again[i].pid = pid;
+		s->again[i].port = a->dest.port;
+		memcpy(s->again[i].addr, a->dest.addr, sizeof(s->again[i].addr));
+		snprintf(s->again[i].path, sizeof(s->again[i].path), "%s", a->dest.path);
+	}
+	return false;
+}
+
 static void hand_over(struct audit_source *s, const struct audit_event *e)
 {
 	uint64_t time_ns = boottime_of(e->time_ms);
@@ -84,6 +107,8 @@ static void hand_over(struct audit_source *s, const struct audit_event *e)
 		const char *path = path_of(s, e, &s->action, time_ns);
 		size_t len;
 
+		if (s->action.uring && is_repeated(s, e->pid, &s->action))
+			continue;
 		while (!ebpf_queue_has_room(&s->queue) && !atomic_load(&s->stop)) {
 			struct pollfd stop = { .fd = s->stop_fd, .events = POLLIN };
 

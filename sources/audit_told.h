@@ -31,6 +31,7 @@ struct audit_told {
 };
 
 #define AUDIT_HANDED 256 /* events, by serial */
+#define AUDIT_AGAIN 16
 
 struct audit_source {
 	struct source base;
@@ -48,6 +49,13 @@ struct audit_source {
 		uint32_t serial;
 		int64_t time_ms;
 	} handed[AUDIT_HANDED]; /* lately: by a change of sockets one may come twice */
+	struct {
+		pid_t pid; /* 0: free */
+		uint8_t addr[16];
+		uint16_t port;
+		char path[sizeof(((struct audit_action *)0)->socket_path)];
+	} again[AUDIT_AGAIN]; /* destinations that io_uring will try again */
+	unsigned next_again;
 	uint8_t datagram[AUDIT_RECORD_MAX + 64];
 	char base_path[AUDIT_FULL_PATH], link[PATH_MAX];
 	uint8_t out[EBPF_QUEUE_RECORD];

@@ -59,7 +59,8 @@ static bool told_elsewhere(void *arg, struct dest_object *dest)
 	if (daemon_ebpf_sees(d, KIND_SOCKET_CONNECT) ||
 	    (daemon_egress_runs(d) && (dest->has_addr || daemon_egress_sees_families(d))))
 		return true;
-	daemon_egress_class(d, dest, false);
+	if (!daemon_egress_runs(d))
+		daemon_egress_class(d, dest, false);
 	return false;
 }
 
