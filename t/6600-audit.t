@@ -205,8 +205,8 @@ diag "$(sort "$SCRATCH/lie" | uniq -c)"
 is "$(nothing)" "" "what somebody else tells everybody is not believed"
 if grep -q '^took 0 1$' "$SCRATCH/lie"; then
 	is "$(audit '.foreign > 0')" true "but counted"
-	has_foreign() { oknek --json events --limit 50 | jq -e 'select(.rule.name == "records not sent by the kernel")'; }
-	ok "and recorded" wait_for 30 has_foreign
+	has_foreign() { oknek --json events --limit 1000 | jq -e 'select(.rule.name == "records not sent by the kernel")'; }
+	ok "and recorded" wait_for 90 has_foreign
 fi
 kill "$sleeper" 2>/dev/null
 wait "$sleeper" 2>/dev/null
@@ -271,7 +271,7 @@ ok "many opens" "${IN_TREE[@]}" sh -c 'i=0; while [ $i -lt 30000 ]; do read -r x
 lost() { [ "$(audit '.kernel_lost + .overruns')" -gt 0 ]; }
 if ok "are more than it can tell" wait_for 30 lost; then
 	told_lost() { oknek --json events --limit 500 | jq -e 'select(.rule.name == "audit records lost")'; }
-	ok "which is recorded" wait_for 30 told_lost
+	ok "which is recorded" wait_for 90 told_lost
 	like "$(audit .lost)" '^[1-9]' "and counted as lost"
 fi
 ok "the daemon stops" stop_daemon
