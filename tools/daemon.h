@@ -218,6 +218,7 @@ struct daemon {
 	_Atomic int64_t paused_until_s;  /* 0: no pause */
 	_Atomic uint32_t proof_tree;     /* rules are enforced for it in each mode; 0: there was none */
 	bool proving;                    /* one that tries them is about to be watched; with admin_lock */
+	char proof_session[40];          /* of the last that did; with admin_lock */
 	_Atomic bool marks_late;         /* marks are not yet as mode and rules want them */
 	int64_t marks_retry_s, marks_backoff_s; /* with admin_lock; CLOCK_BOOTTIME */
 	_Atomic uint64_t replay_done;

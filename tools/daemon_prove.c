@@ -20,8 +20,7 @@ static bool is_decoys(const char *home)
 struct is_proof {
 	struct daemon *d;
 	uint32_t tree;
-	bool is, alive; /* its root is */
-	char session[40];
+	bool alive; /* its root is */
 };
 
 static void look(void *arg)
@@ -30,11 +29,8 @@ static void look(void *arg)
 	const struct tree *t = proctree_tree(c->d->tree, c->tree);
 	const struct member *m;
 
-	c->is = t && !strcmp(t->how, HOW);
 	m = t ? proctree_find(c->d->tree, t->root_pid) : NULL;
 	c->alive = m && m->tree_id == c->tree && !m->exited;
-	if (c->is)
-		memcpy(c->session, t->session, sizeof(c->session));
 }
 
 bool daemon_is_proof(void *arg, const struct event *ev)
@@ -60,7 +56,7 @@ static bool begin(struct daemon *d)
 	return free;
 }
 
-static void settle(struct daemon *d, uint32_t tree)
+static void settle(struct daemon *d, uint32_t tree, const char *session)
 {
 	if (tree) {
 		atomic_store(&d->proof_tree, tree);
@@ -68,6 +64,8 @@ static void settle(struct daemon *d, uint32_t tree)
 		daemon_lsm_prove(d, tree);
 	}
 	pthread_mutex_lock(&d->admin_lock);
+	if (tree)
+		snprintf(d->proof_session, sizeof(d->proof_session), "%s", session);
 	d->proving = false;
 	pthread_mutex_unlock(&d->admin_lock);
 }
@@ -84,7 +82,8 @@ const char *daemon_cmd_prove(void *arg, const struct control_peer *peer, const j
 	if (!begin(d))
 		return daemon_say(reply, "failed", "the rules are just being tried, or nobody is watched");
 	code = daemon_run_child(d, peer, req, &rq, reply);
-	settle(d, code ? 0 : (uint32_t)json_integer_value(json_object_get(reply->result, "tree")));
+	settle(d, code ? 0 : (uint32_t)json_integer_value(json_object_get(reply->result, "tree")),
+	       json_string_value(json_object_get(reply->result, "session")));
 	if (!code)
 		daemon_operator_act(d, peer, "prove",
 				    json_pack("{s:i, s:O, s:s}", "pid", rq.pid, "session",
@@ -93,19 +92,23 @@ const char *daemon_cmd_prove(void *arg, const struct control_peer *peer, const j
 }
 
 /* The words are the operator's; what the tree was denied and what was seen of it has records of its own,
- * with the same session. */
+ * with the same session. It may have left the table of trees by now. */
 const char *daemon_cmd_proved(void *arg, const struct control_peer *peer, const json_t *req,
 			      struct control_reply *reply)
 {
 	struct daemon *d = arg;
-	struct is_proof c = { .d = d, .tree = (uint32_t)json_integer_value(json_object_get(req, "tree")) };
+	json_int_t tree = json_integer_value(json_object_get(req, "tree"));
 	json_t *result = json_object_get(req, "result");
+	char session[sizeof(d->proof_session)];
 
-	if (!daemon_watches(d) || loop_call(d->loop, look, &c) < 0 || !c.is)
+	if (tree <= 0 || tree != (json_int_t)atomic_load(&d->proof_tree))
 		return daemon_say(reply, "notfound", "no tree of that number tries the rules");
 	if (!json_is_object(result) || json_dumpb(result, NULL, 0, JSON_COMPACT) > PROVED_MAX)
 		return daemon_say(reply, "usage", "result: an object of at most %d bytes is expected", PROVED_MAX);
-	json_object_set_new(result, "session", json_string(c.session));
+	pthread_mutex_lock(&d->admin_lock);
+	memcpy(session, d->proof_session, sizeof(session));
+	pthread_mutex_unlock(&d->admin_lock);
+	json_object_set_new(result, "session", json_string(session));
 	json_object_set_new(result, "by_uid", json_integer((json_int_t)peer->uid));
 	daemon_own_record(d, "O3", "prove", json_incref(result));
 	return NULL;
