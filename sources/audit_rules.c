@@ -154,7 +154,8 @@ static struct audit_rules *rules_new(void)
 
 	if (!r)
 		return NULL;
-	r->have.fd = r->own_fd = -1;
+	r->have.fd = -1;
+	r->own_fd = -1;
 	r->have.self = getpid();
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_condattr_init(&attr);

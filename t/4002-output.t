@@ -23,8 +23,8 @@ is "$(oknek events)" "2026-03-04 18:25:02 BLOCK R3 credential-read ~/.aws/creden
 is "$(oknek logs)" "$(oknek events)" "logs is events"
 is "$(oknek agents)" "TREE  AGENT        PID   SINCE                BY   VERDICTS             PROCESSES
 1     claude-code  4700  2026-03-04 18:25:02  exe  2 blocked, 1 warned  4700 cl\\x1baude" "agents"
-is "$(oknek pending)" "TOKEN  UNTIL                THEN   RULE    PATH                AGENT        PROCESS
-t17    2026-03-04 18:25:03  block  R3/aws  ~/.aws/credentials  claude-code  4711 cat" "pending"
+is "$(oknek pending)" "TOKEN  SINCE                UNTIL                THEN   RULE    PATH                AGENT        PROCESS
+t17    2026-03-04 18:25:02  2026-03-04 18:25:03  block  R3/aws  ~/.aws/credentials  claude-code  4711 cat" "pending"
 like "$(oknek status)" 'enforcement  fanotify: 9 files and 4 directories marked on /, /home' "status"
 like "$(oknek status)" 'R1 \(subcommand-chain bypass\) is only detected: no exec events' \
 	"status says what cannot be blocked"

@@ -26,7 +26,7 @@ int main(int argc, char **argv)
 END
 # shellcheck disable=SC2046 # the flags are words
 ok "it compiles" gcc -std=gnu17 -D_GNU_SOURCE -DOKNEK_NO_BPF -Wall -Wextra -Werror -I. \
-	-o "$SCRATCH/feed" "$SCRATCH/feed.c" core/proctree.c core/proctree_file.c core/procstat.c \
+	-o "$SCRATCH/feed" "$SCRATCH/feed.c" core/proctree.c core/proctree_file.c core/procstat.c core/io.c \
 	sources/process.c sources/process_bpf.c sources/process_connector.c \
 	sources/process_scan.c $(pkg-config --cflags --libs libmnl)
 like "$("$SCRATCH/feed")" '^(connector|scan)\|bpf: built without it; .*using ' \

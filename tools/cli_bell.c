@@ -24,8 +24,8 @@ struct cli_bell {
 	bool tty, desktop;
 	pthread_t thread;
 	pthread_mutex_t lock;
-	pthread_cond_t stopped;
-	bool stop;
+	pthread_cond_t changed;
+	bool stop, ended;
 };
 
 /* One look. Tokens grow: what is greater than those told is new. */
@@ -128,11 +128,15 @@ static void *bell_main(void *arg)
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += again;
 		pthread_mutex_lock(&b->lock);
-		while (!b->stop && pthread_cond_clockwait(&b->stopped, &b->lock, CLOCK_MONOTONIC, &until) == 0)
+		while (!b->stop && pthread_cond_clockwait(&b->changed, &b->lock, CLOCK_MONOTONIC, &until) == 0)
 			;
 		stop = b->stop;
 		pthread_mutex_unlock(&b->lock);
 	}
+	pthread_mutex_lock(&b->lock);
+	b->ended = true;
+	pthread_cond_signal(&b->changed);
+	pthread_mutex_unlock(&b->lock);
 	return NULL;
 }
 
@@ -152,7 +156,7 @@ void cli_bell_start(const struct cli *cli, int64_t tree, struct cli_bell **ret)
 	b->tty = isatty(STDERR_FILENO);
 	b->desktop = bus && *bus;
 	pthread_mutex_init(&b->lock, NULL);
-	pthread_cond_init(&b->stopped, NULL);
+	pthread_cond_init(&b->changed, NULL);
 	if (pthread_create(&b->thread, NULL, bell_main, b) != 0) {
 		free(b);
 		return;
@@ -163,20 +167,25 @@ void cli_bell_start(const struct cli *cli, int64_t tree, struct cli_bell **ret)
 bool cli_bell_stop(struct cli_bell *b)
 {
 	struct timespec until;
+	bool ended;
 
 	if (!b)
 		return true;
-	pthread_mutex_lock(&b->lock);
-	b->stop = true;
-	pthread_cond_signal(&b->stopped);
-	pthread_mutex_unlock(&b->lock);
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += STOP_MS * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
-	if (pthread_clockjoin_np(b->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+	pthread_mutex_lock(&b->lock);
+	b->stop = true;
+	pthread_cond_broadcast(&b->changed);
+	while (!b->ended && pthread_cond_clockwait(&b->changed, &b->lock, CLOCK_MONOTONIC, &until) == 0)
+		;
+	ended = b->ended;
+	pthread_mutex_unlock(&b->lock);
+	if (!ended)
 		return false;
-	pthread_cond_destroy(&b->stopped);
+	pthread_join(b->thread, NULL);
+	pthread_cond_destroy(&b->changed);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
 	return true;

@@ -121,18 +121,22 @@ static void rules(void)
 
 static void change(unsigned type, const char *key)
 {
-	struct {
-		struct audit_rule_data d;
-		char key[64];
-	} r = { .d = { .flags = AUDIT_FILTER_EXIT, .action = AUDIT_ALWAYS, .field_count = 1,
-		       .fields = { AUDIT_FILTERKEY }, .fieldflags = { AUDIT_EQUAL } } };
 	size_t n = strlen(key);
+	struct audit_rule_data *r = calloc(1, sizeof(*r) + n);
 
-	r.d.mask[AUDIT_WORD(SYS_mount)] = AUDIT_BIT(SYS_mount);
-	r.d.values[0] = r.d.buflen = (unsigned)n;
-	memcpy(r.d.buf, key, n);
-	request(type, NLM_F_ACK, &r, sizeof(r.d) + n);
+	if (!r)
+		die("calloc");
+	r->flags = AUDIT_FILTER_EXIT;
+	r->action = AUDIT_ALWAYS;
+	r->field_count = 1;
+	r->fields[0] = AUDIT_FILTERKEY;
+	r->fieldflags[0] = AUDIT_EQUAL;
+	r->mask[AUDIT_WORD(SYS_mount)] = AUDIT_BIT(SYS_mount);
+	r->values[0] = r->buflen = (unsigned)n;
+	memcpy(r->buf, key, n);
+	request(type, NLM_F_ACK, r, sizeof(*r) + n);
 	acknowledged();
+	free(r);
 }
 
 static void until_told(void)
