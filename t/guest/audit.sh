@@ -76,6 +76,9 @@ is "$(oknek --json status | jq -c .unavailable)" '[]' "and lacks none"
 ok "it reads by multicast" by_group
 is "$(owner)" "$auditd" "the socket is auditd's"
 holds "beside auditd"
+ok "auditd has the denial in its trail" wait_for 10 sh -c \
+	'ausearch -m FANOTIFY --raw </dev/null 2>/dev/null | grep "^type=FANOTIFY.* resp=2"'
+sed 's/^/# /' /tmp/out
 detects "beside auditd"
 members_told "beside auditd"
 member sleep 400 &

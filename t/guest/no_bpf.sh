@@ -64,9 +64,9 @@ reach tcp 203.0.113.1 80 >/tmp/out 2>&1
 is $? 0 "a stranger connects"
 agent reach tcp 203.0.113.1 80 >/tmp/out 2>&1
 is $? 0 "so does a member: nobody can refuse it"
-ok "audit tells of it (R5)" told '.rule.id == "R5" and .capture.dest_ip == "203.0.113.1" and .outcome == "detected"'
+ok "audit tells of it (R5)" told '.rule.id == "R5" and .capture.dest_ip == "203.0.113.1" and .verdict == "detected"'
 agent reach tcp 169.254.169.254 80 >/tmp/out 2>&1
-ok "and of cloud metadata (R3)" told '.rule.id == "R3" and .capture.dest_ip == "169.254.169.254" and .outcome == "detected"'
+ok "and of cloud metadata (R3)" told '.rule.id == "R3" and .capture.dest_ip == "169.254.169.254" and .verdict == "detected"'
 cp /tmp/told /tmp/kept
 diag "$(jq -r '"\(.rule.id) \(.verdict) \(.mechanism) \(.outcome) \(.source) \(.capture.dest_ip)"' /tmp/kept)"
 is "$(jq -r 'select(.rule.id == "R5" and .capture.dest_ip == "203.0.113.1") | .seq' /tmp/kept | wc -l)" 1 "once each"
