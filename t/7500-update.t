@@ -56,7 +56,9 @@ like "$(err update --yes "$one")" 'version 1.0.0 is older than 1.1.0' "and why i
 exits 2 "a rule that changed with its version unchanged" update --yes same.tar.gz
 like "$(err update --yes same.tar.gz)" 'rules/a.yaml:1: rule R1 has version 1 as before, but other content' "is named"
 cp "$two" flipped.tar.gz
-printf 'X' | dd of=flipped.tar.gz bs=1 seek=100 conv=notrunc status=none
+byte=$(dd if="$two" bs=1 skip=100 count=1 status=none | od -An -tu1)
+# shellcheck disable=SC2059 # an octal number
+printf "\\$(printf %o $((byte ^ 1)))" | dd of=flipped.tar.gz bs=1 seek=100 conv=notrunc status=none
 exits 2 "a flipped byte" update --yes flipped.tar.gz
 "$cli" pack keygen other >/dev/null
 "$cli" pack build --key other --pack-version 9.0.0 p1 >/dev/null
