@@ -104,13 +104,31 @@ static unsigned n_routes(const struct prove_route *r)
 	return n;
 }
 
-static void *shared(size_t size)
+static void *have(void *p)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED)
+	if (!p)
 		abort();
 	return p;
+}
+
+static void share(struct prove_cell *c, size_t n)
+{
+	struct prove_came *shared = mmap(NULL, (n + 1) * sizeof(*shared), PROT_READ | PROT_WRITE,
+					 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (shared == MAP_FAILED)
+		abort();
+	for (size_t i = 0; i < n; i++) {
+		c[i].shared = &shared[i];
+		c[i].came.came = shared[i].came = PROVE_UNTRIED;
+	}
+}
+
+/* Once they have ended: it is theirs to write, and is to say the same whenever it is asked. */
+static void take_shared(struct prove_cell *c, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		c[i].came = *c[i].shared;
 }
 
 static void add_cells(struct prove *p, unsigned rule, unsigned target, unsigned first_control)
@@ -123,8 +141,7 @@ static void add_cells(struct prove *p, unsigned rule, unsigned target, unsigned 
 		if (routes[k].local == local)
 			p->cells[p->n_cells++] = (struct prove_cell){ .rule = rule, .target = target,
 								      .control = first_control + k,
-								      .route = &routes[k],
-								      .came = PROVE_UNTRIED };
+								      .route = &routes[k] };
 }
 
 static void plan(struct prove *p)
@@ -135,20 +152,21 @@ static void plan(struct prove *p)
 		first[kind] = all;
 		all += n_routes(routes_of[kind]);
 	}
-	p->controls = shared(all * sizeof(*p->controls));
+	p->controls = have(calloc(all, sizeof(*p->controls)));
 	for (int kind = 0; kind < KIND_COUNT; kind++)
 		for (unsigned k = 0; routes_of[kind] && routes_of[kind][k].name; k++)
 			p->controls[p->n_controls++] = (struct prove_cell){ .rule = UINT_MAX,
 									    .control = UINT_MAX,
-									    .route = &routes_of[kind][k],
-									    .came = PROVE_UNTRIED };
-	p->cells = shared((p->n_rules * PROVE_TARGETS * (all + 1) + 64) * sizeof(*p->cells));
+									    .route = &routes_of[kind][k] };
+	p->cells = have(calloc(p->n_rules * PROVE_TARGETS * (all + 1) + 64, sizeof(*p->cells)));
 	for (unsigned i = 0; i < p->n_rules; i++)
 		for (unsigned t = 0; t < p->rules[i].n_targets; t++)
 			add_cells(p, i, t, first[p->rules[i].kind]);
 	for (const struct prove_handoff *h = prove_handoffs; h->name; h++)
 		p->cells[p->n_cells++] = (struct prove_cell){ .rule = UINT_MAX, .control = UINT_MAX,
-							      .handoff = h, .came = PROVE_UNTRIED };
+							      .handoff = h };
+	share(p->controls, p->n_controls);
+	share(p->cells, p->n_cells);
 }
 
 /* ---- those who try ------------------------------------------------------------------------------------ */
@@ -163,26 +181,17 @@ static void open_before(struct prove *p)
 									O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 }
 
-static void quiet(void)
-{
-	int null = open("/dev/null", O_RDWR);
-
-	for (int fd = 0; fd < 3; fd++)
-		dup2(null, fd);
-	if (null > 2)
-		close(null);
-}
-
 /* The calling process is one of them: as the user, at home among the decoys, with our life. */
-static void settle_in(struct prove *p, pid_t parent)
+static void settle_in(struct prove *p, pid_t parent, int keep)
 {
-	if (prove_become(p) < 0)
+	if (prove_become(p, keep) < 0)
 		_exit(CLI_FAILED);
+	/* Its own entries in /proc are its own again: namespaces of users are made by them. */
+	prctl(PR_SET_DUMPABLE, 1);
 	setsid();
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent || setenv("HOME", p->place.home, 1) < 0 || chdir(p->place.work) < 0)
 		_exit(CLI_FAILED);
-	quiet();
 	umask(077);
 	open_before(p);
 }
@@ -207,7 +216,7 @@ static void __attribute__((noreturn)) stranger(struct prove *p, pid_t parent)
 {
 	int64_t until = child_now_ms() + CONTROLS_S * 1000;
 
-	settle_in(p, parent);
+	settle_in(p, parent, -1);
 	for (size_t i = 0; i < p->n_controls && child_now_ms() < until; i++) {
 		const struct prove_target *t = control_target(p, p->controls[i].route);
 
@@ -226,7 +235,7 @@ static void try_cells(struct prove *p, bool files, int64_t until_ms)
 
 		if (files != (c->route && c->route->kind == KIND_FILE_OPENED))
 			continue;
-		if (c->control == UINT_MAX || p->controls[c->control].came == PROVE_THROUGH)
+		if (c->control == UINT_MAX || p->controls[c->control].came.came == PROVE_THROUGH)
 			prove_try(c, &p->place, t);
 	}
 }
@@ -236,10 +245,11 @@ static void __attribute__((noreturn)) member(struct prove *p, pid_t parent, int 
 	int64_t until;
 	char go;
 
-	settle_in(p, parent);
+	settle_in(p, parent, go_fd);
 	/* Now it is who it will be, and may be looked at. */
-	if (write(go_fd, "r", 1) != 1 || read(go_fd, &go, 1) != 1)
+	if (write(PROVE_KEPT_FD, "r", 1) != 1 || read(PROVE_KEPT_FD, &go, 1) != 1)
 		_exit(0);
+	close(PROVE_KEPT_FD);
 	until = child_now_ms() + PROVE_RUN_S * 1000;
 	/* Files are the most: on a host that has no time for all of them the rest is not left out. */
 	try_cells(p, false, until);
@@ -278,6 +288,7 @@ static int try_strangers(struct prove *p, struct prove_keeper *k)
 	}
 	prove_keep_pid(k, pid);
 	await(k, pid, (CONTROLS_S + PROVE_ATTEMPT_S + 2) * 1000);
+	take_shared(p->controls, p->n_controls);
 	return CLI_DONE;
 }
 
@@ -331,6 +342,7 @@ static int try_members(struct prove *p, struct prove_keeper *k)
 		cli_error("who tries ended before it began");
 	close(go[1]);
 	await(k, pid, (PROVE_RUN_S + PROVE_ATTEMPT_S + 2) * 1000);
+	take_shared(p->cells, p->n_cells);
 	return r;
 }
 
@@ -408,7 +420,7 @@ int prove_command(struct cli *cli, const struct prove_options *o)
 	}
 	if (r == CLI_DONE)
 		r = try_members(&p, &keeper);
-	prove_keep_end(&keeper);
+	prove_keep_end(&p, &keeper);
 	if (r == CLI_DONE)
 		r = prove_records(&p);
 	if (r == CLI_DONE)
@@ -416,6 +428,8 @@ int prove_command(struct cli *cli, const struct prove_options *o)
 	if (r == CLI_DONE)
 		r = tell(&p, o->brief);
 	prove_rules_free(&p);
+	free(p.cells);
+	free(p.controls);
 	free(p.user_name);
 	free(p.user_home);
 	free(p.mode);

@@ -10,7 +10,9 @@
  *   the member    tries every rule by every route, in a tree that the daemon watches from birth.
  *
  * An attempt is a process of its own, with a deadline. What becomes of it stands in memory that all of
- * them share, since who acts may be nobody's child any more.
+ * them share, since who acts may be nobody's child any more. Who tries is in the hands of the user that
+ * is tried: nothing but numbers is shared, and what root has in its environment and its descriptors is not
+ * theirs.
  */
 #ifndef OKNEK_TOOLS_CLI_PROVE_H
 #define OKNEK_TOOLS_CLI_PROVE_H
@@ -54,6 +56,7 @@ struct prove_route {
 	bool claimed; /* by a rule that blocks; else it is shown, and known to be open */
 	int (*try)(const struct prove_place *p, const struct prove_target *t);
 	bool local; /* to the path of a socket, not to an address */
+	enum open_mode mode; /* of opens */
 };
 
 /* By which all attempts of a kind are made; names NULL end them. */
@@ -70,14 +73,20 @@ extern const struct prove_handoff prove_handoffs[];
 
 /* ---- attempts (cli_prove_attempt.c) ---------------------------------------------------------------- */
 
+/* What came of an attempt. */
+struct prove_came {
+	int32_t came;
+	int32_t pid; /* of who acted last */
+	int64_t took_ns;
+};
+
 struct prove_cell {
 	unsigned rule, target; /* rule UINT_MAX: none */
 	unsigned control;      /* the stranger's attempt that says whether it can be tried */
 	const struct prove_route *route;
 	const struct prove_handoff *handoff; /* in place of a route */
-	int32_t came;
-	int32_t pid; /* of who acted last */
-	int64_t took_ns;
+	struct prove_came *shared; /* who tries writes there; came: as it was when they had ended */
+	struct prove_came came;
 	/* Of the record: "" none. */
 	char verdict[16], mechanism[16];
 	bool is_errno;
@@ -118,6 +127,7 @@ struct prove_rule {
 	bool hold;
 	int64_t threshold;
 	char *decoy; /* below the home, of file rules; NULL none */
+	unsigned modes; /* by which it means that one: 1u << OPEN_MODE_READ and so on */
 	char why[160]; /* it is not tried: why */
 	char *unbound; /* why nothing holds it; "" */
 	unsigned n_targets;
@@ -136,7 +146,7 @@ struct prove {
 	struct prove_place place;
 	struct prove_rule *rules;
 	size_t n_rules;
-	struct prove_cell *cells, *controls; /* shared */
+	struct prove_cell *cells, *controls;
 	size_t n_cells, n_controls;
 	char session[64];
 	int64_t tree;
@@ -156,9 +166,11 @@ struct prove_keeper {
 /* Makes the decoys and fills the place. CLI_DONE or CLI_FAILED, said. */
 int prove_keep(struct prove *p, struct prove_keeper *k);
 void prove_keep_pid(struct prove_keeper *k, int pid); /* it kills this one's group, too; 0: nobody's */
-void prove_keep_end(struct prove_keeper *k);
-/* The calling process becomes the user that is tried. -errno. */
-int prove_become(const struct prove *p);
+void prove_keep_end(const struct prove *p, struct prove_keeper *k); /* of one that was killed it does the rest */
+/* The calling process becomes the user that is tried: with an environment of its own, where it was root.
+ * Of its descriptors `keep` is left, as 3, beside three of /dev/null; -1: none. -errno. */
+#define PROVE_KEPT_FD 3
+int prove_become(const struct prove *p, int keep);
 
 /* ---- the result (cli_prove_result.c) ----------------------------------------------------------------- */
 

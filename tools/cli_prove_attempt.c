@@ -14,7 +14,7 @@
 #include "tools/cli_child.h"
 #include "tools/cli_prove.h"
 
-static struct prove_cell *acting; /* of this process */
+static struct prove_came *acting; /* of this process */
 
 void prove_here(void)
 {
@@ -86,13 +86,13 @@ static void __attribute__((noreturn)) attempt(struct prove_cell *c, const struct
 	int64_t began;
 	int r;
 
-	acting = c;
+	acting = c->shared;
 	alarm(PROVE_ATTEMPT_S);
 	prove_here();
 	began = now_ns();
 	r = c->handoff ? c->handoff->reach(c->handoff->arg) : c->route->try(p, t);
-	c->took_ns = now_ns() - began;
-	__atomic_store_n(&c->came, r, __ATOMIC_RELEASE);
+	c->shared->took_ns = now_ns() - began;
+	__atomic_store_n(&c->shared->came, r, __ATOMIC_RELEASE);
 	_exit(0);
 }
 
@@ -119,12 +119,12 @@ void prove_try(struct prove_cell *c, const struct prove_place *p, const struct p
 {
 	pid_t pid;
 
-	c->came = PROVE_LATE;
+	c->shared->came = PROVE_LATE;
 	pid = fork();
 	if (pid == 0)
 		attempt(c, p, t);
 	if (pid < 0)
-		c->came = PROVE_CANNOT + errno;
+		c->shared->came = PROVE_CANNOT + errno;
 	else
 		await(pid);
 }

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -31,18 +30,49 @@
 #define OLD_S 600 /* no run takes so long */
 #define DECOY "decoy of oknek doctor --prove: there is nothing in here\n"
 
-int prove_become(const struct prove *p)
+/* As of a login. What root's was is taken out of memory, too: /proc shows it to the user. */
+static int own_environment(const struct prove *p)
 {
+	for (char **e = environ; e && *e; e++)
+		explicit_bzero(*e, strlen(*e));
+	clearenv();
+	return setenv("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin", 1) < 0 ||
+	       setenv("HOME", p->user_home, 1) < 0 || setenv("USER", p->user_name, 1) < 0 ||
+	       setenv("LOGNAME", p->user_name, 1) < 0 ? -ENOMEM : 0;
+}
+
+static int own_descriptors(int keep)
+{
+	int from = keep < 0 ? PROVE_KEPT_FD : PROVE_KEPT_FD + 1, null;
+
+	/* What is moved there is needed no more, but for the one that goes there. */
+	if (keep >= 0 && keep != PROVE_KEPT_FD && dup3(keep, PROVE_KEPT_FD, O_CLOEXEC) < 0)
+		return -errno;
+	if (close_range((unsigned)from, ~0U, 0) < 0)
+		return -errno;
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return -errno;
+	for (int fd = 0; fd < 3; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+	return 0;
+}
+
+int prove_become(const struct prove *p, int keep)
+{
+	int err = own_descriptors(keep);
+
+	if (err)
+		return err;
 	if (geteuid() == 0 && p->uid != 0) {
 		if (initgroups(p->user_name, p->gid) < 0 || setresgid(p->gid, p->gid, p->gid) < 0 ||
 		    setresuid(p->uid, p->uid, p->uid) < 0)
 			return -errno;
-		/* Its own entries in /proc are its own again. */
-		prctl(PR_SET_DUMPABLE, 1);
-		setenv("USER", p->user_name, 1);
-		setenv("LOGNAME", p->user_name, 1);
+		err = own_environment(p);
 	}
-	return geteuid() == p->uid ? 0 : -EPERM;
+	return err ? err : geteuid() == p->uid ? 0 : -EPERM;
 }
 
 /* ---- decoys ------------------------------------------------------------------------------------------ */
@@ -75,17 +105,30 @@ static int make_decoy(int home, const char *name)
 	return write(fd, DECOY, sizeof(DECOY) - 1) < 0 ? -errno : 0;
 }
 
-/* Where nobody else can put something in the place of what is made. */
-static int check_dir(const struct prove *p, const char *dir)
+/* Where nobody else can put something in the place of what is made: neither there nor above. *ret: without
+ * links. */
+static int check_dir(const struct prove *p, const char *dir, char **ret)
 {
+	_cleanup_free_ char *real = realpath(dir, NULL);
+	_cleanup_free_ char *at = real ? strdup(real) : NULL;
 	struct stat st;
+	char *slash;
 
-	if (stat(dir, &st) < 0)
+	if (!at)
 		return -errno;
-	if (!S_ISDIR(st.st_mode))
-		return -ENOTDIR;
-	if ((st.st_uid != p->uid && st.st_uid != 0) || (st.st_mode & 022 && !(st.st_mode & S_ISVTX)))
-		return -EPERM;
+	for (;;) {
+		if (lstat(*at ? at : "/", &st) < 0)
+			return -errno;
+		if (!S_ISDIR(st.st_mode))
+			return -ENOTDIR;
+		if ((st.st_uid != p->uid && st.st_uid != 0) || (st.st_mode & 022 && !(st.st_mode & S_ISVTX)))
+			return -EPERM;
+		slash = strrchr(at, '/');
+		if (!slash || !*at)
+			break;
+		*slash = '\0';
+	}
+	*ret = TAKE_PTR(real);
 	return 0;
 }
 
@@ -127,13 +170,13 @@ static int make_all(struct prove *p)
 	struct prove_place *pl = &p->place;
 	char bin[1200];
 	const char *dirs[] = { pl->work, pl->scratch, bin };
+	_cleanup_free_ char *dir = NULL;
 	_cleanup_close_ int home = -1;
-	int r = check_dir(p, p->dir ? p->dir : p->user_home);
+	int r = check_dir(p, p->dir ? p->dir : p->user_home, &dir);
 
 	if (r < 0)
 		return r;
-	if (snprintf(pl->home, sizeof(pl->home), "%s/" PROVE_PREFIX "XXXXXX", p->dir ? p->dir : p->user_home) >=
-	    (int)sizeof(pl->home))
+	if (snprintf(pl->home, sizeof(pl->home), "%s/" PROVE_PREFIX "XXXXXX", dir) >= (int)sizeof(pl->home))
 		return -ENAMETOOLONG;
 	umask(077);
 	if (!mkdtemp(pl->home)) {
@@ -184,13 +227,15 @@ static void remove_all(const char *home)
 }
 
 /* Of runs whose keeper was killed, too. */
-static void remove_old(const struct prove *p, const char *dir)
+static void remove_old(const struct prove *p)
 {
+	int len = (int)(strrchr(p->place.home, '/') - p->place.home);
 	char pattern[1200];
 	struct stat st;
 	glob_t g;
 
-	if (snprintf(pattern, sizeof(pattern), "%s/" PROVE_PREFIX "??????", dir) >= (int)sizeof(pattern) ||
+	if (snprintf(pattern, sizeof(pattern), "%.*s/" PROVE_PREFIX "??????", len, p->place.home) >=
+		    (int)sizeof(pattern) ||
 	    glob(pattern, GLOB_NOSORT | GLOB_NOESCAPE, NULL, &g) != 0)
 		return;
 	for (size_t i = 0; i < g.gl_pathc; i++)
@@ -202,9 +247,11 @@ static void remove_old(const struct prove *p, const char *dir)
 
 /* ---- the process ------------------------------------------------------------------------------------- */
 
-static void __attribute__((noreturn)) keep(struct prove *p, int fd)
+/* Not dumpable, where it was root's: nobody but root makes it say something else, or looks into it. */
+static void __attribute__((noreturn)) keep(struct prove *p, int end)
 {
-	int err = prove_become(p), service = -1;
+	int err = prove_become(p, end), service = -1;
+	const int fd = PROVE_KEPT_FD;
 	struct prove_place made;
 	int32_t pid, member = 0;
 
@@ -215,7 +262,7 @@ static void __attribute__((noreturn)) keep(struct prove *p, int fd)
 	if (!err)
 		err = make_all(p);
 	if (!err)
-		remove_old(p, p->dir ? p->dir : p->user_home);
+		remove_old(p);
 	if (!err)
 		service = make_service(&p->place);
 	made = p->place;
@@ -269,15 +316,27 @@ void prove_keep_pid(struct prove_keeper *k, int pid)
 {
 	int32_t n = pid;
 
-	if (write(k->fd, &n, sizeof(n)) != sizeof(n))
-		cli_error("who keeps the decoys has ended: remove them by hand");
+	/* It may have been killed, which is seen at the end. */
+	send(k->fd, &n, sizeof(n), MSG_NOSIGNAL);
 }
 
-void prove_keep_end(struct prove_keeper *k)
+void prove_keep_end(const struct prove *p, struct prove_keeper *k)
 {
+	int status = 0;
+	pid_t pid;
+
 	if (k->fd >= 0)
 		close(TAKE_FD(k->fd));
-	if (k->pid > 0)
-		waitpid(k->pid, NULL, 0);
+	if (k->pid > 0 && waitpid(k->pid, &status, 0) == k->pid && WIFSIGNALED(status)) {
+		cli_error("who kept the decoys was killed");
+		pid = fork();
+		if (pid == 0) {
+			if (prove_become(p, -1) == 0)
+				remove_all(p->place.home);
+			_exit(0);
+		}
+		if (pid > 0)
+			waitpid(pid, NULL, 0);
+	}
 	k->pid = 0;
 }

@@ -412,11 +412,12 @@ static int cut(const place *p, const target *t)
 	return truncate(t->path, 1) < 0 ? -errno : PROVE_THROUGH;
 }
 
-#define ROUTE(n, c, f) { .name = n, .kind = KIND_FILE_OPENED, .claimed = c, .try = f }
+#define MODE(n, c, f, m) { .name = n, .kind = KIND_FILE_OPENED, .claimed = c, .try = f, .mode = m }
+#define ROUTE(n, c, f) MODE(n, c, f, OPEN_MODE_READ)
 
 const struct prove_route prove_opens[] = {
 	ROUTE("open", true, plain),
-	ROUTE("open to write", true, to_write),
+	MODE("open to write", true, to_write, OPEN_MODE_WRITE),
 	ROUTE("openat2", true, by_openat2),
 	ROUTE("relative", true, relative),
 	ROUTE("symlink", true, by_symlink),
@@ -436,11 +437,11 @@ const struct prove_route prove_opens[] = {
 	ROUTE("CLONE_PARENT", true, by_clone_parent),
 	ROUTE("vfork+exec", true, by_vfork_exec),
 	ROUTE("static binary", true, by_static),
-	ROUTE("exec", true, by_exec),
+	MODE("exec", true, by_exec, OPEN_MODE_EXEC),
 	ROUTE("io_uring", true, by_ring),
 	ROUTE("io_uring worker", true, by_ring_async),
 	ROUTE("io_uring SQPOLL", true, by_ring_thread),
 	ROUTE("descriptor from before", false, early_fd),
-	ROUTE("truncate", false, cut),
+	MODE("truncate", false, cut, OPEN_MODE_WRITE),
 	{ .name = NULL },
 };

@@ -15,7 +15,7 @@
 
 static bool refused(const struct prove_cell *c)
 {
-	return c->came == -EPERM || c->came == PROVE_KILLED;
+	return c->came.came == -EPERM || c->came.came == PROVE_KILLED;
 }
 
 /* ---- records --------------------------------------------------------------------------------------- */
@@ -25,7 +25,8 @@ static bool is_of(const struct prove *p, const struct prove_cell *c, const json_
 	const json_t *rule = json_object_get(record, "rule"), *process = json_object_get(record, "process");
 	const struct prove_rule *r;
 
-	if (c->pid <= 0 || (cli_int(process, "pid") != c->pid && cli_int(process, "ppid") != c->pid))
+	if (c->came.pid <= 0 ||
+	    (cli_int(process, "pid") != c->came.pid && cli_int(process, "ppid") != c->came.pid))
 		return false;
 	if (c->rule == UINT_MAX)
 		return true;
@@ -63,7 +64,7 @@ static bool waits(const struct prove *p, bool detected)
 		const struct prove_cell *c = &p->cells[i];
 
 		if (c->rule != UINT_MAX && !*c->verdict && c->control != UINT_MAX &&
-		    (refused(c) || (detected && c->came == PROVE_THROUGH)))
+		    (refused(c) || (detected && c->came.came == PROVE_THROUGH)))
 			return true;
 	}
 	return false;
@@ -92,7 +93,7 @@ int prove_records(struct prove *p)
 
 static int control_of(const struct prove *p, const struct prove_cell *c)
 {
-	return c->control == UINT_MAX ? PROVE_THROUGH : p->controls[c->control].came;
+	return c->control == UINT_MAX ? PROVE_THROUGH : p->controls[c->control].came.came;
 }
 
 enum prove_verdict prove_verdict(const struct prove *p, const struct prove_cell *c)
@@ -101,7 +102,7 @@ enum prove_verdict prove_verdict(const struct prove *p, const struct prove_cell 
 		return PROVED_NOT_TRIED;
 	if (refused(c))
 		return PROVED_DENIED;
-	if (c->came != PROVE_THROUGH)
+	if (c->came.came != PROVE_THROUGH)
 		return PROVED_NOT_TRIED;
 	return *c->verdict ? PROVED_DETECTED : PROVED_OPEN;
 }
@@ -124,6 +125,8 @@ static const char *unclaimed(const struct prove *p, const struct prove_cell *c)
 		return "the rule only warns";
 	if (r->mechanism == MECH_DETECT || r->mechanism == MECH_PRELOAD)
 		return *r->unbound ? r->unbound : "nothing holds this rule here";
+	if (r->kind == KIND_FILE_OPENED && !(r->modes >> c->route->mode & 1))
+		return "the rule asks for another way to open it";
 	if (r->targets[c->target].unclaimed)
 		return r->targets[c->target].unclaimed;
 	if (!c->route->claimed)
@@ -140,7 +143,7 @@ bool prove_failed(const struct prove *p, const struct prove_cell *c)
 
 static const char *why_not(const struct prove *p, const struct prove_cell *c, char *buf, size_t size)
 {
-	int control = control_of(p, c), came = control != PROVE_THROUGH ? control : c->came;
+	int control = control_of(p, c), came = control != PROVE_THROUGH ? control : c->came.came;
 	const char *who = control != PROVE_THROUGH ? ", for anybody" : "";
 
 	if (came == PROVE_UNTRIED)
@@ -191,7 +194,7 @@ static json_t *cell_json(const struct prove *p, const struct prove_cell *c)
 
 	json_object_set_new(j, "mechanism", *c->mechanism ? json_string(c->mechanism) : json_null());
 	json_object_set_new(j, "recorded", *c->verdict ? json_string(c->verdict) : json_null());
-	json_object_set_new(j, "ms", v == PROVED_NOT_TRIED ? json_null() : json_real((double)c->took_ns / 1e6));
+	json_object_set_new(j, "ms", v == PROVED_NOT_TRIED ? json_null() : json_real((double)c->came.took_ns / 1e6));
 	json_object_set_new(j, "why", json_string(note(p, c, why, sizeof(why))));
 	return j;
 }
@@ -273,7 +276,7 @@ static void print_cells(const struct prove *p)
 		char rule[96], route[96], why[160], ms[32] = "";
 
 		if (v != PROVED_NOT_TRIED)
-			snprintf(ms, sizeof(ms), "%.2f", (double)c->took_ns / 1e6);
+			snprintf(ms, sizeof(ms), "%.2f", (double)c->came.took_ns / 1e6);
 		cli_table_add(&t, (const char *const[]){ rule_of(p, c, rule, sizeof(rule)),
 							 name(c, p, route, sizeof(route)), verdict_word(v),
 							 c->mechanism, ms, note(p, c, why, sizeof(why)) });

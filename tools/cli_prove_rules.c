@@ -2,16 +2,23 @@
 /* The rules that serve, and for each what it can be tried on: never what it protects for real. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/cleanup.h"
+#include "core/clock.h"
 #include "core/glob.h"
+#include "core/proctree.h"
+#include "enforce/marks.h"
 #include "rules/rules.h"
 #include "tools/cli_prove.h"
 
 #define RULES_MAX 1024
+#define DECOY_MAX 1024 /* bytes, below the home */
+#define HOME "/oknek-home" /* what is read as one, while there is none */
 
 /* RFC 5737, RFC 3849: nobody has them. */
 #define NOBODY_V4 "203.0.113.77"
@@ -22,6 +29,11 @@ static void *have(void *p)
 	if (!p)
 		abort();
 	return p;
+}
+
+static void say(struct prove_rule *r, const char *why)
+{
+	snprintf(r->why, sizeof(r->why), "%s", why);
 }
 
 const char *prove_rule_name(const struct prove_rule *r, char *buf, size_t size)
@@ -67,41 +79,118 @@ static char *example(const char *glob, bool *floating)
 	return out;
 }
 
-/* The first path in a home or project that the rule means; relative: "h/…" of the home, "w/…" of the
- * project. */
-static char *decoy_of(const char *source, char *why, size_t size)
+/* By which modes who tries the rules fires it at this path: 1u << OPEN_MODE_READ and so on. It may ask for
+ * another program, agent or hour. */
+static unsigned modes_of(const struct prove *p, const struct ruleset *rs, const char *path)
+{
+	static const char *const exe = OKNEK_BIN;
+	struct tree tree = { .agent = PROVE_AGENT, .how = "prove", .uid = p->uid };
+	struct event ev = {
+		.kind = KIND_FILE_OPENED,
+		.subj = { .uid = p->uid, .auid = (uid_t)-1, .comm = "oknek", .exe = exe, .cgroup = "",
+			  .lineage = "", .tree = &tree, .homes = { 1, { HOME } } },
+		.file = { .names = { { path, HOME } }, .n_names = 1 },
+	};
+	time_t now = time(NULL);
+	struct wall_clock clock;
+	unsigned modes = 0;
+	struct tm tm;
+
+	localtime_r(&now, &tm);
+	offset_wall_clock((int32_t)tm.tm_gmtoff, now, &clock);
+	for (enum open_mode m = OPEN_MODE_READ; m <= OPEN_MODE_EXEC; m++) {
+		struct decision d;
+
+		ev.file.mode = m;
+		rules_decide(rs, &ev, &clock, &d, NULL);
+		if (d.n_fired)
+			modes |= 1u << m;
+	}
+	return modes;
+}
+
+/* The first path in a home or project that the rule means, below the home. */
+static void decoy_of(const struct prove *p, struct prove_rule *r, const char *source)
 {
 	struct rules_config c = { .mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY };
 	struct rules_error err = { "" };
 	struct ruleset *rs = NULL;
 	struct pathset *paths;
-	char *found = NULL;
+	bool named = false;
 
 	if (ruleset_load_buffer("rule", source, strlen(source), &c, &rs, &err) < 0) {
-		snprintf(why, size, "its text cannot be read by itself: %s", err.text);
-		return NULL;
+		snprintf(r->why, sizeof(r->why), "its text cannot be read by itself: %s", err.text);
+		return;
 	}
 	paths = ruleset_pathset(rs);
-	for (unsigned i = 0; i < paths->n && !found; i++) {
+	for (unsigned i = 0; i < paths->n && !r->decoy; i++) {
 		const struct glob *g = paths->patterns[i].glob;
 
-		for (size_t k = 0; !paths->patterns[i].exclude && k < glob_alternatives(g) && !found; k++) {
+		for (size_t k = 0; !paths->patterns[i].exclude && k < glob_alternatives(g) && !r->decoy; k++) {
 			bool floating;
 			_cleanup_free_ char *name = example(glob_text(g, k), &floating), *path = NULL;
 
 			if (!name || strstr(name, "..") || !*name)
 				continue;
-			if (asprintf(&path, "/oknek-home/%s%s", floating ? "work/" : "", name) < 0)
+			if (asprintf(&path, HOME "/%s%s", floating ? "work/" : "", name) < 0)
 				abort();
-			if (pathset_reach(paths, path, "/oknek-home", NULL) & GLOB_HERE)
-				found = have(strdup(path + strlen("/oknek-home/")));
+			if (!(pathset_reach(paths, path, HOME, NULL) & GLOB_HERE))
+				continue;
+			named = true;
+			r->modes = modes_of(p, rs, path);
+			if (r->modes)
+				r->decoy = have(strdup(path + strlen(HOME "/")));
 		}
 	}
-	if (!found)
-		snprintf(why, size, "it names no file of a home or project, and those of the system are not "
-				    "opened for a proof");
+	if (!r->decoy)
+		say(r, named ? "it asks for more than a path: for another program, agent, user or hour" :
+			       "it names no file of a home or project, and those of the system are not "
+			       "opened for a proof");
 	ruleset_unref(rs);
-	return found;
+}
+
+/* A file that is to be where another one has its directory cannot be made. */
+static bool is_in_the_way(const struct prove *p, const struct prove_rule *r)
+{
+	static const char *const ours[] = { "work/", "scratch/", PROOF_SHELL };
+	size_t len = strlen(r->decoy);
+
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+		if (!strncmp(ours[i], r->decoy, len) && (ours[i][len] == '/' || !ours[i][len]))
+			return true;
+	for (size_t i = 0; i < p->n_rules; i++)
+		if (p->rules[i].decoy && !strncmp(p->rules[i].decoy, r->decoy, len) &&
+		    p->rules[i].decoy[len] == '/')
+			return true;
+	return false;
+}
+
+static bool has_long_name(const char *path)
+{
+	for (const char *end; ; path = end + 1) {
+		end = strchrnul(path, '/');
+		if (end - path > NAME_MAX)
+			return true;
+		if (!*end)
+			return false;
+	}
+}
+
+static void check_decoys(struct prove *p)
+{
+	for (size_t i = 0; i < p->n_rules; i++) {
+		struct prove_rule *r = &p->rules[i];
+
+		if (!r->decoy)
+			continue;
+		if (is_in_the_way(p, r))
+			say(r, "its file would be where others have a directory");
+		else if (has_long_name(r->decoy) || strlen(r->decoy) > DECOY_MAX)
+			say(r, "its path is too long for a decoy");
+	}
+	for (size_t i = 0; i < p->n_rules; i++)
+		if (*p->rules[i].why)
+			free(TAKE_PTR(p->rules[i].decoy));
 }
 
 /* ---- rules ------------------------------------------------------------------------------------------- */
@@ -148,11 +237,6 @@ static const char *literal(const char *source)
 	return NULL;
 }
 
-static void say(struct prove_rule *r, const char *why)
-{
-	snprintf(r->why, sizeof(r->why), "%s", why);
-}
-
 static void add(struct prove_rule *r, struct prove_target t)
 {
 	t.before_fd = -1;
@@ -193,7 +277,7 @@ static void prepare(struct prove *p, struct prove_rule *r, const char *source)
 	else if (r->hold)
 		say(r, "it asks an operator, who is not to be troubled");
 	else if (r->kind == KIND_FILE_OPENED)
-		r->decoy = decoy_of(source, r->why, sizeof(r->why));
+		decoy_of(p, r, source);
 	else if (r->kind == KIND_SOCKET_CONNECT)
 		destinations(p, r, source);
 	else if (r->kind != KIND_EXEC_OBSERVED || !strstr(source, "chain_depth") || r->threshold > 1000)
@@ -231,6 +315,7 @@ int prove_rules(struct prove *p)
 			    CLI_TIMEOUT_MS, take_source, p, &one))
 			return CLI_FAILED;
 	}
+	check_decoys(p);
 	return CLI_DONE;
 }
 
