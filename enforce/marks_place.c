@@ -95,9 +95,10 @@ static int label(struct marks *m, struct object *o, int fd, const char *fstype)
 	return r < 0 ? r : 0;
 }
 
+/* What a link among them leads to, and is not the user's own, is none. */
 static bool is_decoy(const struct marks *m, const struct object *o)
 {
-	for (unsigned i = 0; *m->proof_home && i < o->n_names; i++)
+	for (unsigned i = 0; *m->proof_home && !o->system && i < o->n_names; i++)
 		if (marks_is_above(m->proof_home, o->names[i].path))
 			return true;
 	return false;

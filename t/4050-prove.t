@@ -188,6 +188,25 @@ is "$(oknek --json events --agent claude-code | jq -r 'select(.verdict == "block
 ok "observe: nothing is left" wait_for 30 nothing_left
 prove
 is "$rc $(failed)" "0 " "observe: nor is anything in the way of the next"
+
+# What the user puts in the place of a decoy is not held for everybody.
+printf '#!/bin/sh\n' >"$SCRATCH/fs/program"
+chmod 755 "$SCRATCH/fs/program"
+marks_of() { cat "/proc/$DAEMON_PID/fdinfo/"* 2>/dev/null | grep -c "^fanotify ino:$(printf %x "$(stat -c %i "$1")") "; }
+oknek doctor --prove --user "$TEST_USER" >/dev/null 2>&1 &
+prover=$!
+for _ in $(seq 500); do
+	shell=$(compgen -G "$H/.oknek-prove-*/bin/sh") && as_user ln -sf "$SCRATCH/fs/program" "$shell" && break
+	sleep 0.01
+done
+ok "observe: a decoy of a shell is replaced by a link" [ -n "$shell" -a -L "$shell" ]
+held=0
+while kill -0 $prover 2>/dev/null; do
+	held=$((held + $(marks_of "$SCRATCH/fs/program")))
+	sleep 0.1
+done
+wait $prover
+is "$held $(marks_of "$SCRATCH/fs/program")" "0 0" "observe: what it leads to is not held"
 oknek mode enforce >/dev/null
 
 # ---- who may, and one at a time ------------------------------------------------------------------------
@@ -227,6 +246,58 @@ rmdir "$H/.oknek-prove-bbbbbb"
 ok "killed: decoys and children are gone" wait_for 60 nothing_left
 prove
 is "$rc $(failed)" "0 " "and the next one runs"
+
+# ---- root and the user ---------------------------------------------------------------------------------
+
+# What root has of environment and descriptors is not shown to who may look into a process of the user's.
+OF_ROOT=hunter2 "$(bin oknek)" --run-dir "$RUN" doctor --prove --user "$TEST_USER" --brief \
+	7</etc/passwd >"$SCRATCH/killed" 2>&1 &
+prover=$!
+theirs() { # two are there, as the user, with nothing of root's
+	read -ra kids < <(cat "/proc/$prover/task/$prover/children" && echo)
+	[ ${#kids[@]} -ge 2 ] || return
+	for k in "${kids[@]}"; do
+		grep -q "^Uid:	$TEST_UID	$TEST_UID	" "/proc/$k/status" &&
+			! grep -qa OF_ROOT "/proc/$k/environ" &&
+			! find "/proc/$k/fd" -printf '%l\n' | grep -q -e '^/etc/' -e '/killed$' || return
+	done
+}
+ok "who tries has nothing of root's" wait_for 30 theirs
+kill -KILL "${kids[0]}"
+wait $prover
+is "$?" 0 "who keeps the decoys is killed: they are tried all the same"
+like "$(cat "$SCRATCH/killed")" 'who kept the decoys was killed' "and it is said"
+ok "decoys and children are gone" wait_for 60 nothing_left
+
+# A directory that somebody else may put another in the place of.
+mkdir -m 777 "$SCRATCH/open"
+mkdir "$SCRATCH/open/dir"
+chown "$TEST_UID" "$SCRATCH/open/dir"
+exits 2 "not where others may write" oknek doctor --prove --user "$TEST_USER" --in "$SCRATCH/open/dir"
+like "$(cat "$SCRATCH/out")" 'decoys cannot be made in .*/open/dir' "which is said"
 ok "the records are whole" oknek verify --state-dir "$STATE"
+ok "the daemon stops" stop_daemon
+
+# ---- rules that ask for more than a path -----------------------------------------------------------------
+
+OWN_RULES=$SCRATCH/own
+mkdir "$OWN_RULES"
+rule() { # ID LINE…
+	printf '%s\n' "id: $1" "name: $1" 'version: 1' 'kind: file_opened' 'match: {all_of: [' "${@:2}" ']}' \
+		'action: {default: block, configurable: true, options: [block, warn, allow]}' >"$OWN_RULES/$1.yaml"
+}
+rule X1 '{path: {glob: "~/.sec/a"}}'
+rule X2 '{path: {glob: "~/.written"}}, {open_mode: {eq: write}}'
+rule X3 '{path: {glob: "~/.others"}}, {process_name: {eq: curl}}'
+rule X4 '{path: {glob: "~/.sec"}}'
+ok "a daemon with rules of our own" start_daemon --rules "$OWN_RULES"
+prove
+is "$rc $(failed)" "0 " "each claims no more than it says"
+is "$(of X1 .claimed) $(of X2 .claimed)" "DENIED NOT_TRIED DENIED" "and that is denied"
+is "$(route X2 open)" OPEN "open_mode: write: who reads is let"
+like "$(jq -r '.not_tried[] | select(.rule == "X3") | .why' "$SCRATCH/json")" 'more than a path' \
+	"what asks for another program is not tried"
+like "$(jq -r '.not_tried[] | select(.rule == "X4") | .why' "$SCRATCH/json")" 'have a directory' \
+	"nor is what is in the way of another"
 ok "the daemon stops" stop_daemon
 done_testing
