@@ -44,6 +44,12 @@ ok "uninstall" run_make uninstall
 like "$(cat "$SCRATCH/out")" 'kept .*oknek.yaml' "says what it keeps"
 is "$(have)" /etc/oknek/oknek.yaml "and keeps that alone"
 
+# To a shell it would be two.
+touch "$SCRATCH/a"
+nok "a name of two words is refused" make --no-print-directory uninstall -o all B="$BUILD" DESTDIR="$SCRATCH/a b"
+like "$(cat "$SCRATCH/out")" 'DESTDIR=.*/a b: there is a space' "and said"
+ok "and what has the first for a name is there" test -e "$SCRATCH/a"
+
 rm -rf "$dest"
 mkdir -p "$dest/usr/share/man/man8"
 echo other >"$dest/usr/share/man/man8/other.8"

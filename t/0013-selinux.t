@@ -52,6 +52,11 @@ ok "none is there" test ! -e "$pp"
 rm -rf "$out/selinux"
 nok "SELINUX=yes needs them" run_make install SELINUX=yes SELINUX_DEVEL=/nowhere
 like "$(cat "$SCRATCH/out")" 'no /nowhere \(Debian: selinux-policy-dev\)' "and says so"
+printf 'oknek.pp:\n\techo no such interface; false\n' >"$SCRATCH/Makefile"
+nok "and headers that it can be built with" run_make install SELINUX=yes SELINUX_DEVEL="$SCRATCH/Makefile"
+like "$(cat "$SCRATCH/out")" 'no such interface' "which say why"
+ok "auto: where it cannot, the rest is installed" run_make install SELINUX_DEVEL="$SCRATCH/Makefile"
+like "$(cat "$SCRATCH/out")" 'installed without the SELinux policy module' "and that is said"
 nok "another word is refused" run_make install SELINUX=maybe
 like "$(cat "$SCRATCH/out")" 'SELINUX=maybe: auto, yes, or no' "with those that there are"
 
