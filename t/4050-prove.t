@@ -7,7 +7,7 @@
 # sanitize: address
 . "$(dirname "$0")/lib.sh"
 need_root
-need_command jq
+need_command jq python3
 in_private_mounts "$@"
 need_bin oknek oknekd plain_open
 
@@ -117,6 +117,20 @@ is "$(jq -r --arg s "$session" 'select(.capture.session == $s and .capture.count
 is "$(jq -r --arg s "$session" 'select(.capture.session == $s) | .capture.rules["R3/aws"] // empty |
 	.["DENIED fanotify"] | index("hard link") != null' "$SCRATCH/o3")" true "with the table"
 like "$(oknek events --rule O3 | tail -n 1)" 'PROOF O3 prove' "oknek events tells it"
+# proved SESSION: of how many trees a result with this session is taken.
+proved() {
+	python3 - "$RUN/oknek.sock" "$1" <<-'END'
+	import json, socket, sys
+	taken = 0
+	for tree in range(1, 10):
+	    with socket.socket(socket.AF_UNIX) as s:
+	        s.connect(sys.argv[1])
+	        s.sendall(json.dumps({"cmd": "proved", "tree": tree, "result": {"session": sys.argv[2]}}).encode() + b"\n")
+	        taken += json.loads(s.makefile().readline())["ok"]
+	print(taken)
+	END
+}
+is "$(proved "$session") $(proved "${session%?}") $(proved '')" "1 0 0" "a result is of one tree and session"
 ok "export has it" bash -c "'$(bin oknek)' --run-dir '$RUN' export --rule O3 | grep -q '$session'"
 ok "and it is signed" oknek verify --state-dir "$STATE"
 like "$(oknek events --rule O2)" 'prove' "who asked is evidence"

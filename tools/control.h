@@ -74,8 +74,8 @@
  *          the rules folder that is meant: "notfound" if the daemon has its own elsewhere
  * prove    {pid, home, cwd} → as run: a tree that tries the rules on decoys, which are in home. That is a
  *          directory of the child's user alone, called PROVE_PREFIX and something
- * proved   {tree, result} → {}: what the tree found out, a JSON object of at most PROVED_MAX bytes, is
- *          recorded (O3)
+ * proved   {tree, result} → {}: what the tree found out, a JSON object of at most PROVED_MAX bytes with
+ *          the tree's session, is recorded (O3)
  * pending  {} → items {token,deadline,since,on_timeout,held,kind,rule,part,name,path,agent,tree,
  *          process:{pid,uid,comm,exe},[rules],[session],[argv],[argv_cut],
  *          [after_fact]}; after_fact: it has happened, and the tree is stopped; held: for an operator, and only then

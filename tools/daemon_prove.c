@@ -99,16 +99,17 @@ const char *daemon_cmd_proved(void *arg, const struct control_peer *peer, const 
 	struct daemon *d = arg;
 	json_int_t tree = json_integer_value(json_object_get(req, "tree"));
 	json_t *result = json_object_get(req, "result");
+	const char *told = json_string_value(json_object_get(result, "session"));
 	char session[sizeof(d->proof_session)];
 
-	if (tree <= 0 || tree != (json_int_t)atomic_load(&d->proof_tree))
-		return daemon_say(reply, "notfound", "no tree of that number tries the rules");
 	if (!json_is_object(result) || json_dumpb(result, NULL, 0, JSON_COMPACT) > PROVED_MAX)
 		return daemon_say(reply, "usage", "result: an object of at most %d bytes is expected", PROVED_MAX);
 	pthread_mutex_lock(&d->admin_lock);
 	memcpy(session, d->proof_session, sizeof(session));
 	pthread_mutex_unlock(&d->admin_lock);
-	json_object_set_new(result, "session", json_string(session));
+	/* Numbers of trees begin anew with each daemon, and its result would be another's. */
+	if (tree <= 0 || tree != (json_int_t)atomic_load(&d->proof_tree) || !told || strcmp(told, session))
+		return daemon_say(reply, "notfound", "no tree of that number and session tries the rules");
 	json_object_set_new(result, "by_uid", json_integer((json_int_t)peer->uid));
 	daemon_own_record(d, "O3", "prove", json_incref(result));
 	return NULL;
