@@ -107,6 +107,18 @@ oknek allow "t$(token)" >/dev/null
 wait $run
 ok "it has got it" grep -q "$TOKEN" "$WORK/got"
 
+# --- who became a member itself ------------------------------------------------------------------------------
+refusals() { oknek --json events --rule O2 | jq -s '[.[] | select(.capture.command == "held")] | length'; }
+on_tty "$SHOWN" -- sleep 100 &
+run=$!
+slept() { sleeper=$(oknek --json agents | jq -r '.root_pid' | tail -n 1) && [ "$(cat "/proc/$sleeper/comm")" = sleep ]; }
+ok "a command that only sleeps" wait_for 30 slept
+ok "who started it is watched, too" oknek watch "$(awk '{ print $4 }' "/proc/$sleeper/stat")"
+sleep 23
+is "$(refusals)" 1 "it asks no more, once it was refused"
+kill "$sleeper"
+wait $run
+
 # --- who may ask --------------------------------------------------------------------------------------------
 other_user
 held_of() { # held_of TREE USER…: what is held of that tree, by who asks the socket

@@ -17,6 +17,7 @@
 #define CALL_MS 5000
 #define LINES_MAX 4 /* of one look: the others are counted */
 #define STOP_MS 200
+#define NEVER (-1)
 
 struct cli_bell {
 	const struct cli *cli;
@@ -83,7 +84,8 @@ static void ring(const char *text, size_t len)
 	}
 }
 
-/* Returns after how many seconds to look again. */
+/* Returns after how many seconds to look again. NEVER: we are watched ourselves by now, and may not ask;
+ * to ask all the same is evidence. */
 static int look(const struct cli_bell *b, int64_t *told)
 {
 	_cleanup_free_ char *text = NULL;
@@ -99,7 +101,8 @@ static int look(const struct cli_bell *b, int64_t *told)
 		return SELDOM_S;
 	r = cli_call(b->cli, json_pack("{s:s, s:I}", "cmd", "held", "tree", (json_int_t)b->tree), CALL_MS,
 		     take, &l, &reply);
-	again = r == 0 && json_is_true(json_object_get(reply.result, "holds")) ? LOOK_S : SELDOM_S;
+	again = r == 0 && json_is_true(json_object_get(reply.result, "holds")) ? LOOK_S :
+		r != 0 && !strcmp(reply.code, "denied")			       ? NEVER : SELDOM_S;
 	json_decref(reply.result);
 	if (l.n > LINES_MAX)
 		fprintf(l.out, "oknek: held: and %u more\r\n", l.n - LINES_MAX);
@@ -125,6 +128,8 @@ static void *bell_main(void *arg)
 		struct timespec until;
 		int again = look(b, &told);
 
+		if (again == NEVER)
+			break;
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += again;
 		pthread_mutex_lock(&b->lock);
