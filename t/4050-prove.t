@@ -288,7 +288,7 @@ mkdir -m 777 "$SCRATCH/open"
 mkdir "$SCRATCH/open/dir"
 chown "$TEST_UID" "$SCRATCH/open/dir"
 exits 2 "not where others may write" oknek doctor --prove --user "$TEST_USER" --in "$SCRATCH/open/dir"
-like "$(cat "$SCRATCH/out")" 'decoys cannot be made in .*/open/dir' "which is said"
+like "$(cat "$SCRATCH/out")" 'decoys cannot be made in .*/open/dir: somebody else may write' "which is said"
 ok "the records are whole" oknek verify --state-dir "$STATE"
 ok "the daemon stops" stop_daemon
 

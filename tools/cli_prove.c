@@ -423,10 +423,14 @@ int prove_command(struct cli *cli, const struct prove_options *o)
 	prove_keep_end(&p, &keeper);
 	if (r == CLI_DONE)
 		r = prove_records(&p);
-	if (r == CLI_DONE)
-		r = record_all(&p);
-	if (r == CLI_DONE)
+	/* What could not be recorded, as by a daemon that is another one by now, is told all the same. */
+	if (r == CLI_DONE) {
+		int recorded = record_all(&p);
+
 		r = tell(&p, o->brief);
+		if (recorded != CLI_DONE)
+			r = CLI_FAILED;
+	}
 	prove_rules_free(&p);
 	free(p.cells);
 	free(p.controls);

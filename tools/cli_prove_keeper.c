@@ -306,7 +306,8 @@ int prove_keep(struct prove *p, struct prove_keeper *k)
 		r = child_take(k->fd, &p->place, sizeof(p->place), until);
 	if (r || err) {
 		cli_error("decoys cannot be made in %s: %s", p->dir ? p->dir : p->user_home,
-			  strerror(err ? -err : -r));
+			  err == -EPERM ? "somebody else may write there, or above; see --in" :
+					  strerror(err ? -err : -r));
 		return CLI_FAILED;
 	}
 	return CLI_DONE;
