@@ -153,7 +153,8 @@ ssize_t audit_field_decode(const struct audit_field *f, char *buf, size_t size, 
 
 int audit_take_name(struct audit_slot *s, const struct audit_field *f, const char **ret)
 {
-	size_t room = AUDIT_TEXT_BYTES - s->text_used - 1;
+	/* Who chooses the names chooses how much they fill: all of it, too. */
+	size_t room = s->text_used < AUDIT_TEXT_BYTES ? AUDIT_TEXT_BYTES - s->text_used - 1 : 0;
 	char *at = s->text + s->text_used;
 	ssize_t n;
 	bool cut;

@@ -654,6 +654,36 @@ static void more_than_there_is_room_for(void **state)
 	assert_int_equal(e->n_paths, AUDIT_PATHS);
 }
 
+/* Names that fill its room to the last byte leave none: the next one is not told. */
+static void names_that_fill_all_room(void **state)
+{
+	static char name[AUDIT_RECORD_MAX], path[2 * AUDIT_RECORD_MAX];
+	const struct audit_event *e;
+	/* With a NUL after each: "cat", "/usr/bin/cat" and "oknek" are there first. */
+	size_t left = AUDIT_TEXT_BYTES - 4 - 13 - 6;
+
+	(void)state;
+	feed(AUDIT_SYSCALL, 1, replaced(SYSCALL_OPENAT, "items=1", "items=8"));
+	memset(name, 'a', sizeof(name));
+	for (unsigned i = 0; i < AUDIT_PATHS; i++) {
+		size_t n = left > 4096 ? 4095 : left ? left - 1 : 4095;
+
+		snprintf(path, sizeof(path), "item=%u name=\"%.*s\" inode=1 dev=00:01 nametype=NORMAL",
+			 i, (int)n, name);
+		left -= left ? n + 1 : 0;
+		feed(AUDIT_PATH, 1, path);
+	}
+	assert_int_equal(left, 0);
+	feed(AUDIT_EOE, 1, "");
+	e = event(1);
+	assert_true(e->partial);
+	assert_int_equal(e->n_paths, AUDIT_PATHS);
+	assert_non_null(e->paths[5].name);
+	assert_null(e->paths[6].name);
+	assert_null(e->paths[7].name);
+	assert_string_equal(e->comm, "cat");
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -681,6 +711,7 @@ int main(void)
 		TEST(what_io_uring_did),
 		TEST(records_that_make_no_sense),
 		TEST(more_than_there_is_room_for),
+		TEST(names_that_fill_all_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
