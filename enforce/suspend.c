@@ -25,10 +25,19 @@
 _Static_assert(SUSPEND_CAPS == 1ULL << CAP_KILL, "the number is the kernel's");
 
 #define LOOK_MS 1000
+#define LAST_TRIES 5
 #define LATE_NS (10 * NSEC_PER_SEC) /* past its time: the daemon is stopped, or hangs */
 
-struct row { /* pid is written last and cleared last: who has one may be stopped */
-	_Atomic int32_t pid; /* 0: free */
+/*
+ * The number of who may be stopped, and how often the row was taken before: who lets go on somebody that
+ * the other has let go on, and has stopped again, must not take the row for the one that he has seen.
+ * Written last and cleared last.
+ */
+#define WHO(taken, pid) ((uint64_t)(taken) << 32 | (uint32_t)(pid))
+
+struct row {
+	_Atomic uint64_t who; /* 0: free */
+	uint32_t taken;	      /* the daemon's */
 	uint32_t tree_id;
 	uint64_t start_ns;
 	_Atomic uint64_t until_ns;
@@ -68,11 +77,14 @@ static int open_process(pid_t pid, uint64_t *start_ns)
 {
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct procstat stat;
+	int r;
 
 	if (fd < 0)
 		return -errno;
-	if (procstat_read(pid, &stat) < 0 || stat.dead ||
-	    (*start_ns && !start_time_same(stat.start_time_ns, *start_ns)))
+	r = procstat_read(pid, &stat);
+	if (r < 0)
+		return r;
+	if (stat.dead || (*start_ns && !start_time_same(stat.start_time_ns, *start_ns)))
 		return -ESRCH;
 	*start_ns = stat.start_time_ns;
 	return TAKE_FD(fd);
@@ -87,15 +99,25 @@ static int send(pid_t pid, uint64_t start_ns, int sig)
 	return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) < 0 ? -errno : 0;
 }
 
+static pid_t pid_of(uint64_t who)
+{
+	return (pid_t)(uint32_t)who;
+}
+
+/* Who cannot be reached now, for want of a descriptor, is not forgotten: the keeper tries again. */
 static bool let_go(struct shared *s, struct row *r)
 {
-	int32_t pid = atomic_load(&r->pid);
-	bool sent = pid && send(pid, r->start_ns, SIGCONT) == 0;
+	uint64_t who = atomic_load(&r->who);
+	int err = who ? send(pid_of(who), r->start_ns, SIGCONT) : -ESRCH;
 
+	if (err && err != -ESRCH) {
+		atomic_store(&r->until_ns, 0);
+		return false;
+	}
 	/* Daemon and keeper may both have sent it: the row is given up once. */
-	if (pid && atomic_compare_exchange_strong(&r->pid, &pid, 0))
+	if (who && atomic_compare_exchange_strong(&r->who, &who, 0))
 		atomic_fetch_sub(&s->used, 1);
-	return sent;
+	return !err;
 }
 
 /* ---- the keeper ----------------------------------------------------------------------------- */
@@ -105,7 +127,7 @@ static void look_at_late(struct shared *s)
 	uint64_t now_ns = clock_boottime_ns();
 
 	for (unsigned i = 0; i < SUSPEND_MAX; i++)
-		if (atomic_load(&s->rows[i].pid) &&
+		if (atomic_load(&s->rows[i].who) &&
 		    now_ns > atomic_load(&s->rows[i].until_ns) + LATE_NS)
 			let_go(s, &s->rows[i]);
 }
@@ -124,8 +146,12 @@ static void __attribute__((noreturn)) keep(struct shared *s, int daemon_fd, int 
 			break;
 		look_at_late(s);
 	}
-	for (unsigned i = 0; i < SUSPEND_MAX && atomic_load(&s->used); i++)
-		let_go(s, &s->rows[i]);
+	for (unsigned t = 0; t < LAST_TRIES && atomic_load(&s->used); t++) {
+		if (t)
+			poll(NULL, 0, LOOK_MS);
+		for (unsigned i = 0; i < SUSPEND_MAX && atomic_load(&s->used); i++)
+			let_go(s, &s->rows[i]);
+	}
 	_exit(0);
 }
 
@@ -145,7 +171,8 @@ static void __attribute__((noreturn)) become_keeper(struct shared *s, int daemon
 	if (high > low + 1)
 		close_range((unsigned)low + 1, (unsigned)high - 1, 0);
 	close_range((unsigned)high + 1, ~0U, 0);
-	if (confine_caps(SUSPEND_CAPS) == 0)
+	/* Where /proc hides processes (hidepid), whoever may not trace them finds nobody there. */
+	if (confine_caps(SUSPEND_CAPS | 1ULL << CAP_SYS_PTRACE) == 0)
 		confine_apply(calls);
 	keep(s, daemon_fd, wake_fd);
 }
@@ -215,7 +242,7 @@ void suspend_free(struct suspend *s)
 static struct row *find(struct suspend *s, pid_t pid)
 {
 	for (unsigned i = 0; i < SUSPEND_MAX; i++)
-		if (atomic_load(&s->shared->rows[i].pid) == pid)
+		if (pid_of(atomic_load(&s->shared->rows[i].who)) == pid)
 			return &s->shared->rows[i];
 	return NULL;
 }
@@ -244,7 +271,7 @@ int suspend_stop(struct suspend *s, uint32_t tree_id, pid_t pid, uint64_t start_
 	r->tree_id = tree_id;
 	r->start_ns = start_ns;
 	atomic_store(&r->until_ns, until_ns);
-	atomic_store(&r->pid, pid);
+	atomic_store(&r->who, WHO(++r->taken, pid));
 	if (!atomic_fetch_add(&s->shared->used, 1))
 		wake(s);
 	if (syscall(SYS_pidfd_send_signal, fd, SIGSTOP, NULL, 0) == 0)
@@ -257,7 +284,7 @@ int suspend_stop(struct suspend *s, uint32_t tree_id, pid_t pid, uint64_t start_
 void suspend_until(struct suspend *s, uint32_t tree_id, uint64_t until_ns)
 {
 	for (unsigned i = 0; i < SUSPEND_MAX; i++)
-		if (atomic_load(&s->shared->rows[i].pid) && s->shared->rows[i].tree_id == tree_id)
+		if (atomic_load(&s->shared->rows[i].who) && s->shared->rows[i].tree_id == tree_id)
 			atomic_store(&s->shared->rows[i].until_ns, until_ns);
 }
 
@@ -268,7 +295,7 @@ unsigned suspend_continue(struct suspend *s, uint32_t tree_id)
 	for (unsigned i = 0; i < SUSPEND_MAX && atomic_load(&s->shared->used); i++) {
 		struct row *r = &s->shared->rows[i];
 
-		if (atomic_load(&r->pid) && (!tree_id || r->tree_id == tree_id))
+		if (atomic_load(&r->who) && (!tree_id || r->tree_id == tree_id))
 			n += let_go(s->shared, r);
 	}
 	return n;

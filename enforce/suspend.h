@@ -31,7 +31,8 @@ void suspend_free(struct suspend *s);
 int suspend_stop(struct suspend *s, uint32_t tree_id, pid_t pid, uint64_t start_ns, uint64_t until_ns);
 /* Those of a tree may stay stopped until then, by CLOCK_BOOTTIME. */
 void suspend_until(struct suspend *s, uint32_t tree_id, uint64_t until_ns);
-/* Those of a tree that we stopped, 0: of all. Returns how many. */
+/* Those of a tree that we stopped, 0: of all. Returns how many; who cannot be reached now, for want of a
+ * descriptor, the keeper lets go on within seconds. */
 unsigned suspend_continue(struct suspend *s, uint32_t tree_id);
 /* SIGKILL. 0, -ESRCH, -errno. */
 int suspend_kill(pid_t pid, uint64_t start_ns);

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who is stopped goes on: when the daemon says so, when it dies, and when it could not say so. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/loop.h"
+#include "enforce/suspend.h"
+
+#define TREE 7
+#define PATIENCE_S 60
+
+static pid_t sleeper(void)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (getppid() == parent)
+			pause();
+		_exit(0);
+	}
+	return pid;
+}
+
+static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static bool is_stopped(pid_t pid)
+{
+	char path[32], text[256] = "", *at;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	assert_non_null(fgets(text, sizeof(text), f));
+	fclose(f);
+	at = strrchr(text, ')');
+	assert_non_null(at);
+	return at[2] == 'T';
+}
+
+static bool becomes(pid_t pid, bool stopped)
+{
+	for (int i = 0; i < PATIENCE_S * 100; i++) {
+		if (is_stopped(pid) == stopped)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+static uint64_t in_an_hour(void)
+{
+	return clock_boottime_ns() + 3600 * NSEC_PER_SEC;
+}
+
+static void who_is_stopped_goes_on(void **state)
+{
+	struct suspend *s = NULL;
+	pid_t pid = sleeper();
+
+	(void)state;
+	assert_int_equal(suspend_new(CONFINE_REFUSE, &s), 0);
+	assert_int_equal(suspend_stop(s, TREE, pid, 0, in_an_hour()), 1);
+	assert_true(becomes(pid, true));
+	assert_int_equal(suspend_stop(s, TREE, pid, 0, in_an_hour()), 0);
+	assert_int_equal(suspend_continue(s, TREE + 1), 0);
+	assert_true(is_stopped(pid));
+	assert_int_equal(suspend_continue(s, TREE), 1);
+	assert_true(becomes(pid, false));
+	/* Again, in a row that has been used. */
+	assert_int_equal(suspend_stop(s, TREE, pid, 0, in_an_hour()), 1);
+	assert_true(becomes(pid, true));
+	suspend_free(s);
+	assert_true(becomes(pid, false));
+	end(pid);
+}
+
+static void another_of_that_number_is_not_stopped(void **state)
+{
+	struct suspend *s = NULL;
+	pid_t pid = sleeper();
+
+	(void)state;
+	assert_int_equal(suspend_new(CONFINE_REFUSE, &s), 0);
+	assert_int_equal(suspend_stop(s, TREE, pid, NSEC_PER_SEC, in_an_hour()), -ESRCH);
+	assert_int_equal(suspend_kill(pid, NSEC_PER_SEC), -ESRCH);
+	assert_false(is_stopped(pid));
+	suspend_free(s);
+	end(pid);
+}
+
+static void who_was_stopped_by_others_stays_so(void **state)
+{
+	struct suspend *s = NULL;
+	pid_t pid = sleeper();
+
+	(void)state;
+	assert_int_equal(suspend_new(CONFINE_REFUSE, &s), 0);
+	kill(pid, SIGSTOP);
+	assert_true(becomes(pid, true));
+	assert_int_equal(suspend_stop(s, TREE, pid, 0, in_an_hour()), 0);
+	assert_int_equal(suspend_continue(s, 0), 0);
+	suspend_free(s);
+	assert_true(is_stopped(pid));
+	end(pid);
+}
+
+static void all_go_on_when_the_daemon_dies(void **state)
+{
+	pid_t pid = sleeper(), daemon;
+	struct suspend *s = NULL;
+	int status;
+
+	(void)state;
+	daemon = fork();
+	assert_true(daemon >= 0);
+	if (!daemon)
+		_exit(suspend_new(CONFINE_REFUSE, &s) < 0 ||
+		      suspend_stop(s, TREE, pid, 0, in_an_hour()) != 1);
+	assert_int_equal(waitpid(daemon, &status, 0), daemon);
+	assert_int_equal(status, 0);
+	assert_true(becomes(pid, false));
+	end(pid);
+}
+
+/* Who has no descriptor to reach somebody by has not let him go on: the keeper does. */
+static void who_could_not_be_reached_goes_on(void **state)
+{
+	struct rlimit was, none;
+	struct suspend *s = NULL;
+	pid_t pid = sleeper();
+	int fd;
+
+	(void)state;
+	assert_int_equal(suspend_new(CONFINE_REFUSE, &s), 0);
+	assert_int_equal(suspend_stop(s, TREE, pid, 0, in_an_hour()), 1);
+	assert_true(becomes(pid, true));
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	none = (struct rlimit){ (rlim_t)fd, was.rlim_max };
+	close(fd);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(suspend_continue(s, TREE), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_true(becomes(pid, false));
+	suspend_free(s);
+	end(pid);
+}
+
+/* The last one: what it mounts is this process's alone, and stays. */
+static void who_is_hidden_goes_on(void **state)
+{
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("proc", "/proc", "proc", 0, "hidepid=2,gid=65533") < 0)
+		skip();
+	all_go_on_when_the_daemon_dies(state);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_is_stopped_goes_on),
+		cmocka_unit_test(another_of_that_number_is_not_stopped),
+		cmocka_unit_test(who_was_stopped_by_others_stays_so),
+		cmocka_unit_test(all_go_on_when_the_daemon_dies),
+		cmocka_unit_test(who_could_not_be_reached_goes_on),
+		cmocka_unit_test(who_is_hidden_goes_on),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
