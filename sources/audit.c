@@ -264,13 +264,13 @@ static int audit_start(struct source *base)
 	return 0;
 }
 
-void audit_give_back(struct source *base)
+int audit_give_back(struct source *base)
 {
 	struct audit_source *s = (struct audit_source *)base;
+	int err = s->rules ? audit_rules_close(s->rules) : 0;
 
-	if (s->rules)
-		audit_rules_close(s->rules);
 	s->rules = NULL;
+	return err;
 }
 
 static void audit_close(struct source *base)

@@ -72,10 +72,10 @@ void audit_settle(struct source *s, int timeout_ms);
 void audit_finish(struct source *s, struct bus *b);
 
 /* Rules go, and audit is what it was; nothing but close may be called afterwards, when audit_run() has
- * ended. For whoever ends without closing. */
-void audit_give_back(struct source *s);
+ * ended. For whoever ends without closing, or wants to know: -errno, something of ours is left. */
+int audit_give_back(struct source *s);
 
-/* Any thread; asks the kernel nothing. */
+/* Any thread but the verdict thread: waits up to 1 s for the thread of the rules. */
 void audit_source_figures(const struct source *s, struct audit_source_figures *ret);
 
 #endif

@@ -67,6 +67,12 @@ static bool wanted(const struct audit_rule_id *want, unsigned n,
 	return false;
 }
 
+/* Members choose how much is told of them: as much that something is lost. */
+static bool may_stand(const struct audit_have *h, const struct audit_rule_id *id)
+{
+	return id->kind == AUDIT_RULE_STATUS || h->status.failure != AUDIT_FAIL_PANIC;
+}
+
 /* New before old: whoever is in both is told all the while. */
 void audit_have_make(struct audit_have *h, const struct audit_rule_id *want, unsigned n)
 {
@@ -76,9 +82,10 @@ void audit_have_make(struct audit_have *h, const struct audit_rule_id *want, uns
 		if (!wanted(want, n, &h->refused[i].id))
 			forget(h->refused, &h->n_refused, i);
 	for (unsigned i = 0; i < n; i++)
-		put_rule(h, &want[i]);
+		if (may_stand(h, &want[i]))
+			put_rule(h, &want[i]);
 	for (unsigned i = h->n; i-- > 0;)
-		if (!wanted(want, n, &h->rules[i].id))
+		if (!wanted(want, n, &h->rules[i].id) || !may_stand(h, &h->rules[i].id))
 			remove_rule(h, i);
 }
 
@@ -100,8 +107,9 @@ static int look_at(void *arg, const struct audit_rule_data *d, size_t len_bytes)
 	struct look *l = arg;
 	struct audit_rule_id id;
 	struct audit_have_rule *have;
+	int r = audit_rule_read(d, len_bytes, &id);
 
-	if (!audit_rule_read(d, len_bytes, &id)) {
+	if (r != 1) { /* also what bears our key, and somebody else made */
 		l->behind[list_of(d)] |= l->seen[list_of(d)];
 		return 0;
 	}

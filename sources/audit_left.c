@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an earlier one of us left, and why the kernel's audit is not to be had. */
 #include <errno.h>
+#include <linux/audit.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,18 @@ static bool in_initial(const char *which)
 		return true; /* the kernel will say */
 	to[n] = '\0';
 	return !strcmp(to, initial);
+}
+
+int audit_permits(const struct audit_status *s, char *why, size_t size)
+{
+	if (s->enabled == AUDIT_LOCKED_STATE)
+		snprintf(why, size, "audit is locked until the next boot (auditctl -e 2)");
+	else if (s->failure == AUDIT_FAIL_PANIC)
+		snprintf(why, size, "the kernel panics when an audit record is lost (auditctl -f 2), and who is watched could "
+			 "have some lost");
+	else
+		return 0;
+	return -EPERM;
 }
 
 int audit_explain(int err, char *why, size_t size)
@@ -87,17 +100,20 @@ static int take_ours(void *arg, const struct audit_rule_data *d, size_t len_byte
 int audit_left_remove(int fd, struct audit_rule_id *mark, bool *marked)
 {
 	struct left l;
+	unsigned removed;
 	int err, one;
 
 	do {
 		l = (struct left){.mark = mark, .marked = marked};
+		removed = 0;
 		err = audit_kernel_list(fd, take_ours, &l);
 		for (unsigned i = 0; i < l.n; i++) {
 			one = audit_kernel_delete_listed(fd, l.rules[i]);
 			if (one && one != -ENOENT && !err)
 				err = one;
+			removed += !one;
 			free(l.rules[i]);
 		}
-	} while (!err && l.more);
+	} while (!err && l.more && removed);
 	return err;
 }

@@ -19,6 +19,7 @@
 #endif
 
 #define BATCH_MAX 512   /* datagrams between two looks at whether it is to stop */
+#define LAST_MAX 65536  /* of a socket that is given up: more than it has room for */
 #define WAIT_MS 1000	/* for the rest of an event, no longer than its patience */
 #define LOOK_NS (5 * NSEC_PER_SEC) /* whether we are still the owner */
 #define FULL_MS 1	/* the verdict thread has not come so far */
@@ -152,6 +153,7 @@ static int take_one(struct audit_source *s, int fd);
 static void give_way(struct audit_source *s)
 {
 	int group = AUDIT_NLGRP_READLOG;
+	unsigned n = 0;
 
 	/* First, so that nothing falls between the two: what comes twice is handed over once. */
 	if (setsockopt(s->multicast_fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0) {
@@ -159,8 +161,11 @@ static void give_way(struct audit_source *s)
 		return;
 	}
 	atomic_store(&s->owner, false);
-	for (unsigned i = 0; i < BATCH_MAX && take_one(s, audit_rules_fd(s->rules)); i++)
-		;
+	/* The kernel goes on sending until it has been told: what is left then is lost. */
+	while (n < LAST_MAX && take_one(s, audit_rules_fd(s->rules)) && !atomic_load(&s->stop))
+		n++;
+	if (n == LAST_MAX)
+		count(&s->overruns);
 	audit_rules_yield(s->rules);
 }
 

@@ -17,10 +17,13 @@
 #define LOOK_NS UINT64_C(5000000000) /* between two looks at what the kernel has */
 #define FRESH_MS 1000                /* that figures wait for the thread */
 #define OWN_BYTES (8u << 20)
+/* The kernel drops the rest of a list that finds no room for a tenth of a second: 1,500 rules do. */
+#define LIST_BYTES (4u << 20)
 
 struct audit_rules {
 	_Atomic int own_fd;
 	bool running;
+	bool failed; /* to be enabled: nobody asks the kernel any more but whoever closes */
 	pthread_t thread;
 
 	pthread_mutex_t lock;
@@ -172,12 +175,14 @@ int audit_rules_open(struct audit_rules **ret, char *why, size_t size)
 	int err = r ? audit_plan_new(&r->plan) : -ENOMEM;
 
 	if (!err) {
-		r->have.fd = audit_socket_open(0, 0);
+		r->have.fd = audit_socket_open(0, LIST_BYTES);
 		err = r->have.fd < 0 ? r->have.fd
 				     : audit_kernel_status(r->have.fd, &r->have.status);
 	}
-	if (!err && r->have.status.enabled == AUDIT_LOCKED_STATE) {
-		snprintf(why, size, "audit is locked until the next boot (auditctl -e 2)");
+	if (!err && audit_permits(&r->have.status, why, size) < 0) {
+		/* What one of us that was killed has left goes all the same, where it is not locked. */
+		audit_left_remove(r->have.fd, &r->mark, &r->marked);
+		audit_rules_close(TAKE_PTR(r));
 		return -EPERM;
 	}
 	if (!err)
@@ -220,9 +225,10 @@ int audit_rules_enable(struct audit_rules *r)
 {
 	int err = r->running ? 0 : switch_on(r);
 
-	if (err || r->running)
-		return err;
-	return start_thread(r);
+	if (!err && !r->running)
+		err = start_thread(r);
+	r->failed = err != 0;
+	return err;
 }
 
 /* The first error; the later ones come of it. */
@@ -362,7 +368,7 @@ int audit_rules_figures(struct audit_rules *r, struct audit_rules_figures *ret)
 {
 	int err = 0;
 
-	if (!r->running) {
+	if (!r->running && !r->failed) {
 		err = audit_have_look(&r->have);
 		if (err)
 			return err;

@@ -60,7 +60,9 @@ struct audit_rules_figures {
 };
 
 /* Opens a netlink socket, removes our rules that an earlier one of us left, and remembers what was.
- * -errno, and `why` says it: no privilege, a container, no audit, locked (auditctl -e 2). */
+ * -errno, and `why` says it: no privilege, a container, no audit, locked (auditctl -e 2), or a host
+ * that is to stop when a record is lost (-f 2). Where it becomes one later the rules are taken back
+ * until it is none. */
 int audit_rules_open(struct audit_rules **ret, char *why, size_t size);
 /* Always by user: a child of a child is seen from its first call on, whoever is how fast. Before enable. */
 void audit_rules_by_user(struct audit_rules *r);
@@ -87,7 +89,8 @@ void audit_rules_drop(struct audit_rules *r, pid_t pid);
 /* Waits until what was told before stands in the kernel; -ETIME. For tests, and before a tree's
  * first process is let go. */
 int audit_rules_settle(struct audit_rules *r, int timeout_ms);
-/* From the kernel; waits 1 s at the most for fresh ones, else they are some seconds old. */
+/* From the kernel; waits 1 s at the most for fresh ones, else they are some seconds old, or, where
+ * audit_rules_enable() failed, those from before. Without the thread: one caller at a time. */
 int audit_rules_figures(struct audit_rules *r, struct audit_rules_figures *ret);
 /* Removes exactly ours and gives back what was; whether audit is on stays if an auditd came since.
  * Frees r. The first error, and what can be put back is. */

@@ -99,6 +99,9 @@ int audit_kernel_own(int fd, pid_t pid);
  * kept, told there, and *marked set; with *marked set it is the one that is kept. NULL: all go.
  */
 int audit_left_remove(int fd, struct audit_rule_id *mark, bool *marked);
+/* May rules be added where audit is so? -EPERM, and `why`: it is locked, or the host is to stop when a
+ * record is lost. */
+int audit_permits(const struct audit_status *s, char *why, size_t size);
 /* The error of an open, and `why` in words. */
 int audit_explain(int err, char *why, size_t size);
 
@@ -127,7 +130,7 @@ struct audit_have {
 };
 
 /* Puts and removes until there is what is wanted; what the kernel refuses is left out until the next
- * look. */
+ * look. Nothing but what says what was, while the host is to stop when a record is lost. */
 void audit_have_make(struct audit_have *h, const struct audit_rule_id *want, unsigned n);
 /* Asks for status and rules; those of ours that others removed, or put theirs behind, are taken for
  * missing. -errno. */

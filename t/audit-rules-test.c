@@ -303,6 +303,25 @@ static bool wants(enum audit_rule_kind kind, uint32_t id)
 	return n == 1;
 }
 
+static void hosts_whose_audit_is_left_alone(void **state)
+{
+	struct audit_status s = {.enabled = 1, .failure = AUDIT_FAIL_PRINTK};
+	char why[192] = "";
+
+	(void)state;
+	assert_int_equal(audit_permits(&s, why, sizeof(why)), 0);
+	s.enabled = 0;
+	assert_int_equal(audit_permits(&s, why, sizeof(why)), 0);
+	s.enabled = AUDIT_LOCKED_STATE;
+	assert_int_equal(audit_permits(&s, why, sizeof(why)), -EPERM);
+	assert_non_null(strstr(why, "auditctl -e 2"));
+	/* There a member that has records lost would end the host. */
+	s.enabled = 1;
+	s.failure = AUDIT_FAIL_PANIC;
+	assert_int_equal(audit_permits(&s, why, sizeof(why)), -EPERM);
+	assert_non_null(strstr(why, "auditctl -f 2"));
+}
+
 static void few_members_by_pid(void **state)
 {
 	(void)state;
@@ -591,6 +610,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(others_are_not_ours),
 		cmocka_unit_test(what_is_cut_is_not_ours),
 		cmocka_unit_test(programs_that_root_alone_changes),
+		cmocka_unit_test(hosts_whose_audit_is_left_alone),
 		cmocka_unit_test_setup_teardown(few_members_by_pid, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_members_by_user, setup, teardown),
 		cmocka_unit_test_setup_teardown(restless_members_by_user, setup, teardown),

@@ -279,6 +279,7 @@ void daemon_ebpf_figures(const struct daemon *d, json_t *entry); /* of status */
 int daemon_audit_open(struct daemon *d, char why[192]);
 int daemon_audit_start(struct daemon *d);
 void daemon_audit_stop(struct daemon *d);
+void daemon_audit_close(struct daemon *d); /* nobody runs any more */
 void daemon_audit_leave(struct daemon *d); /* the process ends, and its verdict thread runs until then */
 bool daemon_audit_sees(const struct daemon *d, enum event_kind kind);
 bool daemon_audit_tells(const struct daemon *d, const struct subject *subj);

@@ -5,6 +5,7 @@
  * verdict thread, which only writes down whom they are of.
  */
 #include <errno.h>
+#include <linux/audit.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -151,6 +152,15 @@ void daemon_audit_stop(struct daemon *d)
 	atomic_store(&d->audit_running, false);
 }
 
+static void give_back(struct daemon *d)
+{
+	int err = audit_give_back(d->audit);
+
+	if (err)
+		log_warning("audit is not all that it was, or has rules of ours (key oknek-member): %s; the next daemon with "
+			    "the source audit tries again", strerror(-err));
+}
+
 static void leave(void *arg)
 {
 	((struct daemon *)arg)->audit_left = true;
@@ -162,7 +172,15 @@ void daemon_audit_leave(struct daemon *d)
 		return;
 	daemon_audit_stop(d);
 	if (loop_call(d->loop, leave, d) == 0)
-		audit_give_back(d->audit);
+		give_back(d);
+}
+
+void daemon_audit_close(struct daemon *d)
+{
+	if (!d->audit)
+		return;
+	give_back(d);
+	d->audit->ops->close(d->audit);
 }
 
 /* ---- who ------------------------------------------------------------------------------------------ */
@@ -269,6 +287,9 @@ void daemon_audit_warnings(struct daemon *d, json_t *list)
 	if (f.rules.refused)
 		json_array_append_new(list, json_sprintf("audit: the kernel did not take %u rules",
 							 f.rules.refused));
+	if (f.rules.failure == AUDIT_FAIL_PANIC)
+		json_array_append_new(list, json_string("audit: the kernel is to panic when a record is lost (auditctl -f 2): while "
+							"that is so no rules are set, and it tells nothing"));
 	if (f.rules.rate_limit)
 		json_array_append_new(list, json_sprintf("audit: no more than %u records a second are told, the rest is "
 							 "lost (auditctl -r)", f.rules.rate_limit));

@@ -400,8 +400,7 @@ void daemon_stop(struct daemon *d)
 		d->follow->ops->close(d->follow);
 	if (d->ebpf)
 		d->ebpf->ops->close(d->ebpf);
-	if (d->audit)
-		d->audit->ops->close(d->audit);
+	daemon_audit_close(d);
 	daemon_recheck_close(d);
 	free(d->fuse);
 	free(d->fuse_audit);
