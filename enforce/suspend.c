@@ -51,7 +51,7 @@ struct shared {
 struct suspend {
 	struct shared *shared;
 	int wake_fd;
-	pid_t keeper;
+	pid_t keeper; /* 0: it has ended */
 };
 
 /* The letter of proc(5); 0: gone. */
@@ -230,7 +230,7 @@ void suspend_free(struct suspend *s)
 	suspend_continue(s, 0);
 	atomic_store(&s->shared->end, 1);
 	wake(s);
-	while (waitpid(s->keeper, NULL, 0) < 0 && errno == EINTR)
+	while (s->keeper && waitpid(s->keeper, NULL, 0) < 0 && errno == EINTR)
 		;
 	cleanup_close(&s->wake_fd);
 	munmap(s->shared, sizeof(*s->shared));
@@ -245,6 +245,13 @@ static struct row *find(struct suspend *s, pid_t pid)
 		if (pid_of(atomic_load(&s->shared->rows[i].who)) == pid)
 			return &s->shared->rows[i];
 	return NULL;
+}
+
+static bool is_kept(struct suspend *s)
+{
+	if (s->keeper && waitpid(s->keeper, NULL, WNOHANG) != 0)
+		s->keeper = 0;
+	return s->keeper != 0;
 }
 
 int suspend_stop(struct suspend *s, uint32_t tree_id, pid_t pid, uint64_t start_ns, uint64_t until_ns)
@@ -265,6 +272,9 @@ int suspend_stop(struct suspend *s, uint32_t tree_id, pid_t pid, uint64_t start_
 		return -ESRCH;
 	if (state == 'T')
 		return 0;
+	/* Whom it stops now nobody would let go on when the daemon dies. */
+	if (!is_kept(s))
+		return -EOWNERDEAD;
 	r = find(s, 0);
 	if (!r)
 		return -ENOSPC;

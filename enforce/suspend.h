@@ -27,7 +27,7 @@ int suspend_new(enum confine_refusal calls, struct suspend **ret);
 void suspend_free(struct suspend *s);
 
 /* start_ns: CLOCK_BOOTTIME, 0 not known. 1: it is stopped by this call; 0: it was stopped before, by us or
- * by others, whose business it stays. -ESRCH, -ENOSPC: too many, -errno. */
+ * by others, whose business it stays. -ESRCH, -ENOSPC: too many, -EOWNERDEAD: the keeper has ended, -errno. */
 int suspend_stop(struct suspend *s, uint32_t tree_id, pid_t pid, uint64_t start_ns, uint64_t until_ns);
 /* Those of a tree may stay stopped until then, by CLOCK_BOOTTIME. */
 void suspend_until(struct suspend *s, uint32_t tree_id, uint64_t until_ns);

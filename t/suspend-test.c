@@ -173,6 +173,63 @@ static void who_could_not_be_reached_goes_on(void **state)
 	end(pid);
 }
 
+/* Of the children of this process the one that is so called. */
+static pid_t keeper(void)
+{
+	char path[64], comm[32];
+	int pid, found = 0;
+	FILE *f, *c;
+
+	f = fopen("/proc/thread-self/children", "re");
+	assert_non_null(f);
+	while (!found && fscanf(f, "%d", &pid) == 1) {
+		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+		c = fopen(path, "re");
+		if (c && fgets(comm, sizeof(comm), c) && !strcmp(comm, "oknek-stopped\n"))
+			found = pid;
+		if (c)
+			fclose(c);
+	}
+	fclose(f);
+	return found;
+}
+
+/* Somebody killed the keeper. */
+static void nobody_is_stopped_whom_nobody_would_let_go(void **state)
+{
+	pid_t pid, another, kept = 0;
+	struct suspend *s = NULL;
+	int r = 0;
+
+	(void)state;
+	if (access("/proc/thread-self/children", F_OK) < 0) /* CONFIG_PROC_CHILDREN */
+		skip();
+	pid = sleeper();
+	another = sleeper();
+	assert_int_equal(suspend_new(CONFINE_REFUSE, &s), 0);
+	assert_int_equal(suspend_stop(s, TREE, pid, 0, in_an_hour()), 1);
+	assert_true(becomes(pid, true));
+	for (int i = 0; i < PATIENCE_S * 100 && !kept; i++) { /* its name is the first thing it does */
+		kept = keeper();
+		usleep(10000);
+	}
+	assert_true(kept > 0);
+	assert_int_equal(kill(kept, SIGKILL), 0);
+	for (int i = 0; i < PATIENCE_S * 100; i++) {
+		r = suspend_stop(s, TREE, another, 0, in_an_hour());
+		if (r == -EOWNERDEAD)
+			break;
+		suspend_continue(s, TREE);
+		usleep(10000);
+	}
+	assert_int_equal(r, -EOWNERDEAD);
+	suspend_free(s);
+	assert_true(becomes(pid, false));
+	assert_true(becomes(another, false));
+	end(another);
+	end(pid);
+}
+
 /* The last one: what it mounts is this process's alone, and stays. */
 static void who_is_hidden_goes_on(void **state)
 {
@@ -191,6 +248,7 @@ int main(void)
 		cmocka_unit_test(who_was_stopped_by_others_stays_so),
 		cmocka_unit_test(all_go_on_when_the_daemon_dies),
 		cmocka_unit_test(who_could_not_be_reached_goes_on),
+		cmocka_unit_test(nobody_is_stopped_whom_nobody_would_let_go),
 		cmocka_unit_test(who_is_hidden_goes_on),
 	};
 

@@ -345,6 +345,7 @@ void daemon_leave(struct daemon *d)
 	control_close(d->control);
 	daemon_threads_stop(d);
 	daemon_capture_stop(d);
+	daemon_halt_end(d); /* the next one knows of nobody who is stopped */
 	daemon_audit_leave(d);
 	if (d->store)
 		store_close(TAKE_PTR(d->store), STORE_CLOSE_MS);

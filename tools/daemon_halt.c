@@ -443,15 +443,20 @@ bool daemon_halt_each(struct daemon *d, uint32_t tree, bool own_only, uid_t uid,
 void daemon_halt_prepare(struct daemon *d)
 {
 	struct daemon_halt *s = calloc(1, sizeof(*s));
-	int err = s ? suspend_new(d->opt.seccomp, &s->suspend) : -ENOMEM;
+	int err = -ENOMEM;
 
+	if (s) {
+		s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		err = s->wake_fd < 0 ? -errno : suspend_new(d->opt.seccomp, &s->suspend);
+	}
 	if (!err) {
 		pthread_mutex_init(&s->lock, NULL);
-		s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		d->halt = s;
 		return;
 	}
 	log_warning("trees cannot be stopped after the fact: %s", strerror(-err));
+	if (s)
+		cleanup_close(&s->wake_fd);
 	free(s);
 }
 
