@@ -42,7 +42,7 @@ static int take_items(struct audit_slot *s, const struct audit_field *f)
 	return 0;
 }
 
-static int parse_syscall(struct audit_slot *s, const char *at, const char *end)
+static int take_syscall(struct audit_slot *s, const char *at, const char *end)
 {
 	struct audit_event *e = &s->ev;
 	unsigned seen = 0;
@@ -50,8 +50,6 @@ static int parse_syscall(struct audit_slot *s, const char *at, const char *end)
 	uint64_t n;
 	int r;
 
-	if (e->has_syscall)
-		return -EPROTO;
 	while ((r = audit_field_next(&at, end, &f)) > 0) {
 		int err = 0;
 
@@ -109,6 +107,20 @@ static int parse_syscall(struct audit_slot *s, const char *at, const char *end)
 		e->exe = "";
 	e->has_syscall = true;
 	return 0;
+}
+
+/* Of one that makes no sense nothing counts: what io_uring did may be told all the same. */
+static int parse_syscall(struct audit_slot *s, const char *at, const char *end)
+{
+	const struct audit_event was = s->ev;
+	int err;
+
+	if (was.has_syscall)
+		return -EPROTO;
+	err = take_syscall(s, at, end);
+	if (err)
+		s->ev = was;
+	return err;
 }
 
 /* Of an operation of io_uring. Several may stand in one event, with the call that made them do. */

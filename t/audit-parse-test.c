@@ -590,6 +590,25 @@ static void what_io_uring_did(void **state)
 	assert_int_equal(action(event(3))->dest.port, 443);
 }
 
+static void of_a_call_that_makes_no_sense_nothing_counts(void **state)
+{
+	const struct audit_event *e;
+
+	(void)state;
+	feed(URINGOP, 1, "uring_op=18 success=yes exit=0 items=0 ppid=1 pid=35 uid=1000 euid=1000");
+	assert_int_equal(feed(AUDIT_SYSCALL, 1, "arch=c000003e syscall=426 pid=-7 ppid=-1 uid=0 euid=0 comm=\"x\" "
+						"exe=\"x\""), -EPROTO);
+	feed(AUDIT_EOE, 1, "");
+	e = event(1);
+	assert_true(e->partial);
+	assert_false(e->has_syscall);
+	assert_int_equal(e->pid, 35);
+	assert_int_equal(e->ppid, 1);
+	assert_int_equal(e->euid, 1000);
+	assert_string_equal(e->exe, "");
+	assert_string_equal(e->comm, "");
+}
+
 static void records_that_make_no_sense(void **state)
 {
 	static const char *const stamps[] = {
@@ -709,6 +728,7 @@ int main(void)
 		TEST(more_arguments_than_there_is_room),
 		TEST(addresses),
 		TEST(what_io_uring_did),
+		TEST(of_a_call_that_makes_no_sense_nothing_counts),
 		TEST(records_that_make_no_sense),
 		TEST(more_than_there_is_room_for),
 		TEST(names_that_fill_all_room),
