@@ -153,6 +153,7 @@ static void rules_free(struct audit_rules **p)
 static struct audit_rules *rules_new(void)
 {
 	struct audit_rules *r = calloc(1, sizeof(*r));
+	pthread_mutexattr_t lock_attr;
 	pthread_condattr_t attr;
 
 	if (!r)
@@ -160,7 +161,12 @@ static struct audit_rules *rules_new(void)
 	r->have.fd = -1;
 	r->own_fd = -1;
 	r->have.self = getpid();
-	pthread_mutex_init(&r->lock, NULL);
+	/* The verdict thread takes it, too: whoever has it then is not to wait for a turn among all that
+	 * a member starts. */
+	pthread_mutexattr_init(&lock_attr);
+	pthread_mutexattr_setprotocol(&lock_attr, PTHREAD_PRIO_INHERIT);
+	pthread_mutex_init(&r->lock, &lock_attr);
+	pthread_mutexattr_destroy(&lock_attr);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&r->wake, &attr);
