@@ -119,7 +119,7 @@ static void decoy_of(const struct prove *p, struct prove_rule *r, const char *so
 	bool named = false;
 
 	if (ruleset_load_buffer("rule", source, strlen(source), &c, &rs, &err) < 0) {
-		snprintf(r->why, sizeof(r->why), "its text cannot be read by itself: %s", err.text);
+		snprintf(r->why, sizeof(r->why), "its text cannot be read by itself: %.100s", err.text);
 		return;
 	}
 	paths = ruleset_pathset(rs);
