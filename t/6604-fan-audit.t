@@ -17,12 +17,18 @@ exec 2>"$SCRATCH/shell" # where the shell says what was killed
 AUDIT=$SCRATCH/audit
 # audited CMD…: in a tree, by the test user; what the kernel told is in $AUDIT.
 audited() { timeout -k 5 90 "$(bin fan_audited)" "$AUDIT" "${IN_TREE[@]}" "$@" >"$SCRATCH/took" 2>&1; }
-denials() { sed -n 's/^1331 [0-9]* //p' "$AUDIT"; }
+# Serial and text of each denial of a program of this test: others may be denied something meanwhile.
+own() {
+	awk -v own="exe=\"$SCRATCH/" '$1 == 1300 && index($0, own) { mine[$2] = 1 }
+		$1 == 1331 { serial[++n] = $2; sub(/^1331 [0-9]* /, ""); text[n] = $0 }
+		END { for (i = 1; i <= n; i++) if (mine[serial[i]]) print serial[i], text[i] }' "$AUDIT"
+}
+denials() { own | cut -d' ' -f2-; }
 with_syscall() { # each record of a denial has a SYSCALL record with the same serial, which failed
-	local serial
-	while read -r serial; do
+	local serial text
+	while read -r serial text; do
 		grep -q "^1300 $serial .*success=no exit=-1 " "$AUDIT" || return 1
-	done < <(sed -n 's/^1331 \([0-9]*\) .*/\1/p' "$AUDIT")
+	done < <(own)
 }
 # want RULE: what the kernel says of a denial by it
 want() {
