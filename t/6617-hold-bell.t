@@ -21,7 +21,7 @@ on_tty() {
 	local out=$1 line
 	shift
 	printf -v line '%q ' "${OUTSIDE[@]}" "${VARS[@]}" "$(bin oknek)" --run-dir "$RUN" run --agent claude-code "$@"
-	timeout -k 5 100 script -qefc "$line" "$out" </dev/null >/dev/null 2>&1
+	SHELL=$BASH timeout -k 5 100 script -qefc "$line" "$out" </dev/null >/dev/null 2>&1
 }
 VARS=(OKNEK_BELL=1)
 tells() { grep -aq "$1" "$SHOWN"; }
@@ -94,7 +94,7 @@ background='stty tostop; set -m; "$@" & n=0
 	until [ -e '"$WORK"'/front ] || [ $n -ge 600 ]; do sleep 0.1; n=$((n + 1)); done; jobs -l; fg >/dev/null'
 printf -v line '%q ' "${OUTSIDE[@]}" OKNEK_BELL=1 bash -c "$background" bash "$(bin oknek)" --run-dir "$RUN" run \
 	--agent claude-code -- bash -c '"$1" "$2" >"$3/got"' bash "$(bin plain_open)" "$SECRET" "$WORK"
-timeout -k 5 100 script -qefc "$line" "$SHOWN" </dev/null >/dev/null 2>&1 &
+SHELL=$BASH timeout -k 5 100 script -qefc "$line" "$SHOWN" </dev/null >/dev/null 2>&1 &
 run=$!
 ok "held in the background" wait_for 30 held 1
 sleep 3

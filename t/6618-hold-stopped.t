@@ -184,7 +184,7 @@ ok "reload" oknek update --reload-local
 # shellcheck disable=SC2016 # expanded by that shell
 printf -v line '%q ' "${OUTSIDE[@]}" bash -c 'set -m; "$@"; echo "ended $?"' bash "$(bin oknek)" --run-dir "$RUN" run -- \
 	bash -c '"$1" "$2"; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2; done; exit 5' bash "$(bin plain_open)" "$SECRET"
-timeout -k 5 100 script -qefc "$line" "$SCRATCH/shown" </dev/null >/dev/null 2>&1 &
+SHELL=$BASH timeout -k 5 100 script -qefc "$line" "$SCRATCH/shown" </dev/null >/dev/null 2>&1 &
 shell=$!
 ok "stopped before a terminal" wait_for 30 held 1
 ok "the terminal tells it" wait_for 30 grep -aq 'which has happened: its tree is stopped until' "$SCRATCH/shown"

@@ -78,6 +78,7 @@ isnt_eperm() { [ "$(agent reach unix "$1" >/tmp/out 2>&1; echo $?)" -ne 1 ]; }
 ok "one that is let through" isnt_eperm /tmp/allowed/docker.sock
 ok "another socket" isnt_eperm /tmp/there/other.sock
 oknek mode observe >/tmp/out 2>&1
+sleep 0.5
 had=$(records)
 is "$(agent reach tcp 203.0.113.1 80 >/tmp/out 2>&1; echo $?)" 0 "observe: a member may"
 wait_for 10 grown || :

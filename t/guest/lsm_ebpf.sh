@@ -172,7 +172,10 @@ denied "a new one" /tmp/starts /opt/tools/new /home/dev/notes.txt
 
 oknek mode observe >/tmp/out 2>&1
 passes "observe" would_block $run plain_open $secret
+had=$(records)
 exits 0 "observe: a program runs" $run /opt/tools/bad /home/dev/notes.txt
+ok "which is recorded" wait_for 10 grown
+sleep 0.5
 oknek mode enforce >/tmp/out 2>&1
 denied "enforced again" $run plain_open $secret
 soon "a program, enforced again" /tmp/starts /opt/tools/bad /home/dev/notes.txt

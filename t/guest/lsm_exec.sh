@@ -200,7 +200,10 @@ for how in path fd script double-fork; do
 	exits 0 "$how: a stranger runs it" $dev runs $how /opt/other/exfil
 done
 oknek mode observe >/tmp/out 2>&1
+had=$(records)
 exits 0 "observe: a member runs it" $run runs path /opt/other/exfil
+ok "which is recorded" wait_for 10 grown
+sleep 0.5
 oknek mode enforce >/tmp/out 2>&1
 denied "enforced again" $mech $run runs path /opt/other/exfil
 ok "a file is, too" changes_to 1 $run runs path $bad
