@@ -41,7 +41,7 @@ denied() { # WHAT CMD…
 	is "$rc $(grep -c SECRET-4f9d1c /tmp/member)" "1 0" "$what: a member is denied"
 }
 # told FILTER: some record is of that kind; the kernel tells of it when it comes to it. A look takes a second.
-told() { wait_for 3 sh -c "oknek --json events --limit 20 >/tmp/told && jq -e 'select($1)' /tmp/told"; }
+told() { wait_for 3 sh -c "oknek --json events --limit 20 >/tmp/told && jq -es 'any(.[]; $1)' /tmp/told"; }
 
 # What it takes by itself is fanotify alone: audit is asked for.
 ok "the daemon runs on what is left" run
