@@ -282,19 +282,29 @@ static void allow_at_once(struct fanotify_source *s, struct bus *b, unsigned ent
 	bus_allow(b, &ev);
 }
 
+/*
+ * The guardian may answer meanwhile and close the descriptor, whose number is another file's then: what is
+ * found is of no use, and not used, for the slot cannot be claimed any more.
+ */
+static void park_identity(struct parked *ctx, int event_fd)
+{
+	struct stat st;
+
+	if (fstat(event_fd, &st) < 0)
+		return;
+	ctx->dev = st.st_dev;
+	ctx->ino = st.st_ino;
+	ctx->unlinked = st.st_nlink == 0;
+}
+
 static void judge_slot(struct fanotify_source *s, struct bus *b, struct permission *p,
 		       uint64_t read_seq)
 {
 	struct parked *ctx = &s->parked[permission_index(s->c.permissions, p)];
-	struct stat st;
 
 	s->fig.answered++;
 	*ctx = (struct parked){ .read_seq = read_seq };
-	if (fstat(p->event_fd, &st) == 0) {
-		ctx->dev = st.st_dev;
-		ctx->ino = st.st_ino;
-		ctx->unlinked = st.st_nlink == 0;
-	}
+	park_identity(ctx, p->event_fd);
 	fanotify_decide(s, p, b, false);
 }
 
