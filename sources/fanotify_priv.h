@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the two halves of the fanotify source: permission events and notifications. */
+/* Shared by the parts of the fanotify source. */
 #ifndef OKNEK_SOURCES_FANOTIFY_PRIV_H
 #define OKNEK_SOURCES_FANOTIFY_PRIV_H
 
@@ -110,13 +110,35 @@ struct fanotify_source {
 	uint8_t notify_buf[FANOTIFY_EVENT_BUF] __attribute__((aligned(8)));
 };
 
+/* fanotify_decide.c: decides one permission, anew if it was parked. Its slot is free afterwards, or parked. */
+void fanotify_decide(struct fanotify_source *s, struct permission *p, struct bus *b, bool expired);
+/* A change that was queued before its event was read is covered by a drain that began after that
+ * read; one drain does for all that was read before it. */
+bool fanotify_changes_drained(struct fanotify_source *s, uint64_t read_seq);
+/* Are the names known by which the file in ctx is protected? obj: as what it is by now, or NULL. */
+bool fanotify_names_settled(struct fanotify_source *s, struct parked *ctx, const struct object *obj);
+
+/* fanotify_read.c: a bounded number of events. Returns how many were handled. */
+int fanotify_read_permissions(struct fanotify_source *s, struct bus *b);
+/* Judges the next, of the queue whose turn it is. False: nobody waits. */
+bool fanotify_judge_next(struct fanotify_source *s, struct bus *b);
+/* The events that the guardian has read when we were late, and left to us. */
+void fanotify_take_left(struct fanotify_source *s, struct bus *b);
+
+/* fanotify_recheck.c: decides what is parked and waits for nothing any more. */
+void fanotify_recheck_parked(struct fanotify_source *s, struct bus *b);
+/* Done with what was begun; as long as somebody waits for his turn the guardian is to look on. */
+void fanotify_end_work(struct fanotify_source *s);
+
 /* fanotify_open.c: opens the groups, and has what wakes us in epoll_fd. While privileged. */
 int fanotify_open_groups(struct fanotify_source *s);
 /* Of these, the groups that tell of names. */
 int fanotify_open_names(struct fanotify_source *s);
 
-/* Who did it, from table and feed; fills s->exe. */
+/* fanotify_subject.c: who did it, from table and feed; fills s->exe. */
 void fanotify_subject(struct fanotify_source *s, const struct member *m, struct subject *ret);
+/* What link leads to; "" if it cannot be read. */
+void fanotify_read_link(const char *link, char *buf, size_t size);
 
 enum who { WHO_MEMBER, WHO_STRANGER, WHO_UNKNOWN };
 
@@ -124,8 +146,6 @@ enum who { WHO_MEMBER, WHO_STRANGER, WHO_UNKNOWN };
  * (its comm is not known then, nor its parent). */
 enum who fanotify_who(struct fanotify_source *s, pid_t pid, struct member *spare,
 		      const struct member **ret);
-
-void fanotify_read_link(const char *link, char *buf, size_t size);
 
 /* fanotify_park.c: made to wait. False: there is no room, or it is the end: to be answered. */
 bool fanotify_can_park(struct fanotify_source *s, struct permission *p, uint32_t tree_id,
@@ -175,7 +195,6 @@ enum who fanotify_held_who(struct fanotify_source *s, const struct fanotify_held
 			   enum gone *gone);
 /* What was known of the event when it was held. */
 void fanotify_held_event(const struct fanotify_held *h, struct event *ev);
-void fanotify_decide(struct fanotify_source *s, struct permission *p, struct bus *b, bool expired);
 
 /* Reads the notification groups until they are empty: what a permission event that was read
  * before must not overtake. False when its bound was reached and more is queued. */
