@@ -70,13 +70,13 @@ struct daemon_egress {
 	uint64_t seq;
 };
 
-/* daemon_egress.c, with the lock held. */
-struct egress_host *egress_host_find(struct daemon_egress *e, const char *name);
+/* daemon_egress_table.c, with the lock held. */
 bool egress_is_closed(const struct config_egress *c);
 /* Puts into force what configuration, names and rules say; nothing when it is the same. -errno. */
 int egress_apply(struct daemon_egress *e, char *err, size_t size);
 
 /* daemon_egress_names.c, with the lock held. */
+struct egress_host *egress_host_find(struct daemon_egress *e, const char *name);
 int egress_name_hosts(struct daemon_egress *e); /* those of the configuration; asks for new ones */
 bool egress_ask(struct daemon_egress *e, uint64_t now_ns);
 bool egress_take_answers(struct daemon_egress *e, uint64_t now_ns); /* something changed */
