@@ -228,7 +228,11 @@ ok "there is a session bus" wait_for 30 test -S "$bus"
 "${OUTSIDE[@]}" python3 "$SCRATCH/server" "$bus" >"$SCRATCH/desktop" 2>"$SCRATCH/desktop.err" &
 owned() { "${OUTSIDE[@]}" DBUS_SESSION_BUS_ADDRESS="unix:path=$bus" notify-send ready >/dev/null 2>&1 && grep -q '|ready|' "$SCRATCH/desktop"; }
 ok "and who shows notifications" wait_for 30 owned
-VARS=(OKNEK_BELL=1 "DBUS_SESSION_BUS_ADDRESS=unix:path=$bus")
+# Who starts it is not watched: what the agent has put in PATH is not what is started.
+mkdir "$WORK/bin"
+printf '#!/bin/sh\ntouch %q\n' "$WORK/escaped" >"$WORK/bin/notify-send"
+chmod 755 "$WORK/bin" "$WORK/bin/notify-send"
+VARS=(OKNEK_BELL=1 "DBUS_SESSION_BUS_ADDRESS=unix:path=$bus" "PATH=$WORK/bin:$PATH")
 desktop() { grep -aqF -- "$1" "$SCRATCH/desktop"; }
 on_tty "$SHOWN" -- "$(bin plain_open)" "$TEST_HOME/.odd/$odd" &
 run=$!
@@ -240,6 +244,7 @@ ok "the name is text" desktop '/.odd/bad\x1b]0;title\x07&lt;b&gt;&amp;\074i\076 
 ok "how it is answered is said" desktop "oknek allow t$t, or oknek block t$t"
 oknek block "t$t" >/dev/null
 wait $run
+ok "by the host's own program, not by one that the agent has put first" [ ! -e "$WORK/escaped" ]
 is "$(grep -ac 'notify-send\|GLib' "$SHOWN")" 0 "and the terminal has nothing of that"
 
 # --- without a terminal, and by --notify ---------------------------------------------------------------------

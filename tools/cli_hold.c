@@ -12,6 +12,7 @@
 #include "core/cleanup.h"
 
 #define SHOWN 200 /* bytes, of a path or of arguments */
+#define DESKTOP_ENV_MAX 5
 #define DESKTOP_SECONDS 10
 
 char *cli_hold_command(const json_t *item)
@@ -84,9 +85,32 @@ static char *for_desktop(const char *what)
 	return ret;
 }
 
-/* Only what is safe beside threads. */
-static void __attribute__((noreturn)) become_notifier(char *body)
+/* Of the environment, no more than leads to the desktop: what else is there, the watched may have a hand in. */
+static unsigned desktop_environment(char *env[DESKTOP_ENV_MAX + 2])
 {
+	static const char *const names[DESKTOP_ENV_MAX] = { "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR",
+							    "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY" };
+	static char utf8[] = "LC_ALL=C.UTF-8";
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *v = getenv(names[i]);
+
+		if (v && asprintf(&env[n], "%s=%s", names[i], v) >= 0)
+			n++;
+	}
+	env[n] = utf8;
+	env[n + 1] = NULL;
+	return n;
+}
+
+/*
+ * Only what is safe beside threads. It is started by who is not watched, when a member wants it: so it is
+ * the host's own, never one that PATH leads to.
+ */
+static void __attribute__((noreturn)) become_notifier(char *body, char *const env[])
+{
+	static const char *const paths[] = { "/usr/bin/notify-send", "/usr/local/bin/notify-send" };
 	char *const argv[] = { "notify-send", "--urgency=critical", "--app-name=oknek", "--",
 			       "oknek: held", body, NULL };
 	int null = open("/dev/null", O_RDWR);
@@ -101,20 +125,25 @@ static void __attribute__((noreturn)) become_notifier(char *body)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	alarm(DESKTOP_SECONDS);
-	execvp(argv[0], argv);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		execve(paths[i], argv, env);
 	_exit(127);
 }
 
 void cli_hold_desktop(const char *what)
 {
 	_cleanup_free_ char *body = for_desktop(what);
+	char *env[DESKTOP_ENV_MAX + 2];
+	unsigned n = desktop_environment(env);
 	pid_t pid = body ? fork() : -1;
 
 	if (pid == 0) {
 		if (fork() == 0)
-			become_notifier(body);
+			become_notifier(body, env);
 		_exit(0);
 	}
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
+	while (n > 0)
+		free(env[--n]);
 }
