@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "core/cleanup.h"
+#include "core/prio_lock.h"
 
 #define LOOP_FDS_MAX 64
 
@@ -73,7 +74,7 @@ int loop_new(struct loop **ret)
 		err = -errno;
 		goto fail;
 	}
-	pthread_mutex_init(&l->lock, NULL);
+	prio_lock_init(&l->lock);
 	pthread_cond_init(&l->cond, NULL);
 	err = loop_add(l, l->wake_fd, wake_drained, l);
 	if (err)
@@ -219,7 +220,10 @@ int loop_call(struct loop *l, void (*fn)(void *arg), void *arg)
 	for (tail = &l->calls; *tail; tail = &(*tail)->next)
 		;
 	*tail = &c;
+	/* Not with the lock: whom it wakes takes that, and is the more urgent. */
+	pthread_mutex_unlock(&l->lock);
 	wake(l);
+	pthread_mutex_lock(&l->lock);
 	while (!c.done && !l->ended)
 		pthread_cond_wait(&l->cond, &l->lock);
 	if (!c.done) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/prio_lock.h"
 #include "sources/audit_rules_priv.h"
 
 #define LOOK_NS UINT64_C(5000000000) /* between two looks at what the kernel has */
@@ -153,7 +154,6 @@ static void rules_free(struct audit_rules **p)
 static struct audit_rules *rules_new(void)
 {
 	struct audit_rules *r = calloc(1, sizeof(*r));
-	pthread_mutexattr_t lock_attr;
 	pthread_condattr_t attr;
 
 	if (!r)
@@ -161,12 +161,7 @@ static struct audit_rules *rules_new(void)
 	r->have.fd = -1;
 	r->own_fd = -1;
 	r->have.self = getpid();
-	/* The verdict thread takes it, too: whoever has it then is not to wait for a turn among all that
-	 * a member starts. */
-	pthread_mutexattr_init(&lock_attr);
-	pthread_mutexattr_setprotocol(&lock_attr, PTHREAD_PRIO_INHERIT);
-	pthread_mutex_init(&r->lock, &lock_attr);
-	pthread_mutexattr_destroy(&lock_attr);
+	prio_lock_init(&r->lock);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&r->wake, &attr);

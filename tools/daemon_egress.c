@@ -11,6 +11,7 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "core/prio_lock.h"
 #include "sources/process_feed.h"
 
 #define RESOLVE_WAIT_MS 3000 /* at start and reload */
@@ -24,7 +25,7 @@ int daemon_egress_prepare(struct daemon *d, bool jail)
 		return -ENOMEM;
 	d->egress = e;
 	pthread_mutex_init(&e->lock, NULL);
-	pthread_mutex_init(&e->table_lock, NULL);
+	prio_lock_init(&e->table_lock);
 	snprintf(e->why, sizeof(e->why), jail ? "nothing is watched" :
 		 "neither fanotify nor ebpf runs");
 	e->none = !jail;
