@@ -236,6 +236,18 @@ ok "goes on" "${IN_TREE[@]}" "$(bin plain_open)" "$SECRET"
 is "$(settled)" "$detected" "with the same"
 ok "stops" stop_daemon
 ok "and puts back what the first one found" as_before
+ok "a daemon again" start_daemon --source=audit --rules "$OWN_RULES"
+"${IN_TREE[@]}" sleep 60 &
+sleeper=$!
+wait_for 30 is_watched
+isnt "$(ours)" 0 "has rules in the kernel"
+kill_daemon
+ok "one that has not the source" start_daemon --rules "$OWN_RULES"
+kill "$sleeper" 2>/dev/null
+wait "$sleeper" 2>/dev/null
+ok "puts back what that one found, at its start" as_before
+ok "and forgets it" [ ! -e "$STATE/audit-rules" ]
+ok "it stops" stop_daemon
 
 # ---- with fanotify ------------------------------------------------------------------------------------
 

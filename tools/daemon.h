@@ -152,6 +152,7 @@ struct daemon {
 	pthread_t audit_thread;
 	_Atomic bool audit_running;
 	bool audit_was_on;
+	bool audit_marked; /* its mark is in the state directory */
 	bool audit_left; /* who is a member does not matter any more; the verdict thread's */
 	uint64_t audit_from_ns; /* whose start was before has no audit context; 0: nobody's. Verdict thread */
 	_Atomic uint64_t audit_unseen; /* members of these */
@@ -277,6 +278,7 @@ void daemon_ebpf_figures(const struct daemon *d, json_t *entry); /* of status */
  * rules of whoever is watched by now, at most two seconds; not on the verdict thread.
  */
 int daemon_audit_open(struct daemon *d, char why[192]);
+void daemon_audit_clean(struct daemon *d); /* where it is not opened: of one that was killed; while privileged */
 int daemon_audit_start(struct daemon *d);
 void daemon_audit_stop(struct daemon *d);
 void daemon_audit_close(struct daemon *d); /* nobody runs any more */

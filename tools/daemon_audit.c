@@ -5,11 +5,13 @@
  * verdict thread, which only writes down whom they are of.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "core/cleanup.h"
 #include "core/log.h"
 #include "sources/audit.h"
 #include "tools/daemon.h"
@@ -77,6 +79,59 @@ bool daemon_audit_tells(const struct daemon *d, const struct subject *subj)
 	       (!d->audit_from_ns || subj->start_time_ns >= d->audit_from_ns);
 }
 
+/* ---- what is left of one that was killed ---------------------------------------------------------- */
+
+/* In the state directory while the kernel may have rules of ours: for the next daemon, which may not have
+ * this source, and would not look. */
+static char *mark_path(const struct daemon *d)
+{
+	char *path;
+
+	return asprintf(&path, "%s/audit-rules", d->opt.state_dir) < 0 ? NULL : path;
+}
+
+static void leave_mark(struct daemon *d)
+{
+	_cleanup_free_ char *path = mark_path(d);
+	_cleanup_close_ int fd =
+		path ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+
+	d->audit_marked = fd >= 0;
+	if (fd < 0)
+		log_warning("%s/audit-rules: %s: if this daemon is killed, one without the source audit does not know that "
+			    "it left rules", d->opt.state_dir, strerror(errno));
+}
+
+static void remove_mark(struct daemon *d)
+{
+	_cleanup_free_ char *path = mark_path(d);
+
+	if (path)
+		unlink(path);
+	d->audit_marked = false;
+}
+
+void daemon_audit_clean(struct daemon *d)
+{
+	_cleanup_free_ char *path = mark_path(d);
+	struct audit_rules *r = NULL;
+	char why[192] = "";
+	int err;
+
+	if (!path || access(path, F_OK) < 0)
+		return;
+	err = audit_rules_open(&r, why, sizeof(why));
+	if (!err)
+		err = audit_rules_close(r);
+	if (err) {
+		log_warning("audit is not all that it was, or has rules of ours (key " AUDIT_RULES_KEY "), which an "
+			    "earlier daemon left: %s", why[0] ? why : strerror(-err));
+		return;
+	}
+	log_notice("audit: what an earlier daemon left is removed");
+	remove_mark(d);
+}
+
 /* ---- the source ---------------------------------------------------------------------------------- */
 
 int daemon_audit_open(struct daemon *d, char why[192])
@@ -92,8 +147,11 @@ int daemon_audit_open(struct daemon *d, char why[192])
 		.told_elsewhere = told_elsewhere,
 		.arg = d,
 	};
+	int err = audit_open(&c, &d->audit, why);
 
-	return audit_open(&c, &d->audit, why);
+	if (!err)
+		leave_mark(d);
+	return err;
 }
 
 static void *audit_thread(void *arg)
@@ -157,8 +215,11 @@ static void give_back(struct daemon *d)
 	int err = audit_give_back(d->audit);
 
 	if (err)
-		log_warning("audit is not all that it was, or has rules of ours (key oknek-member): %s; the next daemon with "
-			    "the source audit tries again", strerror(-err));
+		log_warning("audit is not all that it was, or has rules of ours (key " AUDIT_RULES_KEY "): %s; the next daemon "
+			    "tries again", strerror(-err));
+	else if (d->audit_marked)
+		remove_mark(d);
+	d->audit_marked = false;
 }
 
 static void leave(void *arg)

@@ -190,6 +190,8 @@ int daemon_open_sources(struct daemon *d, const struct daemon_wanted *w)
 
 	if (w->replay)
 		open_replay(d, w->replay);
+	if (!w->audit)
+		daemon_audit_clean(d);
 	if ((w->fanotify || w->ebpf || w->audit || w->preload) && daemon_feed_open(d) == 0) {
 		if (w->fanotify)
 			open_fanotify(d);
