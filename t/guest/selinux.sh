@@ -15,6 +15,19 @@ agents: {recognise: true}
 capture: {events: all}
 egress: {gateway: ["198.51.100.1:443"], resolvers: [127.0.0.1], allow: ["nowhere.example:443"], jail_on_exit: keep}
 X
+# One asks an operator before, one can be told of only when it has happened.
+cat >/etc/oknek/rules.d/held.yaml <<'X'
+id: X720
+name: what an operator decides
+version: 1
+kind: file_opened
+match: {all_of: [{path: {eq: /home/dev/held}}]}
+action: {default: block, on_block: hold, deadline: 60s}
+evidence: {capture: [path]}
+X
+sed 's/X720/X721/; s|{eq: [^}]*}|{glob: "/proc/*/limits"}|; s/what an operator decides/limits of a process/' \
+	/etc/oknek/rules.d/held.yaml >/etc/oknek/rules.d/limits.yaml
+echo "$TOKEN" >/home/dev/held
 restorecon -RF /home /etc/passwd /etc/group /etc/oknek
 reach up 203.0.113.1 198.51.100.1 || diag "no addresses: $?"
 
@@ -53,6 +66,17 @@ everything() {
 	ok "$1: also for a user" as_dev oknek status
 	ok "$1: what was denied is recorded" wait_for 30 tells '.rule.id == "R3" and .verdict == "block"'
 }
+pending() { oknek --json pending | jq -c 'select(.held)'; }
+one_pending() { [ "$(pending | grep -c .)" = 1 ]; }
+first_token() { echo "t$(pending | jq -r .token | head -n 1)"; }
+# asked DESC ANSWER WANT: who opens it waits for an operator, and gets what he says.
+asked() {
+	member cat /home/dev/held >/tmp/held 2>&1 &
+	ok "$1: an open is held" wait_for 30 one_pending
+	ok "$1: oknek $2" oknek "$2" "$(first_token)"
+	wait $!
+	is "$(grep -o "$3" /tmp/held)" "$3" "$1: and that is what comes of it"
+}
 everything "started"
 for r in R1 R11; do ok "the block by $r is recorded" wait_for 30 tells ".rule.id == \"$r\" and .verdict == \"block\""; done
 is "$(oknek --json events --limit 1000 | jq -r 'select(.rule.id == "R3") | .mechanism' | sort -u)" "$HELD" \
@@ -77,6 +101,10 @@ is "$(got member)" read "in the mode observe a member reads"
 ok "oknek mode enforce" oknek mode enforce
 ok "it holds again" wait_for 30 enforcing
 ok "what was captured can be replayed" oknek replay --since 1h --pack /usr/local/share/oknek/rules
+asked "started" allow "$TOKEN"
+asked "started" block "Operation not permitted"
+exits 0 "oknek doctor --prove, of all that it claims" oknek doctor --prove --user dev
+diag "$(tail -n 1 /tmp/out)"
 none_of_ours "operated"
 
 # ---- restarted, killed, with all that it can tell ------------------------------------------------------
@@ -86,6 +114,12 @@ printf '[Service]\nExecStart=\nExecStart=/usr/local/sbin/oknekd --foreground --s
 systemctl daemon-reload
 ok "systemctl restart, with --source=fanotify,ebpf" systemctl restart oknekd
 everything "restarted"
+asked "restarted" allow "$TOKEN"
+member sh -c 'cat /proc/self/limits; sleep 1; echo went on' >/tmp/stopped 2>&1 &
+ok "restarted: a tree is stopped after the fact" wait_for 30 one_pending
+ok "restarted: oknek allow" oknek allow "$(first_token)"
+wait $!
+is "$(tail -n 1 /tmp/stopped)" "went on" "restarted: and goes on"
 n=$(show oknekd NRestarts)
 kill -KILL "$(main_pid)"
 ok "killed: systemd starts it again" wait_for 60 restarted_since "$n"
@@ -99,6 +133,21 @@ ok "stopped: no process is left" wait_for 5 no_daemon
 ok "stopped: the jail that is to stay is released" oknek egress --release
 ok "the records are whole" oknek verify --state-dir /var/lib/oknek
 none_of_ours "at the end"
+
+# ---- by audit, and by programs that ask ---------------------------------------------------------------
+sed -i 's/--source=[a-z,]*/--source=audit,fanotify,preload/' /etc/systemd/system/oknekd.service.d/guest.conf
+systemctl daemon-reload
+before=$(auditctl -l)
+ok "systemctl start, with --source=audit,fanotify,preload" systemctl start oknekd
+is "$(oknek --json status | jq -c '[.sources[].name] | sort')" '["audit","fanotify","preload"]' "it has all three"
+holds "by audit"
+member cat /proc/self/limits >/dev/null 2>&1
+ok "by audit: what only that sees is told" wait_for 30 tells '.source == "audit" and .rule.id == "X721"'
+for t in $(pending | jq -r .token); do oknek allow "t$t" >/dev/null; done
+is "$(as_dev oknek run --preload --agent claude-code -- cat $SECRET 2>&1 | grep -c $TOKEN)" 0 "with the shim it is denied, too"
+ok "systemctl stop, again" systemctl stop oknekd
+is "$(auditctl -l)" "$before" "audit has the rules that it had"
+none_of_ours "by audit"
 
 # ---- that there would be some ----------------------------------------------------------------------
 # The same program, run by hand: no transition from there, and no domain of its own.
