@@ -96,6 +96,11 @@ bool audit_uring_opens(unsigned op)
 	return op == URING_OPENAT || op == URING_OPENAT2;
 }
 
+bool audit_uring_reaches(unsigned op)
+{
+	return op == URING_CONNECT || op == URING_SEND || op == URING_SENDMSG;
+}
+
 /* ---- paths ------------------------------------------------------------------------------------- */
 
 static bool append(const char *part, size_t part_len, char *buf, size_t size, size_t *at)
@@ -264,19 +269,24 @@ static bool was_tried(bool success, int64_t exit)
 		 exit == -EAFNOSUPPORT || exit == -EALREADY || exit == -EISCONN);
 }
 
+/* One that is not known yet. Records do not tell a connection's protocol; who sends to an address has none. */
+static void set_dest(bool sent, struct audit_action *a)
+{
+	a->kind = KIND_SOCKET_CONNECT;
+	a->dest = (struct dest_object){ .host = "", .protocol = sent ? "udp" : "", .path = "" };
+}
+
 static bool net_action(const struct audit_event *e, bool sent, struct audit_action *a)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	const uint8_t *s = e->saddr;
 	uint16_t family, port;
 
+	set_dest(sent, a);
 	if (e->saddr_len_bytes < 4)
 		return false;
 	memcpy(&family, s, sizeof(family)); /* the host's order */
 	memcpy(&port, s + 2, sizeof(port));
-	a->kind = KIND_SOCKET_CONNECT;
-	/* Records do not tell a connection's protocol; who sends to an address has none. */
-	a->dest = (struct dest_object){ .host = "", .protocol = sent ? "udp" : "", .path = "" };
 	if (family == AF_INET && e->saddr_len_bytes >= 8) {
 		memcpy(a->dest.addr, mapped, sizeof(mapped));
 		memcpy(a->dest.addr + 12, s + 4, 4);
@@ -290,11 +300,88 @@ static bool net_action(const struct audit_event *e, bool sent, struct audit_acti
 	return true;
 }
 
+/* ---- operations of io_uring -------------------------------------------------------------------- */
+
+/* Where those of an event are that connect, or send to an address. */
+struct reached {
+	unsigned n, last; /* how many, the index of the last */
+	unsigned passed;  /* attempts whose end is told in the same event */
+	bool sent;        /* none of them connects */
+	bool alone;       /* no other can have given the address */
+};
+
+static bool reaches(const struct audit_event *e, unsigned op)
+{
+	return audit_uring_reaches(e->uring[op].op) && was_tried(e->uring[op].success, e->uring[op].exit);
+}
+
+/* How many operations a call has begun; those of others may go on in it. */
+static uint64_t submitted(const struct audit_event *e)
+{
+	if (!e->has_syscall)
+		return UINT64_MAX;
+	return audit_call_of(e->arch, e->syscall) == AUDIT_CALL_URING && e->exit > 0 ? (uint64_t)e->exit : 0;
+}
+
+/*
+ * The kernel keeps one address for all that a call of io_uring_enter() does, the last that it was given
+ * there (kernel/auditsc.c, __audit_sockaddr()), also by an operation of which it tells nothing. A worker has
+ * no other operation's, and in most kernels not its own either.
+ */
+static struct reached reached(const struct audit_event *e)
+{
+	struct reached r = { .sent = true };
+	uint64_t begun = submitted(e);
+	unsigned again = 0, told_later = 0, least;
+
+	for (unsigned op = 0; op < e->n_uring; op++) {
+		if (!reaches(e, op))
+			continue;
+		r.n++;
+		r.last = op;
+		r.sent = r.sent && e->uring[op].op != URING_CONNECT;
+		if (e->uring[op].exit == -EAGAIN) {
+			again++;
+		} else if (again) {
+			again--;
+			told_later++;
+		}
+	}
+	/* What could not be reached at once and then was may be one, or two if two were begun. */
+	least = r.n - told_later;
+	r.passed = begun >= r.n ? 0 : r.n - (begun > least ? (unsigned)begun : least);
+	r.alone = r.n - r.passed == 1 && (!e->has_syscall || begun <= 1);
+	return r;
+}
+
+/* False: it was given no address, or it is told by what came of it. */
+static bool reach_action(const struct audit_event *e, unsigned op, struct reached *r, struct audit_action *a)
+{
+	bool sent = e->uring[op].op != URING_CONNECT;
+
+	a->uring = true;
+	a->again = e->uring[op].exit == -EAGAIN;
+	if (a->again && r->passed) {
+		r->passed--;
+		return false;
+	}
+	if (e->saddr_len_bytes && op == r->last) {
+		a->unsure = !r->alone;
+		return net_action(e, r->sent, a);
+	}
+	/* Who sends without one does so to whom he is connected with. */
+	if (!e->saddr_len_bytes && sent)
+		return false;
+	set_dest(sent, a);
+	a->unknown = a->unsure = true;
+	return true;
+}
+
 /* ---- events ------------------------------------------------------------------------------------ */
 
 static void begin(struct audit_action *a)
 {
-	a->refused = a->uring = a->again = false;
+	a->refused = a->uring = a->again = a->unknown = a->unsure = false;
 	a->base = a->result = -1;
 	a->given = NULL;
 	a->file = (struct file_object){ 0 };
@@ -302,31 +389,21 @@ static void begin(struct audit_action *a)
 }
 
 /* Files in the order in which the operations opened them. */
-static bool uring_action(const struct audit_event *e, unsigned op, unsigned *files,
+static bool uring_action(const struct audit_event *e, unsigned op, unsigned *files, struct reached *r,
 			 struct audit_action *a)
 {
 	const struct audit_path *p;
 
 	begin(a);
-	switch (e->uring[op].op) {
-	case URING_OPENAT:
-	case URING_OPENAT2:
-		p = target(e, (*files)++);
-		a->kind = KIND_FILE_OPENED;
-		a->file.mode = OPEN_MODE_UNKNOWN;
-		/* Nor is it told whether it began at a descriptor. */
-		return p && ended(e->uring[op].success, e->uring[op].exit, a) &&
-		       fill_open(e, p, AT_FDCWD, a);
-	case URING_CONNECT:
-	case URING_SEND:
-	case URING_SENDMSG:
-		a->uring = true;
-		a->again = e->uring[op].exit == -EAGAIN;
-		return was_tried(e->uring[op].success, e->uring[op].exit) &&
-		       net_action(e, e->uring[op].op != URING_CONNECT, a);
-	default:
+	if (reaches(e, op))
+		return reach_action(e, op, r, a);
+	if (!audit_uring_opens(e->uring[op].op))
 		return false;
-	}
+	p = target(e, (*files)++);
+	a->kind = KIND_FILE_OPENED;
+	a->file.mode = OPEN_MODE_UNKNOWN;
+	/* Nor is it told whether it began at a descriptor. */
+	return p && ended(e->uring[op].success, e->uring[op].exit, a) && fill_open(e, p, AT_FDCWD, a);
 }
 
 static bool call_action(const struct audit_event *e, struct audit_action *a)
@@ -355,12 +432,13 @@ static bool call_action(const struct audit_event *e, struct audit_action *a)
 
 bool audit_event_action(const struct audit_event *e, unsigned nth, struct audit_action *ret)
 {
+	struct reached r = reached(e);
 	unsigned files = 0;
 
 	if (e->has_syscall && call_action(e, ret) && !nth--)
 		return true;
 	for (unsigned op = 0; op < e->n_uring; op++)
-		if (uring_action(e, op, &files, ret) && !nth--)
+		if (uring_action(e, op, &files, &r, ret) && !nth--)
 			return true;
 	return false;
 }

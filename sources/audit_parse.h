@@ -108,7 +108,9 @@ struct audit_action {
 	struct file_object file;
 	struct exec_object exec;
 	struct dest_object dest;
-	bool uring, again; /* of a destination: io_uring's; it could not be reached at once, and is tried again */
+	/* Of a destination: io_uring's; it could not be reached at once, and is tried again; the address is
+	 * not told; nor is it sure, which of what was done it is of. */
+	bool uring, again, unknown, unsure;
 	char path[AUDIT_FULL_PATH];
 	char socket_path[128];
 };
@@ -140,5 +142,6 @@ int audit_call_number(uint32_t arch, unsigned nth);
 /* The same for operations of io_uring. */
 int audit_uring_number(unsigned nth);
 bool audit_uring_opens(unsigned op);
+bool audit_uring_reaches(unsigned op); /* connects, or sends to an address */
 
 #endif

@@ -71,13 +71,16 @@ static bool was_handed(struct audit_source *s, const struct audit_event *e)
 	return false;
 }
 
-/* Is it told again, because it was tried again? A second one that is the same passes for that once. */
+/* Is it told again, because it was tried again? A second one that is the same passes for that once, and
+ * one end of which no address is told: the kernel has that of the first attempt only. */
 static bool is_repeated(struct audit_source *s, pid_t pid, const struct audit_action *a)
 {
 	for (unsigned i = 0; i < AUDIT_AGAIN; i++) {
-		if (s->again[i].pid != pid || s->again[i].port != a->dest.port ||
-		    memcmp(s->again[i].addr, a->dest.addr, sizeof(a->dest.addr)) != 0 ||
-		    strcmp(s->again[i].path, a->dest.path) != 0)
+		if (s->again[i].pid != pid || (a->unknown && a->again))
+			continue;
+		if (!a->unknown && (s->again[i].port != a->dest.port ||
+				    memcmp(s->again[i].addr, a->dest.addr, sizeof(a->dest.addr)) != 0 ||
+				    strcmp(s->again[i].path, a->dest.path) != 0))
 			continue;
 		if (!a->again)
 			s->again[i].pid = 0;
@@ -97,19 +100,18 @@ static bool is_repeated(struct audit_source *s, pid_t pid, const struct audit_ac
 static void hand_over(struct audit_source *s, const struct audit_event *e)
 {
 	uint64_t time_ns = boottime_of(e->time_ms);
-	bool any = false;
+	bool any = false, unsure = false;
 
 	if (was_handed(s, e))
 		return;
 	count(&s->told);
-	if (e->partial)
-		count(&s->partial);
 	for (unsigned n = 0; audit_event_action(e, n, &s->action); n++) {
 		const char *path = path_of(s, e, &s->action, time_ns);
 		size_t len;
 
 		if (s->action.uring && is_repeated(s, e->pid, &s->action))
 			continue;
+		unsure = unsure || s->action.unsure;
 		while (!ebpf_queue_has_room(&s->queue) && !atomic_load(&s->stop)) {
 			struct pollfd stop = { .fd = s->stop_fd, .events = POLLIN };
 
@@ -125,6 +127,8 @@ static void hand_over(struct audit_source *s, const struct audit_event *e)
 		ebpf_queue_put(&s->queue, s->out, (uint32_t)len);
 		any = true;
 	}
+	if (e->partial || unsure)
+		count(&s->partial);
 	for (unsigned i = 0; i < e->n_uring && !e->n_paths; i++)
 		if (e->uring[i].success && audit_uring_opens(e->uring[i].op))
 			count(&s->unnamed);

@@ -177,7 +177,10 @@ static int parse_uring(struct audit_slot *s, const char *at, const char *end)
 	}
 	if (e->n_uring == AUDIT_URING_OPS) {
 		e->partial = true;
-		return 0;
+		/* An address is the last one's: that is kept. */
+		if (!audit_uring_reaches(op))
+			return 0;
+		e->n_uring--;
 	}
 	e->uring[e->n_uring].op = op;
 	e->uring[e->n_uring].success = success;

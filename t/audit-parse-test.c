@@ -590,6 +590,94 @@ static void what_io_uring_did(void **state)
 	assert_int_equal(action(event(3))->dest.port, 443);
 }
 
+#define ADDRESS "saddr=020001BB08080404"
+
+/* What a call did that began so many (0: a worker did it), each as "op=… success=… exit=…". */
+static const struct audit_event *uring(unsigned serial, unsigned began, const char *saddr, unsigned n,
+				       const char *const ops[])
+{
+	char text[256], ret[32];
+
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "uring_%s items=0 ppid=1 pid=2 uid=7 euid=8", ops[i]);
+		assert_int_equal(feed(URINGOP, serial, text), 0);
+	}
+	snprintf(ret, sizeof(ret), "success=yes exit=%u", began);
+	if (began)
+		feed(AUDIT_SYSCALL, serial,
+		     replaced(SYSCALL_CONNECT, "syscall=42 success=no exit=-115",
+			      replaced("syscall=426 RET", "RET", ret)));
+	if (saddr)
+		feed(AUDIT_SOCKADDR, serial, saddr);
+	feed(AUDIT_EOE, serial, "");
+	return event(serial);
+}
+#define URING(serial, began, saddr, ...)                                                         \
+	uring(serial, began, saddr, sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *),    \
+	      (const char *[]){ __VA_ARGS__ })
+#define CONNECTED "op=16 success=yes exit=0"
+#define CONNECT_AGAIN "op=16 success=no exit=-11"
+#define SENT "op=9 success=yes exit=1"
+
+/* U of a destination that is not told, A: it is; then ? when nobody knows whose it is, + to be tried again. */
+static const char *reached(const struct audit_event *e)
+{
+	static char said[64];
+	size_t at = 0;
+
+	for (unsigned n = 0; audit_event_action(e, n, &act); n++) {
+		if (act.kind != KIND_SOCKET_CONNECT)
+			continue;
+		assert_true(act.uring);
+		assert_int_equal(act.dest.port, act.unknown ? 0 : 443);
+		assert_int_equal(act.dest.has_addr, !act.unknown);
+		assert_string_equal(act.dest.path, "");
+		at += (size_t)snprintf(said + at, sizeof(said) - at, "%s%s%s", act.unknown ? "U" : "A",
+				       act.unsure ? "?" : "", act.again ? "+" : "");
+	}
+	said[at] = '\0';
+	return said;
+}
+
+/* The kernel keeps one address of a call: the last. */
+static void what_io_uring_reached_at_once(void **state)
+{
+	const struct audit_event *e;
+
+	(void)state;
+	assert_string_equal(reached(URING(1, 1, ADDRESS, CONNECTED)), "A");
+	assert_string_equal(reached(URING(2, 2, ADDRESS, CONNECTED, CONNECTED)), "U?A?");
+	assert_string_equal(reached(URING(3, 3, ADDRESS, CONNECTED, SENT, CONNECTED)), "U?U?A?");
+	/* One that was never begun does not count, but that of one that is not told may be the address. */
+	assert_string_equal(reached(URING(4, 2, ADDRESS, CONNECTED, "op=16 success=no exit=-88")), "A?");
+	assert_string_equal(reached(URING(5, 2, ADDRESS, CONNECTED)), "A?");
+	/* By who connects and sends, and by who only sends. */
+	assert_string_equal(reached(URING(6, 2, ADDRESS, CONNECTED, SENT)), "U?A?");
+	assert_true(audit_event_action(URING(7, 2, ADDRESS, CONNECTED, SENT), 1, &act));
+	assert_string_equal(act.dest.protocol, "");
+	assert_true(audit_event_action(URING(8, 1, ADDRESS, SENT), 0, &act));
+	assert_string_equal(act.dest.protocol, "udp");
+	/* Tried again within the call: one, or two where two were begun. */
+	assert_string_equal(reached(URING(9, 1, ADDRESS, CONNECT_AGAIN, CONNECTED)), "A");
+	assert_string_equal(reached(URING(10, 2, ADDRESS, CONNECT_AGAIN, CONNECTED)), "U?+A?");
+	assert_string_equal(reached(URING(11, 2, ADDRESS, CONNECT_AGAIN, CONNECT_AGAIN, CONNECTED, CONNECTED)),
+			    "U?A?");
+	/* One of before ends, another begins. */
+	assert_string_equal(reached(URING(12, 1, ADDRESS, CONNECTED, CONNECT_AGAIN)), "U?A?+");
+	/* By a worker, which has no address. Who sends needs none. */
+	assert_string_equal(reached(URING(13, 0, NULL, CONNECTED)), "U?");
+	assert_string_equal(reached(URING(14, 0, ADDRESS, CONNECTED)), "A");
+	assert_string_equal(reached(URING(15, 0, NULL, SENT)), "");
+	assert_string_equal(reached(URING(16, 3, NULL, SENT, SENT, SENT)), "");
+	/* More than there is room for: the last one keeps its address. */
+	e = URING(17, 9, ADDRESS, CONNECTED, SENT, "op=3 success=yes exit=0", "op=18 success=no exit=-2",
+		  "op=18 success=no exit=-2", "op=18 success=no exit=-2", "op=18 success=no exit=-2",
+		  "op=18 success=no exit=-2", CONNECTED);
+	assert_true(e->partial);
+	assert_int_equal(e->n_uring, AUDIT_URING_OPS);
+	assert_string_equal(reached(e), "U?U?A?");
+}
+
 static void of_a_call_that_makes_no_sense_nothing_counts(void **state)
 {
 	const struct audit_event *e;
@@ -728,6 +816,7 @@ int main(void)
 		TEST(more_arguments_than_there_is_room),
 		TEST(addresses),
 		TEST(what_io_uring_did),
+		TEST(what_io_uring_reached_at_once),
 		TEST(of_a_call_that_makes_no_sense_nothing_counts),
 		TEST(records_that_make_no_sense),
 		TEST(more_than_there_is_room_for),

@@ -54,13 +54,14 @@ static bool names(void *arg, struct file_object *f)
 }
 
 /* The egress jail tells of the internet, with BPF-LSM of every socket; else eBPF may. Where nobody does,
- * where it leads is said as the jail would. */
+ * where it leads is said as the jail would. What has neither address nor path may be one that it told. */
 static bool told_elsewhere(void *arg, struct dest_object *dest)
 {
 	struct daemon *d = arg;
 
 	if (daemon_ebpf_sees(d, KIND_SOCKET_CONNECT) ||
-	    (daemon_egress_runs(d) && (dest->has_addr || daemon_egress_sees_families(d))))
+	    (daemon_egress_runs(d) &&
+	     (dest->has_addr || !dest->path[0] || daemon_egress_sees_families(d))))
 		return true;
 	if (!daemon_egress_runs(d))
 		daemon_egress_class(d, dest, false);
