@@ -230,6 +230,8 @@ void audit_source_figures(const struct source *base, struct audit_source_figures
 		.strangers = atomic_load(&s->strangers),
 		.no_rule = atomic_load(&s->no_rule),
 		.partial = atomic_load(&s->partial),
+		.malformed = atomic_load(&s->malformed),
+		.cut = atomic_load(&s->cut),
 		.unnamed = atomic_load(&s->unnamed),
 		.foreign = atomic_load(&s->foreign),
 		.overruns = atomic_load(&s->overruns),
@@ -242,14 +244,13 @@ void audit_source_figures(const struct source *base, struct audit_source_figures
 
 static void audit_stats(const struct source *base, struct source_stats *ret)
 {
-	const struct audit_source *s = (const struct audit_source *)base;
 	struct audit_source_figures f;
 
 	audit_source_figures(base, &f);
 	*ret = (struct source_stats){
 		.read = f.events,
-		.lost = f.overruns + f.kernel_lost + atomic_load(&s->cut),
-		.malformed = atomic_load(&s->malformed),
+		.lost = f.overruns + f.kernel_lost + f.cut,
+		.malformed = f.malformed,
 	};
 }
 

@@ -40,7 +40,9 @@ struct audit_source_figures {
 	uint64_t records, events; /* of all that is audited on this host */
 	uint64_t strangers;       /* events of processes that are not watched */
 	uint64_t no_rule;         /* opens that no rule could match */
-	uint64_t partial;         /* events of which something is missing, published as far as it goes */
+	uint64_t partial;         /* events of which something is missing or not sure, published as far as it goes */
+	uint64_t malformed;       /* records that make no sense, or could not be read */
+	uint64_t cut;             /* actions whose names had no room on their way: not published */
 	uint64_t unnamed;         /* opens by a worker of io_uring, of which no name is told */
 	uint64_t foreign;         /* datagrams that the kernel did not send */
 	uint64_t overruns;        /* times that the socket had no room */

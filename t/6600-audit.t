@@ -64,6 +64,15 @@ cat >"$OWN_RULES/connects.yaml" <<-'END'
 	action: {default: block}
 	evidence: {capture: [dest_ip, dest_port, protocol]}
 END
+cat >"$OWN_RULES/nowhere.yaml" <<-'END'
+	id: X705
+	name: nobody knows where
+	version: 1
+	kind: socket_connect
+	match: {none_of: [{dest_port: {gte: 0}}, {dest_path: {regex: .}}]}
+	action: {default: warn}
+	evidence: {capture: [dest_ip, dest_port, protocol]}
+END
 if ! start_daemon --source=audit --rules "$OWN_RULES"; then
 	grep -q 'audit:' "$LOG" && skip_all "$(grep 'audit:' "$LOG" | tail -n 1)"
 	fail "a daemon with audit alone"
@@ -139,6 +148,22 @@ is "$(oknek --json events --limit 1 | jq -rc '.capture | [.dest_ip, .dest_port]'
 ok "a datagram" "${IN_TREE[@]}" "$(bin route)" sendto 127.0.0.1 7042
 like "$(settled)" '^[1-9][0-9]* X704 detected detect observed audit$' "is told"
 is "$(oknek --json events --limit 1 | jq -r .capture.protocol)" udp "as what it was"
+for way in uring uring-async uring-sqpoll uring-hidden; do
+	rc=0
+	timeout 60 "${IN_TREE[@]}" "$(bin route)" $way 127.0.0.1 7042 >"$SCRATCH/out" 2>&1 || rc=$?
+	[ $rc -eq 2 ] && { skip "$way" "not possible here"; continue; }
+	[ "$(printf '%s\n' 5.16 "$(uname -r)" | sort -V | head -n 1)" = 5.16 ] || { skip "$way" "this kernel does not tell"; continue; }
+	# A worker has no address; nor has any but the last of a call.
+	case $way in
+	uring-async | uring-hidden) is "$(settled)" "1 X705 warn detect observed audit" "$way: that it connects is told once" ;;
+	*) is "$(settled)" "1 X704 detected detect observed audit" "$way: it is told once" ;;
+	esac
+done
+incomplete() { oknek --json events --limit 1000 | jq -es 'any(.[]; .rule.name == "audit events incomplete")'; }
+if [ "$(audit .partial)" -gt 0 ]; then
+	ok "that something is not sure is recorded" wait_for 90 incomplete
+	like "$(oknek --json status | jq -r '.warnings[]')" 'of [1-9][0-9]* events something is missing' "and a warning of status"
+fi
 
 # ---- a tree that runs already -------------------------------------------------------------------------
 

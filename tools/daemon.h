@@ -158,6 +158,7 @@ struct daemon {
 	_Atomic uint64_t audit_unseen; /* members of these */
 	struct { /* what of the audit source was said; main thread */
 		uint64_t overruns, kernel_lost, at_ns, unseen, looked_ns;
+		uint64_t partial, malformed, cut, incomplete_at_ns;
 		bool foreign;
 	} audit_told;
 	struct daemon_bulk {

@@ -316,6 +316,7 @@ void daemon_audit_figures(struct daemon *d, json_t *entry)
 	json_object_set_new(entry, "strangers", json_integer((json_int_t)f.strangers));
 	json_object_set_new(entry, "no_rule", json_integer((json_int_t)f.no_rule));
 	json_object_set_new(entry, "partial", json_integer((json_int_t)f.partial));
+	json_object_set_new(entry, "cut", json_integer((json_int_t)f.cut));
 	json_object_set_new(entry, "unnamed", json_integer((json_int_t)f.unnamed));
 	json_object_set_new(entry, "foreign", json_integer((json_int_t)f.foreign));
 	json_object_set_new(entry, "overruns", json_integer((json_int_t)f.overruns));
@@ -346,6 +347,11 @@ void daemon_audit_warnings(struct daemon *d, json_t *list)
 	if (f.unnamed)
 		json_array_append_new(list, json_sprintf("audit: %llu files were opened by workers of io_uring, of which the "
 							 "kernel tells no name", (unsigned long long)f.unnamed));
+	if (f.partial || f.malformed || f.cut)
+		json_array_append_new(list, json_sprintf("audit: of %llu events something is missing or not sure, %llu records "
+							 "made no sense, and of %llu actions the names had no room",
+							 (unsigned long long)f.partial, (unsigned long long)f.malformed,
+							 (unsigned long long)f.cut));
 	if (f.rules.refused)
 		json_array_append_new(list, json_sprintf("audit: the kernel did not take %u rules",
 							 f.rules.refused));
@@ -375,37 +381,77 @@ static void tell_unseen(struct daemon *d)
 	d->audit_told.unseen = n;
 }
 
-void daemon_audit_tick(struct daemon *d, uint64_t now_ns)
+static void tell_foreign(struct daemon *d, const struct audit_source_figures *f)
 {
-	struct audit_source_figures f;
-	uint64_t overruns, lost;
-
-	if (!atomic_load(&d->audit_running) || now_ns - d->audit_told.looked_ns < LOOK_NS)
+	if (!f->foreign || d->audit_told.foreign)
 		return;
-	d->audit_told.looked_ns = now_ns;
-	tell_unseen(d);
-	audit_source_figures(d->audit, &f);
-	if (f.foreign && !d->audit_told.foreign) {
-		d->audit_told.foreign = true;
-		log_warning("audit: somebody else than the kernel sends records to us, which are passed over");
-		daemon_own_record(d, "O1", "records not sent by the kernel",
-				  json_pack("{s:s, s:s}", "source", "audit", "why",
-					    "somebody sends audit records to the daemon; others after this one are "
-					    "only counted"));
-	}
-	overruns = f.overruns - d->audit_told.overruns;
-	lost = f.kernel_lost > d->audit_told.kernel_lost ? f.kernel_lost - d->audit_told.kernel_lost : 0;
-	if ((!overruns && !lost) ||
-	    (d->audit_told.at_ns && now_ns - d->audit_told.at_ns < TELL_LOST_NS))
+	d->audit_told.foreign = true;
+	log_warning("audit: somebody else than the kernel sends records to us, which are passed over");
+	daemon_own_record(d, "O1", "records not sent by the kernel",
+			  json_pack("{s:s, s:s}", "source", "audit", "why",
+				    "somebody sends audit records to the daemon; others after this one are only "
+				    "counted"));
+}
+
+static bool told_lately(uint64_t at_ns, uint64_t now_ns)
+{
+	return at_ns && now_ns - at_ns < TELL_LOST_NS;
+}
+
+static void tell_lost(struct daemon *d, const struct audit_source_figures *f, uint64_t now_ns)
+{
+	uint64_t overruns = f->overruns - d->audit_told.overruns;
+	uint64_t lost = f->kernel_lost > d->audit_told.kernel_lost ?
+				f->kernel_lost - d->audit_told.kernel_lost : 0;
+
+	if ((!overruns && !lost) || told_lately(d->audit_told.at_ns, now_ns))
 		return;
 	log_warning("audit: the kernel lost %llu records, and our socket had no room %llu times",
 		    (unsigned long long)lost, (unsigned long long)overruns);
 	daemon_own_record(d, "O1", "audit records lost",
 			  json_pack("{s:s, s:I, s:I, s:I, s:I, s:s}", "source", "audit", "kernel_lost",
 				    (json_int_t)lost, "overruns", (json_int_t)overruns, "kernel_lost_total",
-				    (json_int_t)f.kernel_lost, "overruns_total", (json_int_t)f.overruns,
+				    (json_int_t)f->kernel_lost, "overruns_total", (json_int_t)f->overruns,
 				    "why", "more was audited on this host than could be told"));
-	d->audit_told.overruns = f.overruns;
-	d->audit_told.kernel_lost = f.kernel_lost;
+	d->audit_told.overruns = f->overruns;
+	d->audit_told.kernel_lost = f->kernel_lost;
 	d->audit_told.at_ns = now_ns;
+}
+
+static void tell_incomplete(struct daemon *d, const struct audit_source_figures *f, uint64_t now_ns)
+{
+	uint64_t partial = f->partial - d->audit_told.partial;
+	uint64_t malformed = f->malformed - d->audit_told.malformed;
+	uint64_t cut = f->cut - d->audit_told.cut;
+
+	if ((!partial && !malformed && !cut) || told_lately(d->audit_told.incomplete_at_ns, now_ns))
+		return;
+	log_warning("audit: of %llu events something is missing or not sure, %llu records made no sense, and of %llu "
+		    "actions the names had no room", (unsigned long long)partial, (unsigned long long)malformed,
+		    (unsigned long long)cut);
+	daemon_own_record(d, "O1", "audit events incomplete",
+			  json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "source", "audit", "partial",
+				    (json_int_t)partial, "malformed", (json_int_t)malformed, "cut",
+				    (json_int_t)cut, "partial_total", (json_int_t)f->partial,
+				    "malformed_total", (json_int_t)f->malformed, "cut_total",
+				    (json_int_t)f->cut, "why",
+				    "records did not tell all that was done, or there was more than there is room for"));
+	d->audit_told.partial = f->partial;
+	d->audit_told.malformed = f->malformed;
+	d->audit_told.cut = f->cut;
+	d->audit_told.incomplete_at_ns = now_ns;
+}
+
+void daemon_audit_tick(struct daemon *d, uint64_t now_ns)
+{
+	struct audit_source_figures f;
+
+	if (!atomic_load(&d->audit_running) || now_ns - d->audit_told.looked_ns < LOOK_NS)
+		return;
+	d->audit_told.looked_ns = now_ns;
+	tell_unseen(d);
+	audit_source_figures(d->audit, &f);
+	tell_foreign(d, &f);
+	tell_lost(d, &f, now_ns);
+	tell_incomplete(d, &f, now_ns);
 }

@@ -48,6 +48,7 @@ static void check_event(const struct audit_event *e)
 		default:
 			check(a.kind == KIND_SOCKET_CONNECT);
 			check(strlen(a.dest.path) < sizeof(a.socket_path));
+			check(!a.unknown || (a.unsure && !a.dest.has_addr && !a.dest.path[0]));
 		}
 	}
 	audit_event_has_key(e, "oknek");

@@ -395,7 +395,21 @@ static int by_uring_send(const struct place *p, unsigned opcode)
 		sqe.off = (uint64_t)(uintptr_t)&p->sa; /* addr2 */
 		((uint16_t *)&sqe.splice_fd_in)[0] = (uint16_t)p->len; /* addr_len */
 	}
-	return by_ring(&sqe, 0);
+	return by_ring(&sqe, 1, 0);
+}
+
+/* Behind it, in the same call, one to somewhere else. */
+static int by_uring_hidden(const struct place *p, const char *address)
+{
+	struct place other = place_of(address, "1");
+	struct io_uring_sqe sqes[2] = {
+		{ .opcode = IORING_OP_CONNECT, .addr = (uint64_t)(uintptr_t)&p->sa, .off = p->len },
+		{ .opcode = IORING_OP_CONNECT, .addr = (uint64_t)(uintptr_t)&other.sa, .off = other.len },
+	};
+
+	for (unsigned i = 0; i < 2; i++)
+		sqes[i].fd = open_socket(p->family, SOCK_STREAM, 0);
+	return by_ring(sqes, 2, 0);
 }
 
 int main(int argc, char **argv)
@@ -459,6 +473,8 @@ int main(int argc, char **argv)
 		return judge(socket(AF_NETLINK, SOCK_RAW, 0), "socket");
 	if (!strcmp(way, "uring-sendmsg"))
 		return by_uring_send(&p, IORING_OP_SENDMSG);
+	if (!strcmp(way, "uring-hidden"))
+		return by_uring_hidden(&p, argv[2]);
 	if (!strcmp(way, "uring-sendto"))
 		return by_uring_send(&p, IORING_OP_SEND);
 	return reach_main(argc, argv);
