@@ -9,7 +9,7 @@
 # shellcheck source=t/attack/hold.sh
 . t/attack/hold.sh
 need_root
-need_command jq script pgrep
+need_command jq script pgrep python3
 in_private_mounts "$@"
 need_bin oknek oknekd plain_open atk_json
 
@@ -104,6 +104,12 @@ ok "nothing is pending" held 0
 ok "but what had stopped itself" is_state "$(cat "$WORK/itself")" T
 nok "which did not go on" test -e "$WORK/went"
 ok "that is told" wait_for 20 told "tree continued" .why "an operator answered"
+
+# --- who tries the rules ------------------------------------------------------------------------------
+n=$(records X700)
+is "$(proof)" 0 "who tries the rules opens it"
+ok "which is detected" records_reach $((n + 1)) X700
+ok "and asks nobody" held 0
 
 # --- again, refused; and allowed for a time -----------------------------------------------------------
 ok "it does it again" act

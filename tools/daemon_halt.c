@@ -127,7 +127,7 @@ void daemon_after(void *arg, const struct verdict_note *note, enum outcome outco
 	uint64_t for_ns;
 
 	daemon_fuse_after(d, note, outcome);
-	if (!s || !d->hold || !is_after_the_fact(d, note, outcome) ||
+	if (!s || !d->hold || !is_after_the_fact(d, note, outcome) || daemon_is_proof(d, note->ev) ||
 	    !decision_holds(note->d, &for_ns, &then) || hold_let_through(d, note->ev, note->d, &object))
 		return;
 	it = take_place(s, note->ev->subj.tree->id);

@@ -109,7 +109,8 @@ bool daemon_operator(void *arg, struct event *ev, const struct decision *decisio
 	uint64_t for_ns;
 	int r;
 
-	if (!o || ev->source != d->fanotify || !ev->subj.tree)
+	/* What rules hold is tried without an operator. */
+	if (!o || ev->source != d->fanotify || !ev->subj.tree || daemon_is_proof(d, ev))
 		return false;
 	h = fanotify_held_of(d->fanotify, ev->perm);
 	if (h && h->answer == HELD_REFUSED) {

@@ -24,3 +24,36 @@ came() {
 	is "$(cat "$SCRATCH/rc.$1")" "$2" "$3"
 	[ "$2" != 0 ] || like "$(cat "$SCRATCH/got.$1")" "${4:-$TOKEN}" "$3: with what is in it"
 }
+# proof: the secret is opened in a tree that tries the rules, as `oknek doctor --prove` has one. Says the
+# errno, 0: it was let.
+proof() {
+	as_user mkdir -p "$TEST_HOME/.oknek-prove-test"
+	python3 - "$RUN/oknek.sock" "$TEST_HOME/.oknek-prove-test" "$SECRET" "$TEST_UID" <<-'END'
+	import json, os, socket, sys
+	sock, home, path, uid = sys.argv[1:]
+	r, w = os.pipe()
+	pid = os.fork()
+	if pid == 0:
+	    os.close(w)
+	    os.setgroups([])
+	    os.setgid(int(uid))
+	    os.setuid(int(uid))
+	    if not os.read(r, 1):
+	        os._exit(254)
+	    try:
+	        os.open(path, os.O_RDONLY)
+	    except OSError as e:
+	        os._exit(e.errno)
+	    os._exit(0)
+	with socket.socket(socket.AF_UNIX) as s:
+	    s.connect(sock)
+	    s.sendall(json.dumps({"cmd": "prove", "pid": pid, "home": home, "cwd": home}).encode() + b"\n")
+	    reply = json.loads(s.makefile().readline())
+	if reply["ok"]:
+	    os.write(w, b"x")
+	else:
+	    print(reply)
+	os.close(w)
+	print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+	END
+}
