@@ -268,7 +268,7 @@ static const char *bind_hold(struct loader *l, struct compiled *c)
 		return pool_strdup(l->pool, text);
 	}
 	if (!e)
-		return c->rule.hold ? "connections cannot be held: denied at once" : "";
+		return "";
 	snprintf(text, sizeof(text), "the exception of %.300s:%u has no effect: the kernel, which denies, "
 		 "does not know %s; list the destination in egress.allow", e->file, e->line, field);
 	return pool_strdup(l->pool, text);
@@ -301,6 +301,16 @@ static const char *why_not_sure(struct loader *l, const char *none, const char *
 	char text[512];
 
 	snprintf(text, sizeof(text), "%s%snot by lsm: %s", none ? none : "", none ? "; " : "", unsure);
+	return pool_strdup(l->pool, text);
+}
+
+/* It is to ask an operator, and is held by what asks nobody. NULL: no memory. */
+static const char *why_at_once(struct loader *l, const struct compiled *c, const char *why)
+{
+	const char *what = c->rule.kind == KIND_SOCKET_CONNECT ? "connections " : "";
+	char text[640];
+
+	snprintf(text, sizeof(text), "%s%s%scannot be held: denied at once", why, *why ? "; " : "", what);
 	return pool_strdup(l->pool, text);
 }
 
@@ -369,7 +379,7 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 		hold_watch(c, l->budget);
 	}
 	if (have >> MECH_LSM & 1 && c->rule.kind != KIND_SOCKET_CONNECT &&
-	    !sure_rule(c, config->site, held > 0, unsure))
+	    !sure_rule(c, config->site, held > 0, have >> MECH_FANOTIFY & 1, unsure))
 		have &= ~(1u << MECH_LSM);
 	if (!why)
 		return no_memory(l);
@@ -391,6 +401,8 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 					      "its paths in /proc, /sys and /dev are only detected";
 			else if (unsure[0])
 				why = why_not_sure(l, NULL, unsure);
+			if (c->rule.hold && why && strongest_first[i] != MECH_FANOTIFY)
+				why = why_at_once(l, c, why);
 			break;
 		}
 	if (c->rule.mechanism == MECH_DETECT && unsure[0] && why && !*why)

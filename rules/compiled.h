@@ -186,8 +186,9 @@ bool hold_prepare(struct compiled *c, struct budget *b);
 bool hold_watch(struct compiled *c, struct budget *b);
 
 /* sure.c: rules that MECH_LSM can hold. files: the programs that it names by their paths are looked
- * for. *why: what it does not know. prepare: for one that is held. */
-bool sure_rule(const struct compiled *c, const struct config *site, bool files, char why[160]);
+ * for. waits: who is held by something else can wait for an operator. *why: what it does not know.
+ * prepare: for one that is held. */
+bool sure_rule(const struct compiled *c, const struct config *site, bool files, bool waits, char why[160]);
 void sure_prepare(struct compiled *c);
 /* sure_exec.c: the same for what asks nothing but which program is started. */
 bool sure_exec_rule(const struct compiled *c, bool files, char why[160]);

@@ -44,7 +44,7 @@ static const char *reader_of(const struct compiled *c, const struct config *site
 	return NULL;
 }
 
-bool sure_rule(const struct compiled *c, const struct config *site, bool files, char why[160])
+bool sure_rule(const struct compiled *c, const struct config *site, bool files, bool waits, char why[160])
 {
 	const char *reader = reader_of(c, site);
 	uint64_t set = 0;
@@ -64,7 +64,7 @@ bool sure_rule(const struct compiled *c, const struct config *site, bool files, 
 		snprintf(why, 160, "it has an exception");
 	else if (reader)
 		snprintf(why, 160, "it has a reader, %.120s", reader);
-	else if (c->rule.hold)
+	else if (c->rule.hold && waits)
 		snprintf(why, 160, "it is to hold who opens");
 	return !why[0];
 }

@@ -326,6 +326,31 @@ static void nobody_looks(void **state)
 	ruleset_unref(rs);
 }
 
+/* Who is not held by anything else cannot wait for an operator, and is not let through for that. */
+static void nobody_waits(void **state)
+{
+	static const char *const texts[] = {
+		"kind: exec_observed\nmatch: { any_of: [{ process_name: { eq: nc } }] }\n",
+		"kind: file_opened\nmatch: { any_of: [{ path: { eq: /o/a } }] }\n",
+	};
+	struct rules_config c = { .mechanisms = { [KIND_EXEC_OBSERVED] = 1u << MECH_LSM,
+						  [KIND_FILE_OPENED] = 1u << MECH_LSM } };
+	struct rules_error err = { "" };
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_(cleanup_rules) struct ruleset *rs = NULL;
+
+		snprintf(text, sizeof(text), "id: X1\nversion: 1\nname: n\n"
+			 "action: { default: block, on_block: hold }\n%s", texts[i]);
+		if (ruleset_load_buffer("sure.yaml", text, strlen(text), &c, &rs, &err))
+			fail_msg("%s", err.text);
+		assert_int_equal(ruleset_rule(rs, 0)->mechanism, MECH_LSM);
+		assert_string_equal(ruleset_rule(rs, 0)->bound_why, "cannot be held: denied at once");
+	}
+}
+
 /* Labels are all there is, and files of programs are found for them. */
 static void labels_alone(void **state)
 {
@@ -374,6 +399,7 @@ int main(void)
 		cmocka_unit_test(several_names),  cmocka_unit_test(no_block),
 		cmocka_unit_test(programs_by_name), cmocka_unit_test(programs_by_more),
 		cmocka_unit_test(programs_by_file), cmocka_unit_test(nobody_looks),
+		cmocka_unit_test(nobody_waits),
 		cmocka_unit_test(labels_alone),
 	};
 
