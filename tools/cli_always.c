@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/event.h"
 #include "tools/cli.h"
 #include "tools/cli_always.h"
 
@@ -232,6 +233,11 @@ int cli_always(struct cli *cli, bool token, int64_t id, const char *reason,
 	if (json_object_get(item, "argv")) {
 		cli_error("--always is for files: an exception by arguments would let other programs through "
 			  "as well; allow it once or --for a time, or write an exception by hand");
+		return CLI_FAILED;
+	}
+	if (!strcmp(cli_str(item, "kind"), event_kind_name(KIND_SOCKET_CONNECT))) {
+		cli_error("--always is for files: list the destination in egress.allow, or write an exception by "
+			  "hand");
 		return CLI_FAILED;
 	}
 	if (config[0] != '/' || asprintf(&dir, "%s.d", config) < 0) {

@@ -92,11 +92,13 @@ static void fill(struct daemon *d, struct stop_item *it, const struct event *ev,
 								       ev->exec.argv_len_bytes :
 								       sizeof(b->argv)) : 0;
 		memcpy(b->argv, ev->exec.argv ? ev->exec.argv : "", b->argv_len_bytes);
-	} else if (ev->kind == KIND_SOCKET_CONNECT && ev->dest.path) {
+	} else if (ev->kind == KIND_SOCKET_CONNECT && *ev->dest.path) {
 		snprintf(b->path, sizeof(b->path), "%s", ev->dest.path);
-	} else if (ev->kind == KIND_SOCKET_CONNECT) {
+	} else if (ev->kind == KIND_SOCKET_CONNECT && field_has_address(&ev->dest)) {
 		address_text(ev->dest.addr, 128, address);
 		snprintf(b->path, sizeof(b->path), "%s port %u", address, ev->dest.port);
+	} else if (ev->kind == KIND_SOCKET_CONNECT) {
+		snprintf(b->path, sizeof(b->path), "%s", ev->dest.protocol);
 	} else if (ev->file.n_names) {
 		snprintf(b->path, sizeof(b->path), "%s", ev->file.names[0].path);
 	}
@@ -107,14 +109,25 @@ static void fill(struct daemon *d, struct stop_item *it, const struct event *ev,
 }
 
 /* Only what this host has just done: what is replayed names processes that are others now. */
-static bool is_after_the_fact(const struct daemon *d, const struct verdict_note *note, enum outcome outcome)
+static bool has_happened(const struct daemon *d, const struct verdict_note *note, enum outcome outcome)
 {
 	const struct event *ev = note->ev;
 
-	return outcome == OUTCOME_OBSERVED && note->mode == MODE_ENFORCE &&
-	       note->mechanism == MECH_DETECT && note->by == BY_RULE && !ev->perm && ev->source &&
-	       (ev->source == d->ebpf || ev->source == d->fanotify) && ev->subj.tree &&
-	       ev->subj.tree->members;
+	/* The jail's: the kernel, which lets connections go on, does not know all that rules ask for. */
+	if (!ev->source)
+		return !strcmp(ev->source_name, "egress") &&
+		       (outcome == OUTCOME_ALLOWED || outcome == OUTCOME_OBSERVED);
+	return outcome == OUTCOME_OBSERVED && note->mechanism == MECH_DETECT &&
+	       (ev->source == d->ebpf || ev->source == d->fanotify || ev->source == d->audit);
+}
+
+static bool is_after_the_fact(struct daemon *d, const struct verdict_note *note, enum outcome outcome)
+{
+	const struct event *ev = note->ev;
+
+	return note->mode == MODE_ENFORCE && note->by == BY_RULE && !ev->perm &&
+	       has_happened(d, note, outcome) && ev->subj.tree && ev->subj.tree->members &&
+	       !daemon_is_proof(d, ev);
 }
 
 void daemon_after(void *arg, const struct verdict_note *note, enum outcome outcome)
@@ -127,7 +140,7 @@ void daemon_after(void *arg, const struct verdict_note *note, enum outcome outco
 	uint64_t for_ns;
 
 	daemon_fuse_after(d, note, outcome);
-	if (!s || !d->hold || !is_after_the_fact(d, note, outcome) || daemon_is_proof(d, note->ev) ||
+	if (!s || !d->hold || !is_after_the_fact(d, note, outcome) ||
 	    !decision_holds(note->d, &for_ns, &then) || hold_let_through(d, note->ev, note->d, &object))
 		return;
 	it = take_place(s, note->ev->subj.tree->id);

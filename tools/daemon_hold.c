@@ -373,7 +373,7 @@ void hold_settle(struct daemon *d, struct hold_answer *a, const struct hold_brie
 	if (is_known(object) || (a->verdict == VERDICT_BLOCK && object->kind == KIND_FILE_OPENED))
 		keep(d, a, b->tree_id, object, b->rules);
 	else if (a->verdict == VERDICT_BLOCK || a->for_ns)
-		a->no_room = true;
+		a->no_room = a->nameless = true;
 	note_answered(d, a, b->token, b->pid);
 }
 
@@ -427,7 +427,7 @@ static int open_file(struct daemon *d)
 
 int daemon_hold_open(struct daemon *d)
 {
-	if (!d->fanotify && !d->ebpf)
+	if (!d->fanotify && !d->ebpf && !d->audit)
 		return 0;
 	if (sodium_init() < 0)
 		return -EIO;

@@ -39,6 +39,7 @@ struct hold_answer {
 	unsigned n;
 	struct hold_brief briefs[HOLD_ANSWERS_MAX];
 	bool no_room; /* it was not kept for the next time */
+	bool nameless; /* as there is nothing to know the same by */
 	bool after_fact; /* a tree was stopped for one of them */
 	struct { /* somebody else had been faster */
 		bool is;

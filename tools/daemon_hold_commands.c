@@ -174,7 +174,8 @@ static const char *answer(struct daemon *d, const struct control_peer *peer, con
 				    json_string("its arguments have an end that was not shown: they are too long"));
 	if (q->a.no_room)
 		json_object_set_new(reply->result, "notice",
-				    json_string("only this once: too much is allowed or refused already"));
+				    json_string(q->a.nameless ? "only this once: nothing tells it from others" :
+						"only this once: too much is allowed or refused already"));
 	return NULL;
 }
 
