@@ -181,7 +181,8 @@ static void put_time(struct telling *t, uint64_t s)
 /* What the rule itself says of an answer that takes long; else oknek.yaml holds. */
 static void put_timeout(struct telling *t, const struct rule *r)
 {
-	if (r->hold && r->action == VERDICT_BLOCK)
+	/* Nothing else lets anybody wait. */
+	if (r->hold && r->mechanism == MECH_FANOTIFY)
 		fprintf(t->out, "An operator is asked first, and has %" PRIu64 " s; then it is %s.\n",
 			(uint64_t)(r->hold_ns / NSEC_PER_SEC),
 			r->hold_then == VERDICT_BLOCK ? "denied" : "allowed");
@@ -212,6 +213,9 @@ static void put_action(struct telling *t, const struct compiled *c)
 	} else if (r->mechanism == MECH_DETECT) {
 		fprintf(t->out, "It would block, but on this host the event is only recorded "
 			"(detected): %s.\n", *r->bound_why ? r->bound_why : "nothing here can stop it");
+		if (r->hold && r->observed)
+			fprintf(t->out, "Its tree is stopped then, and an operator has %" PRIu64
+				" s to answer.\n", (uint64_t)(r->hold_ns / NSEC_PER_SEC));
 		return;
 	} else {
 		fprintf(t->out, "Then it is blocked, by %s, before it happens. In the mode "

@@ -191,6 +191,17 @@ for bad in '{"cmd":"judge"}' '{"cmd":"judge","what":"open","path":"zz","given":"
 done
 is "$(oknek --json status | jq '.sources[0].malformed')" 5 "and counted"
 
+# ---- on_block: hold ------------------------------------------------------------------------------------
+
+echo 'on_block: hold' >>"$CONFIG"
+ok "all rules are to ask an operator" oknek update --reload-local
+settled >/dev/null
+denied "whoever asks by the shim cannot be held" timeout 30 "${IN_TREE[@]}" cat "$SECRET"
+is "$(settled)" "$blocked" "and is denied at once"
+is "$(oknek --json pending)" "" "no operator is asked"
+like "$(oknek rules explain X700)" 'cannot be held: denied at once' "which is said"
+unlike "$(oknek rules explain X700)" 'operator' "and not that one is"
+
 # ---- observe -------------------------------------------------------------------------------------------
 
 ok "observe mode" oknek mode observe

@@ -311,6 +311,43 @@ static void why_not_stronger(void **state)
 	ruleset_unref(rs);
 }
 
+/* That an operator is asked is said where somebody can be asked, and when. */
+static void who_is_asked(void **state)
+{
+	static const struct {
+		const char *match;
+		unsigned mechanisms;
+		const char *said, *unsaid;
+	} rows[] = {
+		{ "path: { eq: /x }", 1u << MECH_FANOTIFY,
+		  "An operator is asked first, and has 60 s; then it is denied.\n", "Its tree is stopped" },
+		{ "path: { eq: /x }", 1u << MECH_LSM,
+		  "Note: cannot be held: denied at once.\n", "operator" },
+		{ "path: { eq: /x }", 1u << MECH_PRELOAD,
+		  "advisory, not a boundary; cannot be held: denied at once.\n", "operator" },
+		{ "uid: { eq: 0 }", 1u << MECH_FANOTIFY,
+		  "Its tree is stopped then, and an operator has 60 s to answer.\n", "is asked first" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct rules_config c = { .mechanisms = { [KIND_FILE_OPENED] = rows[i].mechanisms } };
+		struct rules_error err = { "" };
+		struct ruleset *rs = NULL;
+		_cleanup_free_ char *told = NULL;
+		char text[256];
+
+		snprintf(text, sizeof(text), "id: X1\nname: n\nversion: 1\nkind: file_opened\n"
+			 "action: { default: block, on_block: hold }\nmatch: { all_of: [ %s ] }\n", rows[i].match);
+		if (ruleset_load_buffer("f", text, strlen(text), &c, &rs, &err))
+			fail_msg("%s", err.text);
+		assert_int_equal(rules_describe(rs, 0, &told), 0);
+		if (!strstr(told, rows[i].said) || strstr(told, rows[i].unsaid))
+			fail_msg("%s: %s", rows[i].match, told);
+		ruleset_unref(rs);
+	}
+}
+
 static void what_this_host_says(void **state)
 {
 	static const char site_text[] = "rules: { X1: { action: warn, threshold: 12 } }\n"
@@ -369,6 +406,7 @@ int main(void)
 		cmocka_unit_test(more_reasons_than_anybody_reads),
 		cmocka_unit_test(in_sentences),
 		cmocka_unit_test(why_not_stronger),
+		cmocka_unit_test(who_is_asked),
 		cmocka_unit_test(what_this_host_says),
 	};
 
