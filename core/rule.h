@@ -28,7 +28,7 @@ struct rule {
 	enum verdict on_timeout;   /* ALLOW or BLOCK */
 	bool on_timeout_said;      /* by the rule; else the configured default holds */
 	uint64_t deadline_ns;      /* 0: the configured default */
-	bool hold;                 /* BLOCK asks an operator first; on_block, after overrides */
+	bool hold;                 /* it blocks, and asks an operator first; on_block, after overrides */
 	bool hold_said;            /* by the rule; then deadline_ns is the operator's */
 	const char *hold_from;     /* "FILE:LINE" of the override; NULL: none */
 	uint64_t hold_ns;          /* how long an operator has */

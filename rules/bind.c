@@ -326,6 +326,7 @@ int bind_mechanism(struct loader *l, struct compiled *c, const struct rules_conf
 
 	c->rule.mechanism = MECH_DETECT;
 	c->rule.bound_why = "";
+	c->rule.hold &= c->rule.action == VERDICT_BLOCK; /* of the others nobody is asked */
 	if (c->rule.kind == KIND_EXEC_OBSERVED && c->rule.action == VERDICT_BLOCK &&
 	    (have >> MECH_FANOTIFY & 1 || config->programs_found))
 		held = bind_exec(l, c, config, &programs);

@@ -324,6 +324,24 @@ static void deadlines_and_answers_of_rules_count(void **state)
 	ruleset_unref(rs);
 }
 
+static void only_what_blocks_asks_an_operator(void **state)
+{
+	static const char text[] =
+		SLOW("R1", "path: { eq: /a }", "default: warn")
+		SLOW("R2", "path: { eq: /b }", "default: warn, on_block: hold")
+		SLOW("R3", "path: { eq: /c }", "default: allow, on_block: hold")
+		SLOW("R4", "path: { eq: /d }", "default: block, on_block: deny")
+		SLOW("R5", "path: { eq: /e }", "default: block")
+		SLOW("R6", "path: { eq: /f }", "default: warn, configurable: true, on_block: hold");
+	struct ruleset *rs = loaded(text, "on_block: hold\nrules: { R6: { action: block } }\n");
+
+	(void)state;
+	for (size_t i = 0; i < ruleset_count(rs); i++)
+		assert_int_equal(ruleset_rule(rs, i)->hold, i >= 4);
+	assert_int_equal(ruleset_count(rs), 6);
+	ruleset_unref(rs);
+}
+
 /* How long an operator would have had is not how long a helper has. */
 static void a_deadline_goes_with_the_hold_that_it_was_for(void **state)
 {
@@ -439,6 +457,7 @@ int main(void)
 		cmocka_unit_test(action_and_threshold_go_together),
 		cmocka_unit_test(kinds_that_nobody_reports_say_so),
 		cmocka_unit_test(deadlines_and_answers_of_rules_count),
+		cmocka_unit_test(only_what_blocks_asks_an_operator),
 		cmocka_unit_test(a_deadline_goes_with_the_hold_that_it_was_for),
 		cmocka_unit_test(versions_only_go_up),
 		cmocka_unit_test(groups_are_nested_to_a_depth),

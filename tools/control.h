@@ -64,7 +64,8 @@
  *          action_overridden|null,threshold|null,threshold_default|null,
  *          threshold_overridden|null,overridden|null,mechanism,why,pack,file,line,
  *          exceptions:[{rule,reason,author,expires|null,expired,file,line}],let_through,on_block,
- *          [source],[explain]}; let_through: events since the rules were read;
+ *          [source],[explain]}; let_through: events since the rules were read; on_block: "hold" where
+ *          it blocks and is to ask an operator, else "deny";
  *          without id, result {pack:{name,version,signed_by,shipped,expires,expired}|null};
  *          id "R3" or "R3/aws" selects, and adds source, the YAML text. What is overridden is
  *          so by "FILE:LINE" of oknek.yaml.
