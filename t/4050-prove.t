@@ -17,6 +17,8 @@ mkdir "$MNT/upper" "$MNT/work"
 shells=''
 mount -t overlay -o "lowerdir=/usr/bin,upperdir=$MNT/upper,workdir=$MNT/work" oknek-test /usr/bin &&
 	[ "$(realpath /bin/sh)" -ef /usr/bin/sh ] && shells=', /bin, /usr/bin'
+# Two who plan for later: one has nothing for this user, which it exits with 1 for.
+[ -z "$shells" ] || { cp /bin/false /usr/bin/crontab && cp /bin/true /usr/bin/atq; }
 test_user "$SCRATCH/fs/home"
 H=$TEST_HOME
 put "$H/.aws/credentials" 'real secret'
@@ -88,6 +90,8 @@ if [ "$(oknek --json egress | jq -r .attached)" = true ]; then
 fi
 like "$(jq -r '.cells[] | select(.rule == "hand-off") | .route' "$SCRATCH/json" | paste -sd,)" \
 	'systemd --user.*docker socket.*tmux server.*cron.*ssh localhost' "hand-offs are in the table"
+[ -z "$shells" ] ||
+	is "$(route hand-off cron) $(route hand-off at)" "OPEN OPEN" "who may be asked is open, also with nothing planned"
 is "$(jq -r '.not_tried[] | select(.rule == "R3/shadow") | .why' "$SCRATCH/json" | grep -c system)" 1 \
 	"files of the system are not opened for it, which is said"
 is "$(jq -r '.counts.denied + .counts.detected + .counts.open + .counts.not_tried' "$SCRATCH/json")" \
@@ -297,13 +301,14 @@ ok "the daemon stops" stop_daemon
 OWN_RULES=$SCRATCH/own
 mkdir "$OWN_RULES"
 rule() { # ID LINE…
-	printf '%s\n' "id: $1" "name: $1" 'version: 1' 'kind: file_opened' 'match: {all_of: [' "${@:2}" ']}' \
+	printf '%s\n' "id: $1" "name: $1" 'version: 1' "kind: ${KIND:-file_opened}" 'match: {all_of: [' "${@:2}" ']}' \
 		'action: {default: block, configurable: true, options: [block, warn, allow]}' >"$OWN_RULES/$1.yaml"
 }
 rule X1 '{path: {glob: "~/.sec/a"}}'
 rule X2 '{path: {glob: "~/.written"}}, {open_mode: {eq: write}}'
 rule X3 '{path: {glob: "~/.others"}}, {process_name: {eq: curl}}'
 rule X4 '{path: {glob: "~/.sec"}}'
+[ -z "$shells" ] || KIND=exec_observed rule X5 '{process_name: {in: [atq, crontab]}}'
 ok "a daemon with rules of our own" start_daemon --rules "$OWN_RULES"
 prove
 is "$rc $(failed)" "0 " "each claims no more than it says"
@@ -313,5 +318,10 @@ like "$(jq -r '.not_tried[] | select(.rule == "X3") | .why' "$SCRATCH/json")" 'm
 	"what asks for another program is not tried"
 like "$(jq -r '.not_tried[] | select(.rule == "X4") | .why' "$SCRATCH/json")" 'have a directory' \
 	"nor is what is in the way of another"
+if [ -n "$shells" ]; then
+	is "$(route hand-off cron) $(route hand-off at)" "DENIED DENIED" "who may not be asked is no way out"
+else
+	skip "planners" "no programs of the test's own"
+fi
 ok "the daemon stops" stop_daemon
 done_testing

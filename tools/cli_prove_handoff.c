@@ -91,6 +91,10 @@ static int port(const void *arg)
 	return PROVE_THROUGH;
 }
 
+/* What a child exits with that could not become the program; none of these exits so by itself. */
+#define REFUSED 126
+#define NOT_THERE 127
+
 /* One who plans for later: that its list can be had means that it can be added to. What it says is not
  * looked at. */
 static int planner(const void *arg)
@@ -104,10 +108,12 @@ static int planner(const void *arg)
 		alarm(PROVE_ATTEMPT_S);
 		prove_here();
 		execvp(argv[0], argv);
-		_exit(errno == EPERM ? EPERM : 127);
+		_exit(errno == EPERM ? REFUSED : NOT_THERE);
 	}
 	r = pid < 0 ? PROVE_CANNOT + errno : prove_status(pid);
-	if (r == -127)
+	if (r == -REFUSED)
+		return -EPERM;
+	if (r == -NOT_THERE)
 		return PROVE_CANNOT + ENOENT;
 	/* crontab says 1 where there is nothing yet. */
 	return r == -1 && !strcmp(argv[0], "crontab") ? PROVE_THROUGH : r < 0 ? PROVE_CANNOT + EACCES : r;
