@@ -180,6 +180,24 @@ fi
 config
 oknek update --reload-local >/dev/null
 
+# ---- operators ----------------------------------------------------------------------------------------
+
+# What asks an operator is denied to who tries, at once.
+config 'on_block: hold'
+ok "what is blocked asks an operator" oknek update --reload-local
+oknek --json pending --watch >"$SCRATCH/pending" 2>&1 &
+asked=$!
+prove
+kill $asked
+wait $asked
+is "$rc $(failed)" "0 " "on_block: hold: what rules claim to block is blocked"
+is "$(of R3/aws .claimed)" "DENIED NOT_TRIED" "on_block: hold: R3/aws is tried, and denied"
+[ -z "$shells" ] || is "$(of R1 .claimed)" DENIED "on_block: hold: so is R1"
+is "$(cat "$SCRATCH/pending")" "" "on_block: hold: nobody is asked"
+is "$(oknek --json events --rule O1 | grep -c 'tree stopped')" 0 "on_block: hold: nor is the tree stopped"
+config
+oknek update --reload-local >/dev/null
+
 # ---- observe ------------------------------------------------------------------------------------------
 
 # A stranger and another member open the real one all the time.

@@ -124,7 +124,6 @@ struct prove_rule {
 	enum event_kind kind;
 	enum verdict action;
 	enum mechanism mechanism;
-	bool hold;
 	int64_t threshold;
 	char *decoy; /* below the home, of file rules; NULL none */
 	unsigned modes; /* by which it means that one: 1u << OPEN_MODE_READ and so on */

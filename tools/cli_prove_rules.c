@@ -209,7 +209,6 @@ static int take_rule(void *arg, json_t *item, const char *text)
 	r.unbound = have(strdup(cli_str(item, "why")));
 	r.kind = (enum event_kind)kind;
 	r.action = (enum verdict)action;
-	r.hold = !strcmp(cli_str(item, "on_block"), "hold");
 	for (int m = 0; m < MECH_COUNT; m++)
 		if (!strcmp(mechanism_name((enum mechanism)m), cli_str(item, "mechanism")))
 			r.mechanism = (enum mechanism)m;
@@ -274,8 +273,6 @@ static void prepare(struct prove *p, struct prove_rule *r, const char *source)
 		say(r, "it is off");
 	else if (r->kind == KIND_SOCKET_CONNECT && strstr(source, "egress_gateway") && !p->gateway)
 		say(r, "it is off: no egress.gateway is set");
-	else if (r->hold)
-		say(r, "it asks an operator, who is not to be troubled");
 	else if (r->kind == KIND_FILE_OPENED)
 		decoy_of(p, r, source);
 	else if (r->kind == KIND_SOCKET_CONNECT)
