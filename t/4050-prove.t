@@ -283,6 +283,59 @@ ok "killed: decoys and children are gone" wait_for 60 nothing_left
 prove
 is "$rc $(failed)" "0 " "and the next one runs"
 
+# ---- not to the end --------------------------------------------------------------------------------------
+
+begin() {
+	"$(bin oknek)" --run-dir "$RUN" --json doctor --prove --user "$TEST_USER" >"$SCRATCH/json" 2>"$SCRATCH/err" &
+	prover=$!
+}
+# The second of its children: the first has the decoys.
+who_tries() { read -ra kids < <(cat "/proc/$prover/task/$prover/children" && echo); [ ${#kids[@]} -ge 2 ]; }
+begin
+ok "a process tries the routes, watched by nobody" wait_for 30 who_tries
+kill -KILL "${kids[1]}"
+wait $prover
+is "$?" 2 "it is killed: what could not be tried is no success"
+like "$(cat "$SCRATCH/err")" 'of what rules claim was not tried to the end, first [^ ]+ by .*: who tries did not come' \
+	"which is one line"
+is "$(wc -l <"$SCRATCH/err")" 1 "and no more"
+is "$(jq '.counts.unfinished' "$SCRATCH/json")" \
+	"$(jq '[.cells[] | select(.claimed and .result == "NOT_TRIED" and (.why | test("did not come")))] | length' \
+		"$SCRATCH/json")" "its JSON counts them"
+nok "and there are some" [ "$(jq '.counts.unfinished' "$SCRATCH/json")" = 0 ]
+begin
+ok "it is tried" wait_for 60 running
+who_tries
+kill -KILL "${kids[1]}"
+wait $prover
+is "$?" 2 "the member that tries is killed: no success either"
+
+# hang: attempts stop in the middle, of which the member has one at a time, until it is killed for that.
+hang() {
+	local at=
+	for _ in 1 2; do
+		until [ -n "$at" ]; do
+			[ -d "/proc/${kids[1]}" ] || return
+			read -r at _ <"/proc/${kids[1]}/task/${kids[1]}/children"
+		done 2>/dev/null
+		kill -STOP "$at"
+		wait_for 30 nok_pid "$at"
+		at=
+	done
+}
+nok_pid() { ! kill -0 "$1" 2>/dev/null; }
+late='[.cells[] | select(.claimed and (.why | test("did not end in [0-9]+ seconds$")))] | length'
+for _ in 1 2 3 4; do # those that no rule claims may be hit
+	begin
+	wait_for 60 running && who_tries && hang
+	wait $prover
+	rc=$?
+	[ "$(jq "$late" "$SCRATCH/json")" = 0 ] || break
+done
+isnt "$(jq "$late" "$SCRATCH/json")" 0 "an attempt of a member hangs where that of others does not"
+is "$rc $(jq '.counts.unfinished' "$SCRATCH/json")" "2 $(jq "$late" "$SCRATCH/json")" "that is no success"
+like "$(cat "$SCRATCH/err")" 'not tried to the end, .* did not end in' "and said"
+
 # ---- root and the user ---------------------------------------------------------------------------------
 
 # What root has of environment and descriptors is not shown to who may look into a process of the user's.

@@ -387,8 +387,7 @@ static int record_all(const struct prove *p)
 
 static int tell(struct prove *p, bool brief)
 {
-	bool failed = false;
-	int r;
+	int came, r;
 
 	if (p->cli->json) {
 		_cleanup_json_ json_t *j = prove_json(p);
@@ -397,10 +396,9 @@ static int tell(struct prove *p, bool brief)
 	} else {
 		prove_print(p, brief);
 	}
-	for (size_t i = 0; i < p->n_cells; i++)
-		failed |= prove_failed(p, &p->cells[i]);
 	r = cli_flush();
-	return r == CLI_DONE && failed ? CLI_FOUND : r;
+	came = prove_came_to(p);
+	return r == CLI_DONE ? came : r;
 }
 
 int prove_command(struct cli *cli, const struct prove_options *o)

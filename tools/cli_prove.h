@@ -179,6 +179,10 @@ enum prove_verdict { PROVED_DENIED, PROVED_DETECTED, PROVED_OPEN, PROVED_NOT_TRI
 int prove_records(struct prove *p);
 enum prove_verdict prove_verdict(const struct prove *p, const struct prove_cell *c);
 bool prove_failed(const struct prove *p, const struct prove_cell *c); /* a claim that does not hold */
+/* A claim that nobody can tell of: it was not come to, or hung for who is watched alone. */
+bool prove_unfinished(const struct prove *p, const struct prove_cell *c);
+/* What came of all: an exit status. What is unfinished is said. */
+int prove_came_to(const struct prove *p);
 json_t *prove_json(const struct prove *p);
 void prove_print(const struct prove *p, bool brief);
 /* For the daemon's records: of all, and of one rule (UINT_MAX: of hand-offs) {"DENIED fanotify": ["open", …]},

@@ -141,13 +141,24 @@ bool prove_failed(const struct prove *p, const struct prove_cell *c)
 	return (v == PROVED_OPEN || v == PROVED_DETECTED) && !unclaimed(p, c);
 }
 
+bool prove_unfinished(const struct prove *p, const struct prove_cell *c)
+{
+	int control = control_of(p, c);
+
+	if (unclaimed(p, c))
+		return false;
+	if (control != PROVE_THROUGH)
+		return control == PROVE_UNTRIED;
+	return c->came.came == PROVE_UNTRIED || c->came.came == PROVE_LATE;
+}
+
 static const char *why_not(const struct prove *p, const struct prove_cell *c, char *buf, size_t size)
 {
 	int control = control_of(p, c), came = control != PROVE_THROUGH ? control : c->came.came;
 	const char *who = control != PROVE_THROUGH ? ", for anybody" : "";
 
 	if (came == PROVE_UNTRIED)
-		snprintf(buf, size, "there was no time left");
+		snprintf(buf, size, "who tries did not come to it in time");
 	else if (came == PROVE_LATE)
 		snprintf(buf, size, "it did not end in %d seconds%s", PROVE_ATTEMPT_S, who);
 	else if (came == PROVE_KILLED)
@@ -201,14 +212,15 @@ static json_t *cell_json(const struct prove *p, const struct prove_cell *c)
 
 static json_t *counts(const struct prove *p)
 {
-	int n[4] = { 0 }, failed = 0;
+	int n[4] = { 0 }, failed = 0, unfinished = 0;
 
 	for (size_t i = 0; i < p->n_cells; i++) {
 		n[prove_verdict(p, &p->cells[i])]++;
 		failed += prove_failed(p, &p->cells[i]);
+		unfinished += prove_unfinished(p, &p->cells[i]);
 	}
-	return json_pack("{s:i, s:i, s:i, s:i, s:i}", "denied", n[0], "detected", n[1], "open", n[2],
-			 "not_tried", n[3], "failed", failed);
+	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "denied", n[0], "detected", n[1], "open", n[2],
+			 "not_tried", n[3], "failed", failed, "unfinished", unfinished);
 }
 
 json_t *prove_json(const struct prove *p)
@@ -340,4 +352,27 @@ void prove_print(const struct prove *p, bool brief)
 			       rule_of(p, &p->cells[i], rule, sizeof(rule)),
 			       name(&p->cells[i], p, route, sizeof(route)));
 		}
+}
+
+int prove_came_to(const struct prove *p)
+{
+	const struct prove_cell *first = NULL;
+	char rule[96], route[96], why[160];
+	bool failed = false;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < p->n_cells; i++) {
+		const struct prove_cell *c = &p->cells[i];
+
+		failed |= prove_failed(p, c);
+		if (!prove_unfinished(p, c))
+			continue;
+		first = first ? first : c;
+		n++;
+	}
+	if (first)
+		cli_error("%u of what rules claim was not tried to the end, first %s by %s: %s", n,
+			  rule_of(p, first, rule, sizeof(rule)), name(first, p, route, sizeof(route)),
+			  why_not(p, first, why, sizeof(why)));
+	return failed ? CLI_FOUND : first ? CLI_FAILED : CLI_DONE;
 }
