@@ -19,6 +19,7 @@
 #define BETWEEN_NS (500 * NSEC_PER_MSEC) /* and whoever can write there must not keep us busy */
 #define MOUNTS_NS (5 * NSEC_PER_SEC)
 #define MOVED_MAX 1024
+#define DECOYS_MAX 256
 #define AGAIN_NS (10 * NSEC_PER_SEC) /* after a failure */
 
 static int change(struct marks *m, unsigned flags, int fd)
@@ -359,24 +360,58 @@ void exec_marks_apply(struct marks *m)
 	publish(m);
 }
 
+struct decoys {
+	struct marks *m;
+	unsigned room; /* who is tried may put there what they like */
+};
+
 /* It is a file of the user's there, and no link: what a user may point at is not held for everybody. */
 static void on_decoy(void *arg, const struct lookup_found *f)
 {
+	struct decoys *d = arg;
 	char link[40], real[4096];
 	ssize_t n;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
 	n = readlink(link, real, sizeof(real) - 1);
 	real[n > 0 ? n : 0] = '\0';
-	if (!f->is_dir && !strcmp(real, f->path))
-		on_found(arg, f);
+	if (f->is_dir || strcmp(real, f->path) || !d->room)
+		return;
+	d->room--;
+	on_found(d->m, f);
 }
 
-void exec_marks_prove(struct marks *m, const char *shell)
+static void on_decoy_gap(void *arg, const struct lookup_gap *g)
+{
+	on_gap(((struct decoys *)arg)->m, g);
+}
+
+static int decoy_patterns(const char *home, struct pathset **ret)
+{
+	static const char *const decoys[] = { PROOF_SHELL, PROOF_PROGRAMS "/*" };
+	int err;
+
+	*ret = NULL;
+	err = pathset_new(ret);
+	for (size_t i = 0; i < ARRAY_SIZE(decoys) && !err; i++) {
+		_cleanup_free_ char *pattern = NULL;
+
+		if (asprintf(&pattern, "%s/%s", home, decoys[i]) < 0)
+			err = -ENOMEM;
+		else
+			err = pathset_add(*ret, pattern, VERDICT_BLOCK, false, 0);
+	}
+	if (err)
+		pathset_unref(*ret);
+	return err;
+}
+
+void exec_marks_prove(struct marks *m, const char *home)
 {
 	struct exec_marks *x = &m->exec;
-	struct lookup_handler h = { on_decoy, on_gap, m };
-	struct pathset *one;
+	struct decoys d = { m, DECOYS_MAX };
+	struct lookup_handler h = { on_decoy, on_decoy_gap, &d };
+	struct pathset *decoys;
 	unsigned had;
 
 	/* Its file is gone by now, and the mark with it. */
@@ -384,11 +419,10 @@ void exec_marks_prove(struct marks *m, const char *shell)
 		if (x->v[i - 1].decoy)
 			drop(x, i - 1);
 	had = x->n;
-	if (!may_stand(m) && m->recalled && x->want && x->want->n && !m->c.labels_only && m->c.guarded &&
-	    m->c.guarded(m->c.arg) && pathset_new(&one) == 0) {
-		if (pathset_add(one, shell, VERDICT_BLOCK, false, 0) == 0)
-			look(m, one, &h);
-		pathset_unref(one);
+	if (m->recalled && x->want && x->want->n && !m->c.labels_only && m->c.guarded && m->c.guarded(m->c.arg) &&
+	    decoy_patterns(home, &decoys) == 0) {
+		look(m, decoys, &h);
+		pathset_unref(decoys);
 	}
 	for (unsigned i = had; i < x->n; i++)
 		x->v[i].decoy = true;

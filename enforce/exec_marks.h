@@ -45,9 +45,9 @@ void exec_marks_want(struct marks *m, struct pathset *want);
 /* Marks what is wanted; where nothing may be marked, takes all marks away. */
 void exec_marks_apply(struct marks *m);
 void exec_marks_settle(struct marks *m);
-/* A shell at this path is held as if it were one of the wanted, where these are not held now. Takes the
- * place of the one before. */
-void exec_marks_prove(struct marks *m, const char *shell);
+/* The decoys in this home are held as if they were among the wanted, also where these are not held now. They
+ * take the place of those before. */
+void exec_marks_prove(struct marks *m, const char *home);
 /* All permission marks were taken away. */
 void exec_marks_flushed(struct marks *m);
 

@@ -56,13 +56,15 @@ int marks_start(struct marks *m);
 void marks_stop(struct marks *m);
 void marks_free(struct marks *m);
 
-#define PROOF_SHELL "bin/sh" /* below the home of who tries the rules */
+/* Below the home of who tries the rules: a shell, and a directory of programs with names that rules ask for. */
+#define PROOF_SHELL "bin/sh"
+#define PROOF_PROGRAMS "programs"
 
 struct marks_watch {
 	uid_t uid;
 	const char *env_home; /* $HOME of the tree, NULL or "" unknown */
 	const char *project;  /* its working directory, NULL or "" unknown */
-	bool proof; /* env_home has decoys, which are held in each mode: files, and a shell */
+	bool proof; /* env_home has decoys, which are held in each mode: files and programs */
 	char homes[HOMES_MAX][1024]; /* result: what `~` means for it; "" unused */
 };
 

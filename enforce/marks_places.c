@@ -163,7 +163,6 @@ static bool known_home(const struct marks *m, uid_t uid, char *buf, size_t size)
 /* The decoys of who tries the rules; those of the last are gone, and take nobody's place. */
 static void begin_proof(struct marks *m, const char *home)
 {
-	char shell[sizeof(m->proof_home) + sizeof(PROOF_SHELL) + 1];
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < m->n_places; i++)
@@ -171,8 +170,7 @@ static void begin_proof(struct marks *m, const char *home)
 			m->places[kept++] = m->places[i];
 	m->n_places = kept;
 	snprintf(m->proof_home, sizeof(m->proof_home), "%s", home);
-	snprintf(shell, sizeof(shell), "%s/" PROOF_SHELL, home);
-	exec_marks_prove(m, shell);
+	exec_marks_prove(m, home);
 }
 
 int marks_watch_now(struct marks *m, struct marks_watch *w, char *env_home, char *project)

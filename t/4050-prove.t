@@ -379,20 +379,51 @@ rule X1 '{path: {glob: "~/.sec/a"}}'
 rule X2 '{path: {glob: "~/.written"}}, {open_mode: {eq: write}}'
 rule X3 '{path: {glob: "~/.others"}}, {process_name: {eq: curl}}'
 rule X4 '{path: {glob: "~/.sec"}}'
-[ -z "$shells" ] || KIND=exec_observed rule X5 '{process_name: {in: [atq, crontab]}}'
+D=$SCRATCH/fs/data
+mkdir "$D"
+chown "$TEST_UID" "$D"
+rule X6 "{path: {glob: \"$D/**/*.key\"}}"
+rule X7 "{path: {eq: \"$D/real\"}}"
+KIND=socket_connect
+rule X8 '{process_name: {eq: nc}}'
+rule X9 '{dest_port: {eq: 25}}'
+KIND=exec_observed
+rule X10 '{process_name: {eq: crontab}}, {agent_identifier: {eq: claude-code}}'
+[ -z "$shells" ] || rule X5 '{process_name: {in: [atq, crontab]}}'
+KIND=''
 ok "a daemon with rules of our own" start_daemon --rules "$OWN_RULES"
 prove
 is "$rc $(failed)" "0 " "each claims no more than it says"
 is "$(of X1 .claimed) $(of X2 .claimed)" "DENIED NOT_TRIED DENIED" "and that is denied"
 is "$(route X2 open)" OPEN "open_mode: write: who reads is let"
-like "$(jq -r '.not_tried[] | select(.rule == "X3") | .why' "$SCRATCH/json")" 'more than a path' \
-	"what asks for another program is not tried"
-like "$(jq -r '.not_tried[] | select(.rule == "X4") | .why' "$SCRATCH/json")" 'have a directory' \
-	"nor is what is in the way of another"
+why() { jq -r --arg r "$1" '.not_tried[] | select(.rule == $r) | .why' "$SCRATCH/json"; }
+like "$(why X3)" 'more than a path' "what asks for another program is not tried"
+like "$(why X4)" 'have a directory' "nor is what is in the way of another"
+like "$(why X6)" 'of the system are not opened' "nor what is elsewhere"
+like "$(why X8)" 'who connects, and not to whom' "nor a connection of some program to anybody"
+like "$(why X9)" 'a port alone' "nor one to whoever has some port"
+like "$(why X10)" 'more than what a program is called' "nor a program that only another agent may not run"
+is "$(jq .counts.rules_not_tried "$SCRATCH/json")" "$(jq '.not_tried | length' "$SCRATCH/json")" \
+	"these rules are counted"
 if [ -n "$shells" ]; then
 	is "$(route hand-off cron) $(route hand-off at)" "DENIED DENIED" "who may not be asked is no way out"
+	like "$(of X5 .claimed)" '^DENIED( NOT_TRIED)?$' "a program of that name that does nothing is denied by each route"
+	is "$(route X5 program)$(route X5 'double fork')$(route X5 'other name')" DENIEDDENIEDDENIED "as such, and by another name"
 else
 	skip "planners" "no programs of the test's own"
+fi
+put "$D/real" 'real secret'
+prove --in "$D"
+is "$rc $(failed)" "0 " "below a directory that rules name"
+is "$(of X6 .claimed)" "DENIED NOT_TRIED" "what they say of all that is in there is tried there, and denied"
+like "$(why X7)" 'of the system are not opened' "but no file that they name itself"
+oknek doctor --prove --user "$TEST_USER" --brief >"$SCRATCH/brief" 2>&1
+like "$(cat "$SCRATCH/brief")" 'mode enforce: .* not tried; [1-9][0-9]* rules not tried' "the sum has the rules that are not tried"
+if [ -n "$shells" ]; then
+	oknek mode observe >/dev/null
+	prove
+	is "$rc $(failed)" "0 " "observe: what enforce mode would hold is held"
+	is "$(route X5 program)" DENIED "observe: decoys of programs, too"
 fi
 ok "the daemon stops" stop_daemon
 done_testing

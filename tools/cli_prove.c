@@ -134,7 +134,7 @@ static void take_shared(struct prove_cell *c, size_t n)
 static void add_cells(struct prove *p, unsigned rule, unsigned target, unsigned first_control)
 {
 	const struct prove_rule *r = &p->rules[rule];
-	bool local = r->kind == KIND_SOCKET_CONNECT && r->targets[target].path;
+	bool local = r->kind != KIND_FILE_OPENED && r->targets[target].path;
 	const struct prove_route *routes = routes_of[r->kind];
 
 	for (unsigned k = 0; routes[k].name; k++)
@@ -207,7 +207,8 @@ static const struct prove_target *control_target(const struct prove *p, const st
 		return &nobody;
 	}
 	for (size_t i = 0; i < p->n_rules; i++)
-		if (p->rules[i].kind == r->kind && p->rules[i].n_targets)
+		if (p->rules[i].kind == r->kind && p->rules[i].n_targets &&
+		    (r->kind == KIND_FILE_OPENED || !p->rules[i].targets[0].path == !r->local))
 			return &p->rules[i].targets[0];
 	return NULL;
 }

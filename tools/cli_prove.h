@@ -43,7 +43,7 @@ struct prove_place {
 
 struct prove_target {
 	const char *label; /* of several of one rule: "metadata"; "" of a single one */
-	char *path;        /* of a decoy, or of a socket */
+	char *path;        /* of a decoy, which may be a program, or of a socket */
 	const char *v4, *v6; /* addresses */
 	char *command;     /* for a shell */
 	const char *unclaimed; /* why the rule does not claim this one; NULL: it does */
@@ -55,7 +55,7 @@ struct prove_route {
 	enum event_kind kind;
 	bool claimed; /* by a rule that blocks; else it is shown, and known to be open */
 	int (*try)(const struct prove_place *p, const struct prove_target *t);
-	bool local; /* to the path of a socket, not to an address */
+	bool local; /* to the path of a socket, not to an address; of a program by its name, not of a shell */
 	enum open_mode mode; /* of opens */
 };
 
@@ -125,7 +125,7 @@ struct prove_rule {
 	enum verdict action;
 	enum mechanism mechanism;
 	int64_t threshold;
-	char *decoy; /* below the home, of file rules; NULL none */
+	char *decoy; /* below the home: a file, or a program that ends at once; NULL none */
 	unsigned modes; /* by which it means that one: 1u << OPEN_MODE_READ and so on */
 	char why[160]; /* it is not tried: why */
 	char *unbound; /* why nothing holds it; "" */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ways to run a shell with a chain of commands, of which each is `:`. */
+/* Ways to run a shell with a chain of commands, of which each is `:`; or a program that does nothing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -88,9 +88,14 @@ static int run_path(const char *path, const target *t)
 	return start(&s);
 }
 
+static const char *program(const place *p, const target *t)
+{
+	return t->path ? t->path : p->shell;
+}
+
 static int by_sh(const place *p, const target *t)
 {
-	return run_path(p->shell, t);
+	return run_path(program(p, t), t);
 }
 
 static int by_bash(const place *p, const target *t)
@@ -108,7 +113,7 @@ static int by_name(const place *p, const target *t)
 
 	snprintf(name, sizeof(name), "%s/innocent", p->scratch);
 	unlink(name);
-	if (symlink(p->shell, name) < 0)
+	if (symlink(program(p, t), name) < 0)
 		return CANNOT;
 	r = start(&s);
 	unlink(name);
@@ -117,7 +122,7 @@ static int by_name(const place *p, const target *t)
 
 static int by_fd(const place *p, const target *t)
 {
-	_cleanup_close_ int fd = open(p->shell, O_PATH | O_CLOEXEC);
+	_cleanup_close_ int fd = open(program(p, t), O_PATH | O_CLOEXEC);
 	struct start s = { NULL, fd, { (char *)"sh", (char *)"-c", t->command, NULL } };
 
 	return fd < 0 ? CANNOT : start(&s);
@@ -135,7 +140,7 @@ static int by_vfork(const place *p, const target *t)
 		return CANNOT;
 	if (pid == 0) {
 		prove_here();
-		execve(p->shell, argv, environ);
+		execve(program(p, t), argv, environ);
 		err = errno;
 		_exit(NOT_RUN);
 	}
@@ -150,7 +155,7 @@ static int by_spawn(const place *p, const target *t)
 	int err, r;
 
 	/* Its child says nothing of itself: the parent's number stands until it is known. */
-	err = posix_spawn(&pid, p->shell, NULL, NULL, argv, environ);
+	err = posix_spawn(&pid, program(p, t), NULL, NULL, argv, environ);
 	if (err)
 		return err == EPERM ? -EPERM : PROVE_CANNOT + err;
 	r = prove_status(pid);
@@ -178,7 +183,7 @@ static int thread_execs(void *arg)
 /* The whole process becomes the shell: one more, so that somebody is left to tell. */
 static int by_thread(const place *p, const target *t)
 {
-	struct start s = { p->shell, -1, { (char *)"sh", (char *)"-c", t->command, NULL } };
+	struct start s = { program(p, t), -1, { (char *)"sh", (char *)"-c", t->command, NULL } };
 	int fds[2], r;
 	pid_t pid;
 
@@ -203,7 +208,7 @@ static int told(void *arg)
 
 static int apart(const place *p, const target *t, bool parents)
 {
-	struct start s = { p->shell, -1, { (char *)"sh", (char *)"-c", t->command, NULL } };
+	struct start s = { program(p, t), -1, { (char *)"sh", (char *)"-c", t->command, NULL } };
 
 	return prove_apart(told, &s, parents);
 }
@@ -231,10 +236,10 @@ static int by_static(const place *p, const target *t)
 	pid_t pid;
 	int r;
 
-	if (strlen(t->command) >= sizeof(data.command))
+	if (strlen(t->command) >= sizeof(data.command) || strlen(program(p, t)) >= sizeof(data.path))
 		return PROVE_CANNOT + E2BIG;
 	strcpy(data.command, t->command);
-	strcpy(data.path, p->shell);
+	strcpy(data.path, program(p, t));
 	data.argv[0] = PROVE_STATIC_DATA + offsetof(typeof(data), path);
 	data.argv[1] = PROVE_STATIC_DATA + offsetof(typeof(data), dash);
 	data.argv[2] = PROVE_STATIC_DATA + offsetof(typeof(data), command);
@@ -341,7 +346,7 @@ static int by_script_line(const place *p, const target *t)
 
 	snprintf(name, sizeof(name), "%s/interpreter", p->scratch);
 	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0700);
-	if (fd < 0 || dprintf(fd, "#!/usr/bin/env -S %s -c '%s'\n", p->shell, t->command) < 0)
+	if (fd < 0 || dprintf(fd, "#!/usr/bin/env -S %s -c '%s'\n", program(p, t), t->command) < 0)
 		return CANNOT;
 	close(TAKE_FD(fd));
 	r = start(&s);
@@ -350,6 +355,7 @@ static int by_script_line(const place *p, const target *t)
 }
 
 #define ROUTE(n, c, f) { .name = n, .kind = KIND_EXEC_OBSERVED, .claimed = c, .try = f }
+#define OF_NAME(n, f) { .name = n, .kind = KIND_EXEC_OBSERVED, .claimed = true, .local = true, .try = f }
 
 const struct prove_route prove_execs[] = {
 	ROUTE("sh -c", true, by_sh),
@@ -367,5 +373,16 @@ const struct prove_route prove_execs[] = {
 	ROUTE("memfd", false, by_memfd),
 	ROUTE("copy", false, by_copy),
 	ROUTE("script", false, by_script),
+	OF_NAME("program", by_sh),
+	OF_NAME("other name", by_name),
+	OF_NAME("descriptor", by_fd),
+	OF_NAME("vfork", by_vfork),
+	OF_NAME("posix_spawn", by_spawn),
+	OF_NAME("thread", by_thread),
+	OF_NAME("double fork", by_double_fork),
+	OF_NAME("CLONE_PARENT", by_clone_parent),
+	OF_NAME("static binary", by_static),
+	OF_NAME("script that runs it", by_script_line),
+	OF_NAME("script", by_script),
 	{ .name = NULL },
 };

@@ -151,6 +151,17 @@ static int make_shell(const struct prove_place *pl)
 	return 0;
 }
 
+/* It ends at once, with success. Where there is none it cannot be tried. */
+static int make_program(const struct prove_place *pl, const char *name)
+{
+	char path[sizeof(pl->home) + PATH_MAX];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/%s", pl->home, name);
+	r = prove_static(path, NULL, 0, NULL, 0);
+	return r && r != PROVE_CANNOT + EOPNOTSUPP ? PROVE_CANNOT - r : 0;
+}
+
 /* -1 where there is none: then it cannot be tried. Nobody answers there. */
 static int make_service(const struct prove_place *pl)
 {
@@ -168,8 +179,8 @@ static int make_service(const struct prove_place *pl)
 static int make_all(struct prove *p)
 {
 	struct prove_place *pl = &p->place;
-	char bin[1200];
-	const char *dirs[] = { pl->work, pl->scratch, bin };
+	char bin[1200], programs[1200];
+	const char *dirs[] = { pl->work, pl->scratch, bin, programs };
 	_cleanup_free_ char *dir = NULL;
 	_cleanup_close_ int home = -1;
 	int r = check_dir(p, p->dir ? p->dir : p->user_home, &dir);
@@ -188,6 +199,7 @@ static int make_all(struct prove *p)
 	snprintf(pl->service, sizeof(pl->service), "%s/docker.sock", pl->scratch);
 	snprintf(pl->program, sizeof(pl->program), "%s/program", pl->scratch);
 	snprintf(bin, sizeof(bin), "%s/bin", pl->home);
+	snprintf(programs, sizeof(programs), "%s/" PROOF_PROGRAMS, pl->home);
 	snprintf(pl->shell, sizeof(pl->shell), "/bin/sh");
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		if (mkdir(dirs[i], 0700) < 0)
@@ -197,7 +209,8 @@ static int make_all(struct prove *p)
 		return -errno;
 	for (size_t i = 0; i < p->n_rules && r == 0; i++)
 		if (p->rules[i].decoy)
-			r = make_decoy(home, p->rules[i].decoy);
+			r = p->rules[i].kind == KIND_EXEC_OBSERVED ? make_program(pl, p->rules[i].decoy) :
+								     make_decoy(home, p->rules[i].decoy);
 	if (r == 0 && strcmp(p->mode, "enforce") != 0) {
 		snprintf(pl->shell, sizeof(pl->shell), "%s/" PROOF_SHELL, pl->home);
 		r = make_shell(pl);

@@ -212,15 +212,17 @@ static json_t *cell_json(const struct prove *p, const struct prove_cell *c)
 
 static json_t *counts(const struct prove *p)
 {
-	int n[4] = { 0 }, failed = 0, unfinished = 0;
+	int n[4] = { 0 }, failed = 0, unfinished = 0, rules = 0;
 
 	for (size_t i = 0; i < p->n_cells; i++) {
 		n[prove_verdict(p, &p->cells[i])]++;
 		failed += prove_failed(p, &p->cells[i]);
 		unfinished += prove_unfinished(p, &p->cells[i]);
 	}
-	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "denied", n[0], "detected", n[1], "open", n[2],
-			 "not_tried", n[3], "failed", failed, "unfinished", unfinished);
+	for (size_t i = 0; i < p->n_rules; i++)
+		rules += *p->rules[i].why != '\0';
+	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "denied", n[0], "detected", n[1], "open", n[2],
+			 "not_tried", n[3], "failed", failed, "unfinished", unfinished, "rules_not_tried", rules);
 }
 
 json_t *prove_json(const struct prove *p)
@@ -342,9 +344,9 @@ void prove_print(const struct prove *p, bool brief)
 			cli_text(p->rules[i].why);
 			putchar('\n');
 		}
-	printf("\nmode %s: %lld denied, %lld detected, %lld open, %lld not tried\n", p->mode,
+	printf("\nmode %s: %lld denied, %lld detected, %lld open, %lld not tried; %lld rules not tried\n", p->mode,
 	       (long long)cli_int(n, "denied"), (long long)cli_int(n, "detected"), (long long)cli_int(n, "open"),
-	       (long long)cli_int(n, "not_tried"));
+	       (long long)cli_int(n, "not_tried"), (long long)cli_int(n, "rules_not_tried"));
 	for (size_t i = 0; i < p->n_cells; i++)
 		if (prove_failed(p, &p->cells[i])) {
 			cli_printf(p->cli, CLI_RED, "%-9s", verdict_word(prove_verdict(p, &p->cells[i])));

@@ -15,6 +15,7 @@
 #include "enforce/marks.h"
 #include "rules/rules.h"
 #include "tools/cli_prove.h"
+#include "tools/control.h"
 
 #define RULES_MAX 1024
 #define DECOY_MAX 1024 /* bytes, below the home */
@@ -79,67 +80,97 @@ static char *example(const char *glob, bool *floating)
 	return out;
 }
 
-/* By which modes who tries the rules fires it at this path: 1u << OPEN_MODE_READ and so on. It may ask for
- * another program, agent or hour. */
-static unsigned modes_of(const struct prove *p, const struct ruleset *rs, const char *path)
+/* Does who tries the rules fire it now, as this program? It may ask for another program, agent or hour. */
+static bool fires(const struct prove *p, const struct ruleset *rs, const char *exe, struct event *ev)
 {
-	static const char *const exe = OKNEK_BIN;
 	struct tree tree = { .agent = PROVE_AGENT, .how = "prove", .uid = p->uid };
-	struct event ev = {
-		.kind = KIND_FILE_OPENED,
-		.subj = { .uid = p->uid, .auid = (uid_t)-1, .comm = "oknek", .exe = exe, .cgroup = "",
-			  .lineage = "", .tree = &tree, .homes = { 1, { HOME } } },
-		.file = { .names = { { path, HOME } }, .n_names = 1 },
-	};
 	time_t now = time(NULL);
 	struct wall_clock clock;
-	unsigned modes = 0;
+	struct decision d;
 	struct tm tm;
 
+	ev->subj = (struct subject){ .uid = p->uid, .auid = (uid_t)-1, .comm = "oknek", .exe = exe, .cgroup = "",
+				     .lineage = "", .tree = &tree, .homes = { 1, { HOME } } };
 	localtime_r(&now, &tm);
 	offset_wall_clock((int32_t)tm.tm_gmtoff, now, &clock);
-	for (enum open_mode m = OPEN_MODE_READ; m <= OPEN_MODE_EXEC; m++) {
-		struct decision d;
+	rules_decide(rs, ev, &clock, &d, NULL);
+	return d.n_fired > 0;
+}
 
+/* By which modes it is fired at this path: 1u << OPEN_MODE_READ and so on. */
+static unsigned modes_of(const struct prove *p, const struct ruleset *rs, const char *path)
+{
+	struct event ev = { .kind = KIND_FILE_OPENED, .file = { .names = { { path, HOME } }, .n_names = 1 } };
+	unsigned modes = 0;
+
+	for (enum open_mode m = OPEN_MODE_READ; m <= OPEN_MODE_EXEC; m++) {
 		ev.file.mode = m;
-		rules_decide(rs, &ev, &clock, &d, NULL);
-		if (d.n_fired)
+		if (fires(p, rs, OKNEK_BIN, &ev))
 			modes |= 1u << m;
 	}
 	return modes;
 }
 
-/* The first path in a home or project that the rule means, below the home. */
+/* Of a pattern for all that is below some directory, where the decoys are below it: a name in these. */
+static char *example_below(const char *glob, const char *dir)
+{
+	const char *any = strstr(glob, "/**");
+	size_t len = any ? (size_t)(any - glob) : 0;
+	bool floating;
+
+	if (!any || !dir || (any[3] && any[3] != '/') || strncmp(glob, dir, len) ||
+	    (dir[len] && dir[len] != '/'))
+		return NULL;
+	return example(any[3] && any[4] ? any + 4 : "*", &floating);
+}
+
+static int load_alone(struct prove_rule *r, const char *source, const struct rules_config *c, struct ruleset **ret)
+{
+	struct rules_error err = { "" };
+	int rc = ruleset_load_buffer("rule", source, strlen(source), c, ret, &err);
+
+	if (rc < 0)
+		snprintf(r->why, sizeof(r->why), "its text cannot be read by itself: %.100s", err.text);
+	return rc;
+}
+
+/* The first path in a home or project that the rule means, or in the directory, below the home. */
 static void decoy_of(const struct prove *p, struct prove_rule *r, const char *source)
 {
 	struct rules_config c = { .mechanisms[KIND_FILE_OPENED] = 1u << MECH_FANOTIFY };
-	struct rules_error err = { "" };
 	struct ruleset *rs = NULL;
+	const char *asked = p->dir ? p->dir : p->user_home;
+	_cleanup_free_ char *dir = realpath(asked, NULL), *below = NULL;
 	struct pathset *paths;
 	bool named = false;
 
-	if (ruleset_load_buffer("rule", source, strlen(source), &c, &rs, &err) < 0) {
-		snprintf(r->why, sizeof(r->why), "its text cannot be read by itself: %.100s", err.text);
+	if (asprintf(&below, "%s/" PROVE_PREFIX "XXXXXX", dir ? dir : "") < 0)
+		abort();
+	if (load_alone(r, source, &c, &rs) < 0)
 		return;
-	}
 	paths = ruleset_pathset(rs);
 	for (unsigned i = 0; i < paths->n && !r->decoy; i++) {
 		const struct glob *g = paths->patterns[i].glob;
 
 		for (size_t k = 0; !paths->patterns[i].exclude && k < glob_alternatives(g) && !r->decoy; k++) {
 			bool floating;
-			_cleanup_free_ char *name = example(glob_text(g, k), &floating), *path = NULL;
+			const char *text = glob_text(g, k), *home = HOME;
+			_cleanup_free_ char *name = example(text, &floating), *path = NULL;
 
+			if (!name) {
+				name = example_below(text, dir);
+				home = below;
+			}
 			if (!name || strstr(name, "..") || !*name)
 				continue;
-			if (asprintf(&path, HOME "/%s%s", floating ? "work/" : "", name) < 0)
+			if (asprintf(&path, "%s/%s%s", home, floating ? "work/" : "", name) < 0)
 				abort();
 			if (!(pathset_reach(paths, path, HOME, NULL) & GLOB_HERE))
 				continue;
 			named = true;
 			r->modes = modes_of(p, rs, path);
 			if (r->modes)
-				r->decoy = have(strdup(path + strlen(HOME "/")));
+				r->decoy = have(strdup(path + strlen(home) + 1));
 		}
 	}
 	if (!r->decoy)
@@ -149,10 +180,45 @@ static void decoy_of(const struct prove *p, struct prove_rule *r, const char *so
 	ruleset_unref(rs);
 }
 
+/* The first program that the rule means by its name, wherever it is: below the home. */
+static void program_of(const struct prove *p, struct prove_rule *r, const char *source)
+{
+	struct rules_config c = { .mechanisms[KIND_EXEC_OBSERVED] = 1u << MECH_FANOTIFY };
+	static const char argv[] = "sh\0-c\0:";
+	struct ruleset *rs = NULL;
+	const struct pathset *programs;
+
+	if (load_alone(r, source, &c, &rs) < 0)
+		return;
+	programs = ruleset_programs(rs);
+	for (unsigned i = 0; programs && i < programs->n && !r->decoy; i++) {
+		const struct glob *g = programs->patterns[i].glob;
+
+		for (size_t k = 0; k < glob_alternatives(g) && !r->decoy; k++) {
+			bool floating;
+			const char *slash = strrchr(glob_text(g, k), '/');
+			_cleanup_free_ char *name = slash ? example(slash + 1, &floating) : NULL, *path = NULL;
+
+			if (!name || !*name || strchr(name, '/') || name[0] == '.')
+				continue;
+			if (asprintf(&path, HOME "/" PROOF_PROGRAMS "/%s", name) < 0)
+				abort();
+			if (fires(p, rs, path,
+				  &(struct event){ .kind = KIND_EXEC_OBSERVED,
+						   .exec = { .path = path, .argv = argv,
+							     .argv_len_bytes = sizeof(argv) } }))
+				r->decoy = have(strdup(path + strlen(HOME "/")));
+		}
+	}
+	if (!r->decoy)
+		say(r, "there is nothing harmless to try it with: it asks for more than what a program is called");
+	ruleset_unref(rs);
+}
+
 /* A file that is to be where another one has its directory cannot be made. */
 static bool is_in_the_way(const struct prove *p, const struct prove_rule *r)
 {
-	static const char *const ours[] = { "work/", "scratch/", PROOF_SHELL };
+	static const char *const ours[] = { "work/", "scratch/", PROOF_SHELL, PROOF_PROGRAMS "/" };
 	size_t len = strlen(r->decoy);
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
@@ -263,8 +329,12 @@ static void destinations(const struct prove *p, struct prove_rule *r, const char
 	address = literal(source);
 	if (address)
 		add(r, (struct prove_target){ .label = "", .v4 = address });
-	else
+	else if (strstr(source, "dest_ip") || strstr(source, "dest_host") || strstr(source, "dest_path"))
 		say(r, "it names no destination at which nobody is");
+	else if (strstr(source, "dest_port"))
+		say(r, "it names a port alone, and whoever has it is not to be called for a proof");
+	else
+		say(r, "it asks who connects, and not to whom");
 }
 
 static void prepare(struct prove *p, struct prove_rule *r, const char *source)
@@ -277,8 +347,10 @@ static void prepare(struct prove *p, struct prove_rule *r, const char *source)
 		decoy_of(p, r, source);
 	else if (r->kind == KIND_SOCKET_CONNECT)
 		destinations(p, r, source);
-	else if (r->kind != KIND_EXEC_OBSERVED || !strstr(source, "chain_depth") || r->threshold > 1000)
+	else if (r->kind != KIND_EXEC_OBSERVED)
 		say(r, "there is nothing harmless to try it with");
+	else if (!strstr(source, "chain_depth") || r->threshold > 1000)
+		program_of(p, r, source);
 }
 
 static int take_source(void *arg, json_t *item, const char *text)
@@ -340,7 +412,12 @@ void prove_targets(struct prove *p)
 				abort();
 			add(r, t);
 		} else if (r->kind == KIND_EXEC_OBSERVED) {
-			add(r, (struct prove_target){ .label = "", .command = chain(r->threshold) });
+			struct prove_target t = { .label = "", .command = r->decoy ? have(strdup(":")) :
+										     chain(r->threshold) };
+
+			if (r->decoy && asprintf(&t.path, "%s/%s", p->place.home, r->decoy) < 0)
+				abort();
+			add(r, t);
 		}
 		for (unsigned k = 0; k < r->n_targets; k++)
 			if (!strcmp(r->targets[k].label, "service"))

@@ -67,9 +67,11 @@ int prove_static(const char *path, const struct prove_call *calls, unsigned n, c
 	memcpy(image, &head, sizeof(head));
 	memcpy(image + sizeof(head), &part, sizeof(part));
 	memcpy(image + CODE, prove_code, code);
-	memcpy(image + CODE + code, calls, n * sizeof(*calls));
+	if (n)
+		memcpy(image + CODE + code, calls, n * sizeof(*calls));
 	memcpy(image + CODE + code + n * sizeof(*calls), &end, sizeof(end));
-	memcpy(image + (PROVE_STATIC_DATA - BASE), data, len);
+	if (len)
+		memcpy(image + (PROVE_STATIC_DATA - BASE), data, len);
 	if (write(fd, image, size) != (ssize_t)size)
 		return PROVE_CANNOT + errno;
 	return 0;
