@@ -16,6 +16,8 @@ hold aws.yaml
 write_rule other.yaml .ssh/key block X701
 hold other.yaml
 put "$TEST_HOME/.ssh/key" "$TOKEN"
+write_rule ids.yaml ".ssh/id_*" block X702
+hold ids.yaml
 mkdir "$MNT/bin" && cp "$(readlink -f /bin/sh)" "$MNT/bin/dash"
 cat >"$OWN_RULES/exec.yaml" <<-END
 	id: X800
@@ -32,6 +34,7 @@ mine=$CONFIG.d/90-operator.yaml
 opens "$(bin plain_open)" "$SECRET"
 wait_for 15 held 1
 ok "always" oknek allow "t$(token)" --always --reason 'the "deploy" job: needs it'
+like "$(cat "$SCRATCH/out")" "exception +$SECRET, in $mine" "and says what is excepted, and where"
 came 1 0 "it opens"
 like "$(cat "$mine")" 'X700:' "an exception is written"
 is "$(stat -c '%a %u' "$mine")" "644 0" "that others may read, and root alone write"
@@ -56,6 +59,24 @@ start_daemon --rules "$OWN_RULES"
 opens "$(bin plain_open)" "$SECRET"
 came 5 0 "after a restart, too"
 
+# Whoever is held is shown by the name by which he was, and by that alone is excepted.
+put "$TEST_HOME/.ssh/id_rsa" "$TOKEN"
+put "$TEST_HOME/.ssh/id_dummy" "$TOKEN, but harmless"
+opens "$(bin plain_open)" "$TEST_HOME/.ssh/id_dummy"
+ok "one of two files of a rule is held" wait_for 15 held 1
+ok "the other is moved away" as_user mv "$TEST_HOME/.ssh/id_rsa" "$TEST_HOME/.ssh/k"
+ok "and this one put in its place" as_user mv "$TEST_HOME/.ssh/id_dummy" "$TEST_HOME/.ssh/id_rsa"
+is "$(pending | jq -r '"\(.path) \(.path_now)"')" "$TEST_HOME/.ssh/id_dummy $TEST_HOME/.ssh/id_rsa" \
+	"pending says by which name it was held, and what it is called now"
+like "$(oknek pending)" 'id_dummy \(now .*id_rsa\)' "to people, too"
+before=$(cat "$mine")
+nok "not always" oknek allow "t$(token)" --always
+like "$(cat "$SCRATCH/out")" 'id_dummy was held, and is .*id_rsa now: nothing is allowed' "is said"
+is "$(cat "$mine")" "$before" "no exception is made"
+ok "it is held still" held 1
+ok "it may be allowed once" oknek allow "t$(token)"
+came 6 0 "it opens" harmless
+
 # A file that cannot be served is put back as it was.
 rm "$mine"
 echo 'exceptions: {X999: {match: {uid: {eq: 1}}, reason: r, author: a}}' >"$CONFIG.d/95-bad.yaml"
@@ -69,7 +90,7 @@ nok "a configuration that does not load" oknek allow "t$(token)" --always
 like "$(cat "$SCRATCH/out")" 'X999.*
 .*as before.*
 .*this once' "is said"
-came 6 0 "it was allowed once"
+came 7 0 "it was allowed once"
 nok "and nothing is left of it" test -e "$mine"
 rm "$CONFIG.d/95-bad.yaml"
 opens "$(bin plain_open)" "$SECRET"
@@ -77,7 +98,7 @@ wait_for 15 held 1
 nok "not by who is no admin" as_user "$(bin oknek)" --run-dir "$RUN" allow "t$(token)" --always
 ok "it is held still" held 1
 oknek block "t$(token)" >/dev/null
-came 7 1 "and blocked"
+came 8 1 "and blocked"
 
 # Arguments alone do not say which program it is, nor where each begins.
 opens "$MNT/bin/dash" -c ': forbidden; echo did'
@@ -87,6 +108,6 @@ like "$(cat "$SCRATCH/out")" 'always is for files.*once or --for' "is said"
 nok "nothing is written" test -e "$mine"
 ok "it is held still" held 1
 ok "it may be allowed once" oknek allow "t$(token)"
-came 8 0 "and runs" did
+came 9 0 "and runs" did
 ok "the daemon stops cleanly" stop_daemon
 done_testing

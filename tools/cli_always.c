@@ -212,7 +212,7 @@ static int add(struct cli *cli, const char *dir, const json_t *item, const char 
 }
 
 int cli_always(struct cli *cli, bool token, int64_t id, const char *reason,
-	       int (*allow)(struct cli *cli, void *arg), void *arg, char **path)
+	       int (*allow)(struct cli *cli, void *arg), void *arg, char **path, char **excepted)
 {
 	struct finding f = { token, id, NULL };
 	_cleanup_json_ json_t *res = NULL, *item = NULL;
@@ -240,6 +240,14 @@ int cli_always(struct cli *cli, bool token, int64_t id, const char *reason,
 			  "hand");
 		return CLI_FAILED;
 	}
+	/* An exception is by name; nobody was shown the one that the file has now, and by the other something
+	 * else may be opened by now. */
+	if (json_object_get(item, "path_now")) {
+		cli_error("%s was held, and is %s now: nothing is allowed; --always is for a file that keeps its "
+			  "name", cli_str(item, "path"), cli_str(item, "path_now"));
+		return CLI_FAILED;
+	}
+	*excepted = strdup(cli_str(item, "path"));
 	if (config[0] != '/' || asprintf(&dir, "%s.d", config) < 0) {
 		dir = NULL;
 		cli_error("the daemon does not tell where its configuration is: --always is for admins");

@@ -69,7 +69,7 @@ static int answer(struct cli *cli, int argc, char **argv, const struct cli_optio
 		  struct answering *a)
 {
 	int r = cli_options(cli, argc, argv, opts, false);
-	_cleanup_free_ char *path = NULL;
+	_cleanup_free_ char *path = NULL, *excepted = NULL;
 
 	if (r < 0)
 		return r == CLI_HELP ? CLI_DONE : CLI_FAILED;
@@ -84,9 +84,9 @@ static int answer(struct cli *cli, int argc, char **argv, const struct cli_optio
 		return r;
 	if (!a->always)
 		return ask(cli, a);
-	r = cli_always(cli, a->token, a->id, a->reason, ask, a, &path);
+	r = cli_always(cli, a->token, a->id, a->reason, ask, a, &path, &excepted);
 	if (r == CLI_DONE && !cli->json)
-		cli_field(cli, "exception", "%s", path);
+		cli_field(cli, "exception", "%s, in %s", excepted ? excepted : "", path);
 	return r == CLI_DONE ? cli_flush() : r;
 }
 

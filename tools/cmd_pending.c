@@ -14,6 +14,7 @@ static int take(void *arg, json_t *item, const char *text)
 	struct cli_listing *l = arg;
 	const json_t *process = json_object_get(item, "process");
 	_cleanup_free_ char *path = NULL, *command = NULL, *what = NULL;
+	_cleanup_free_ char *now = NULL;
 	const char *after = "";
 	char token[32], who[96], rule[96], since[32] = "", until[32] = "";
 	int64_t t;
@@ -26,7 +27,9 @@ static int take(void *arg, json_t *item, const char *text)
 	if (json_is_true(json_object_get(item, "after_fact")))
 		after = " (has happened: stopped)";
 	path = cli_tilde(cli_str(item, "path"), (uid_t)cli_int(process, "uid"));
-	if (asprintf(&what, "%s%s", command ? command : path, after) < 0)
+	now = cli_tilde(cli_str(item, "path_now"), (uid_t)cli_int(process, "uid"));
+	if (asprintf(&what, "%s%s%s%s%s", command ? command : path, after, *now ? " (now " : "", now,
+		     *now ? ")" : "") < 0)
 		what = NULL;
 	snprintf(token, sizeof(token), "t%lld", (long long)cli_int(item, "token"));
 	snprintf(who, sizeof(who), "%lld %s", (long long)cli_int(process, "pid"),

@@ -23,7 +23,7 @@ struct parked_brief {
 	enum verdict on_timeout;
 	bool exec;
 	char comm[16], agent[32];
-	char path[4096];
+	char path[4096]; /* what it is called now */
 	/* Held for an operator. */
 	bool held;
 	char id[32], part[64], name[128];
@@ -106,6 +106,12 @@ static json_t *text_or_null(const char *text)
 	return text[0] ? daemon_json_text(text) : json_null();
 }
 
+/* By which it was held: who renames it meanwhile does not say what an operator is asked. */
+static const char *path_of(const struct parked_brief *b)
+{
+	return b->held && b->hold.path[0] ? b->hold.path : b->path;
+}
+
 /* Of who waits for a helper no rule is named: which one decides is what is being waited for. */
 static json_t *parked_json(const struct parked_brief *b)
 {
@@ -125,7 +131,7 @@ static json_t *parked_json(const struct parked_brief *b)
 		(json_int_t)(boot_unix_s + (int64_t)(b->since_ns / NSEC_PER_SEC)),
 		"on_timeout", b->on_timeout == VERDICT_BLOCK ? "deny" : "allow", "rule",
 		text_or_null(b->held ? b->id : ""), "part", text_or_null(b->held ? b->part : ""), "name",
-		text_or_null(b->held ? b->name : ""), "path", text_or_null(b->path), "agent",
+		text_or_null(b->held ? b->name : ""), "path", text_or_null(path_of(b)), "agent",
 		text_or_null(b->agent), "tree", b->tree_id ? json_integer(b->tree_id) : json_null(),
 		"process", "pid", b->pid, "uid",
 		b->uid != (uid_t)-1 ? json_integer(b->uid) : json_null(), "comm",
@@ -137,8 +143,11 @@ static json_t *parked_json(const struct parked_brief *b)
 		return j;
 	json_object_set_new(j, "rules", text_or_null(b->hold.rules));
 	json_object_set_new(j, "session", text_or_null(b->hold.session));
-	if (!b->exec)
+	if (!b->exec) {
+		if (strcmp(path_of(b), b->path) != 0)
+			json_object_set_new(j, "path_now", daemon_json_text(b->path));
 		return j;
+	}
 	json_object_set_new(j, "argv", hold_arguments(&b->hold));
 	json_object_set_new(j, "argv_cut", json_boolean(b->hold.argv_cut));
 	return j;
