@@ -13,7 +13,8 @@
 
 struct stat_line {
 	pid_t ppid;
-	char state;
+	char state; /* of the thread that it began with */
+	uint64_t threads;
 	uint64_t start_time_ns;
 };
 
@@ -70,8 +71,10 @@ static int read_stat(pid_t pid, struct stat_line *ret)
 	ret->state = at[2];
 	at += 3;
 	ret->ppid = (pid_t)get_number(&at);
-	for (int field = 5; field < 22; field++)
+	for (int field = 5; field < 20; field++)
 		get_number(&at);
+	ret->threads = get_number(&at);
+	get_number(&at);
 	ret->start_time_ns = get_number(&at) * PROCSTAT_TICK_NS;
 	return 0;
 }
@@ -140,13 +143,14 @@ uint32_t guardian_tree_of(struct guardian *g, pid_t pid, struct member *m)
 	return 0;
 }
 
+/* A leader that ended before its threads is a zombie too, but they still run. */
 static bool lives(struct guardian *g, pid_t pid)
 {
 	struct member m;
 	struct stat_line st;
 
 	return pid > 0 && guardian_tree_of(g, pid, &m) && read_stat(pid, &st) == 0 &&
-	       st.state != 'Z' && st.state != 'X';
+	       st.state != 'X' && (st.state != 'Z' || st.threads > 1);
 }
 
 bool guardian_members_left(struct guardian *g)

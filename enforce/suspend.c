@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "enforce/suspend.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -54,22 +55,53 @@ struct suspend {
 	pid_t keeper; /* 0: it has ended */
 };
 
-/* The letter of proc(5); 0: gone. */
-static char state_of(pid_t pid)
+/* Of a thread, below its process's task: the letter of proc(5); 0: gone. -errno. */
+static int state_of(int task_fd, const char *tid)
 {
 	_cleanup_close_ int fd = -1;
 	char path[32], text[512];
 	const char *at;
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	snprintf(path, sizeof(path), "%s/stat", tid);
+	fd = openat(task_fd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+	n = read(fd, text, sizeof(text) - 1);
 	if (n <= 0)
 		return 0;
 	text[n] = '\0';
 	at = strrchr(text, ')');
 	return at && at[1] ? at[2] : 0;
+}
+
+/* Does each thread that lives stand still? The first one may have ended long ago, and tells nothing of the
+ * others. -ESRCH: all have. */
+static int is_stopped(pid_t pid)
+{
+	const struct dirent *e;
+	unsigned living = 0;
+	int state = 'T';
+	char path[32];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while (state == 'T' && (e = readdir(dir))) {
+		if (e->d_name[0] == '.')
+			continue;
+		state = state_of(dirfd(dir), e->d_name);
+		if (!state || state == 'Z' || state == 'X')
+			state = 'T';
+		else
+			living++;
+	}
+	closedir(dir);
+	if (state < 0)
+		return state;
+	return living ? state == 'T' : -ESRCH;
 }
 
 /* A descriptor of that process and no other. *start_ns is filled in where it was not known. */
@@ -258,7 +290,6 @@ int suspend_stop(struct suspend *s, uint32_t tree_id, pid_t pid, uint64_t start_
 {
 	_cleanup_close_ int fd = open_process(pid, &start_ns);
 	struct row *r = find(s, pid);
-	char state;
 	int err;
 
 	if (fd < 0)
@@ -267,11 +298,9 @@ int suspend_stop(struct suspend *s, uint32_t tree_id, pid_t pid, uint64_t start_
 		return 0;
 	if (r) /* it ended while it was stopped */
 		let_go(s->shared, r);
-	state = state_of(pid);
-	if (!state || state == 'Z' || state == 'X')
-		return -ESRCH;
-	if (state == 'T')
-		return 0;
+	err = is_stopped(pid);
+	if (err)
+		return err < 0 ? err : 0;
 	/* Whom it stops now nobody would let go on when the daemon dies. */
 	if (!is_kept(s))
 		return -EOWNERDEAD;

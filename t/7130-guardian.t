@@ -10,7 +10,7 @@
 . t/attack/scene.sh
 need_root
 in_private_mounts "$@"
-need_bin oknek oknekd plain_open hammer atk_json
+need_bin oknek oknekd plain_open hammer no_leader atk_json
 
 exec 2>"$SCRATCH/shell" # where the shell says what was killed
 guardian() { status_get guardian.pid; }
@@ -129,6 +129,20 @@ diag "$(cat "$WORK"/*.tries | wc -l) tries"
 ok "evidence holds together" oknek verify "$STATE/oknek.db"
 ok "it stops cleanly, and leaves nobody behind" stop_daemon
 ok "the guardian's socket is gone" test ! -e "$RUN/guardian.sock"
+
+# --- the only member has lost the thread that it began with, and goes on
+ok "it starts again" start_daemon --rules "$OWN_RULES"
+"${IN_TREE[@]}" "$(bin no_leader)" "$WORK/over" "$WORK/leaderless" "$SECRET" &
+asked() { [ "$(grep -c denied "$WORK/leaderless" 2>/dev/null)" -ge "$1" ]; }
+ok "a member without a leader is denied" wait_for 30 asked 5
+old=$DAEMON_PID
+kill_daemon
+ok "dead: the guardian stays" wait_for 5 alone "$old"
+wait_for 60 asked $(($(wc -l <"$WORK/leaderless") + 200)) # more than 4 seconds
+ok "it is there still" alone "$old"
+is "$(grep -cv denied "$WORK/leaderless")" 0 "and denies it each time"
+as_user touch "$WORK/over"
+ok "it ends with that member" wait_for 60 no_daemon_left
 
 # --- nobody is watched: nothing to keep
 ok "it starts once more" start_daemon --rules "$OWN_RULES"

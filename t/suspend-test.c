@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,7 +50,7 @@ static void end(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-static bool is_stopped(pid_t pid)
+static char state_of(pid_t pid)
 {
 	char path[32], text[256] = "", *at;
 	FILE *f;
@@ -60,7 +62,12 @@ static bool is_stopped(pid_t pid)
 	fclose(f);
 	at = strrchr(text, ')');
 	assert_non_null(at);
-	return at[2] == 'T';
+	return at[2];
+}
+
+static bool is_stopped(pid_t pid)
+{
+	return state_of(pid) == 'T';
 }
 
 static bool becomes(pid_t pid, bool stopped)
@@ -97,6 +104,96 @@ static void who_is_stopped_goes_on(void **state)
 	assert_true(becomes(pid, true));
 	suspend_free(s);
 	assert_true(becomes(pid, false));
+	end(pid);
+}
+
+static void *tick(void *fd)
+{
+	while (write((int)(intptr_t)fd, "", 1) == 1)
+		usleep(1000);
+	_exit(0);
+}
+
+/* Its first thread has ended: what it does it does in another, which says so through *fd. */
+static pid_t without_leader(int *fd)
+{
+	pthread_t thread;
+	int fds[2];
+	pid_t pid;
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		close(fds[0]);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (pthread_create(&thread, NULL, tick, (void *)(intptr_t)fds[1]))
+			_exit(1);
+		pthread_exit(NULL);
+	}
+	close(fds[1]);
+	*fd = fds[0];
+	for (int i = 0; i < PATIENCE_S * 100 && state_of(pid) != 'Z'; i++)
+		usleep(10000);
+	assert_int_equal(state_of(pid), 'Z');
+	return pid;
+}
+
+/* What came through the pipe while nobody read it is not of now. */
+static bool ticks(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char text[65536];
+
+	assert_true(poll(&p, 1, 0) == 0 || read(fd, text, sizeof(text)) > 0);
+	return poll(&p, 1, 1000) == 1;
+}
+
+static bool comes_to_tick(int fd, bool should)
+{
+	for (int i = 0; i < PATIENCE_S; i++)
+		if (ticks(fd) == should)
+			return true;
+	return false;
+}
+
+static void who_has_lost_its_leader_is_stopped(void **state)
+{
+	struct suspend *s = NULL;
+	int fd;
+	pid_t pid = without_leader(&fd);
+
+	(void)state;
+	assert_int_equal(suspend_new(CONFINE_REFUSE, &s), 0);
+	assert_true(comes_to_tick(fd, true));
+	assert_int_equal(suspend_stop(s, TREE, pid, 0, in_an_hour()), 1);
+	assert_true(comes_to_tick(fd, false));
+	assert_int_equal(suspend_stop(s, TREE, pid, 0, in_an_hour()), 0);
+	assert_int_equal(suspend_continue(s, TREE), 1);
+	assert_true(comes_to_tick(fd, true));
+	/* Somebody else did it: that is seen of the thread that is there. */
+	kill(pid, SIGSTOP);
+	assert_true(comes_to_tick(fd, false));
+	assert_int_equal(suspend_stop(s, TREE, pid, 0, in_an_hour()), 0);
+	assert_int_equal(suspend_continue(s, TREE), 0);
+	assert_false(ticks(fd));
+	suspend_free(s);
+	close(fd);
+	end(pid);
+}
+
+static void who_has_ended_is_not_stopped(void **state)
+{
+	struct suspend *s = NULL;
+	pid_t pid = sleeper();
+
+	(void)state;
+	assert_int_equal(suspend_new(CONFINE_REFUSE, &s), 0);
+	kill(pid, SIGKILL);
+	for (int i = 0; i < PATIENCE_S * 100 && state_of(pid) != 'Z'; i++)
+		usleep(10000);
+	assert_int_equal(suspend_stop(s, TREE, pid, 0, in_an_hour()), -ESRCH);
+	suspend_free(s);
 	end(pid);
 }
 
@@ -244,6 +341,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_is_stopped_goes_on),
+		cmocka_unit_test(who_has_lost_its_leader_is_stopped),
+		cmocka_unit_test(who_has_ended_is_not_stopped),
 		cmocka_unit_test(another_of_that_number_is_not_stopped),
 		cmocka_unit_test(who_was_stopped_by_others_stays_so),
 		cmocka_unit_test(all_go_on_when_the_daemon_dies),
