@@ -11,7 +11,7 @@
 need_root
 need_command jq script pgrep python3
 in_private_mounts "$@"
-need_bin oknek oknekd plain_open atk_json
+need_bin oknek oknekd plain_open no_leader atk_sleepers atk_json
 
 exec 2>"$SCRATCH/shell" # where the shell says what was killed
 scene tmpfs || { fail "the scene"; done_testing; }
@@ -25,13 +25,15 @@ start_daemon --source=ebpf --rules "$OWN_RULES" || {
 [ "$(oknek --json rules | jq -r .mechanism)" = detect ] || skip_all "opens are held here, by BPF-LSM"
 
 # A tree with a child, a grandchild in a session of its own whose parent has gone, one that forks all the
-# time, and one that had itself stopped. The first opens the secret each time it is told to.
+# time, one that had itself stopped, and two whose first threads have ended, one of which forks. The first opens the secret each time it is told to.
 cat >"$WORK/agent" <<'END'
 ticks() { until [ -e "$1/end" ]; do echo x >>"$1/ticks.$2"; sleep 0.05; done; }
 export -f ticks
 ticks "$1" child &
 (setsid bash -c 'ticks "$1" orphan' bash "$1" &)
 until [ -e "$1/end" ]; do /bin/true; echo x >>"$1/ticks.forks"; done &
+"$4" "$1/end" "$1/ticks.leaderless" &
+"$4" "$1/end" "$1/ticks.leaderless_forks" --forks &
 bash -c 'echo $$ >"$1/itself"; kill -STOP $$; echo went >"$1/went"' bash "$1" &
 touch "$1/up"
 n=0
@@ -48,7 +50,7 @@ END
 chmod 755 "$WORK/agent"
 begin() { # a new tree
 	as_user rm -f "$WORK"/ticks.* "$WORK/up" "$WORK/itself" "$WORK/go" "$WORK/went"
-	"${IN_TREE[@]}" bash "$WORK/agent" "$WORK" "$(bin plain_open)" "$SECRET" &
+	"${IN_TREE[@]}" bash "$WORK/agent" "$WORK" "$(bin plain_open)" "$SECRET" "$(bin no_leader)" &
 	AGENT=$!
 	wait_for 30 test -e "$WORK/up" && wait_for 30 test -s "$WORK/itself" && wait_for 30 is_state "$(cat "$WORK/itself")" T
 }
@@ -75,7 +77,7 @@ sum() { cat "$WORK"/ticks.* | wc -l; }
 stands() { local n; n=$(sum); sleep 1; [ "$(sum)" = "$n" ]; }
 each_grows() {
 	local f n
-	for f in child orphan forks root; do
+	for f in child orphan forks leaderless leaderless_forks root; do
 		n=$(wc -l <"$WORK/ticks.$f")
 		wait_for 20 eval "[ \$(wc -l <'$WORK/ticks.$f') -gt $n ]" || return 1
 	done
@@ -183,6 +185,31 @@ kill -STOP "$DAEMON_PID"
 ok "a daemon that is stopped does not keep it so" each_grows
 kill -CONT "$DAEMON_PID"
 finish
+
+# --- more than can be stopped -------------------------------------------------------------------------------
+many=8400
+all_there() { [ "$(oknek --json status | jq .members)" -gt $many ]; }
+all_told() { [ "$(own "tree stopped" | jq '.stopped + .not_stopped')" -gt $many ]; }
+no_member() { [ -z "$(members)" ]; }
+write_config "hold: {deadline: 60s}"
+ok "reload" oknek update --reload-local
+if [ "$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)" -lt 3000 ]; then
+	skip "a tree of more than 8192" "so many need 3 GB of memory"
+else
+	# shellcheck disable=SC2016 # expanded by that shell
+	"${IN_TREE[@]}" bash -c '"$1" "$3" 300 & until [ -e "$2/go" ]; do sleep 0.2; done; "$4" "$5"; wait' bash \
+		"$(bin atk_sleepers)" "$WORK" $many "$(bin plain_open)" "$SECRET" &
+	AGENT=$!
+	ok "a tree of more than 8192" wait_for 120 all_there
+	as_user touch "$WORK/go"
+	ok "is stopped" wait_for 60 held 1
+	ok "that all were tried is told" wait_for 60 all_told
+	is "$(own "tree stopped" | jq .stopped)" 8192 "as many as can be are"
+	ok "block --kill" oknek block "t$(token)" --kill
+	wait "$AGENT"
+	ok "ends all of them" wait_for 60 no_member
+	as_user rm "$WORK/go"
+fi
 
 # --- before a terminal -------------------------------------------------------------------------------------
 write_config "hold: {deadline: 60s}"

@@ -22,12 +22,10 @@
 
 #define STOPS_MAX 64
 #define STOPS_PER_TREE 8
-#define PASSES_MAX 200 /* at trees that fork on and on */
-#define PASSES_CLEAN 3 /* without anybody new: whoever was being born has been told by then */
-#define PASS_US 5000
 #define LOOK_MS 500
 
-enum { STOP_FREE, STOP_QUEUED, STOP_ACTIVE };
+/* ANSWERED: and its tree is being ended. */
+enum { STOP_FREE, STOP_QUEUED, STOP_ACTIVE, STOP_ANSWERED };
 
 struct stop_item {
 	_Atomic int state;
@@ -37,6 +35,8 @@ struct stop_item {
 	uint64_t since_ns, until_ns;
 	enum verdict then;
 	uid_t tree_uid; /* who began it */
+	bool stopping;	/* not all of its tree are stopped yet */
+	struct halt_passes passes;
 };
 
 struct daemon_halt {
@@ -46,6 +46,7 @@ struct daemon_halt {
 	int wake_fd;
 	_Atomic bool end;
 	pthread_mutex_t lock;
+	uint64_t look_ns; /* when the trees are to be looked at */
 	struct stop_item items[STOPS_MAX];
 };
 
@@ -157,38 +158,15 @@ void daemon_after(void *arg, const struct verdict_note *note, enum outcome outco
 	daemon_wake(s->wake_fd);
 }
 
-struct members_call {
+struct watched_call {
 	struct daemon *d;
 	uint32_t tree_id;
-	size_t n, room;
-	struct stop_member {
-		pid_t pid;
-		uint64_t start_ns;
-	} *at;
 	bool watched;
-	uid_t by_uid;
 };
-
-static void take_member(const struct member *m, void *arg)
-{
-	struct members_call *c = arg;
-
-	if (c->n < c->room)
-		c->at[c->n++] = (struct stop_member){ m->tgid, m->start_time_ns };
-}
-
-static void take_members(void *arg)
-{
-	struct members_call *c = arg;
-
-	daemon_feed_drain(c->d);
-	c->n = 0;
-	proctree_each_member(c->d->tree, c->tree_id, take_member, c);
-}
 
 static void look_for_tree(void *arg)
 {
-	struct members_call *c = arg;
+	struct watched_call *c = arg;
 	const struct tree *t = proctree_tree(c->d->tree, c->tree_id);
 
 	daemon_feed_drain(c->d);
@@ -233,53 +211,26 @@ static void extend(struct daemon_halt *s, uint32_t tree_id)
 	suspend_until(s->suspend, tree_id, until_ns);
 }
 
-/*
- * Each member, until nobody is found whom it was not tried with: who is stopped has no more children, so
- * that is soon. kill: ends them instead. Returns how many; *failed: how many could not be.
- */
-static unsigned each_member(struct daemon *d, uint32_t tree_id, uint64_t until_ns, bool kill,
-			    unsigned *failed)
+static bool waits(const struct stop_item *it)
 {
-	struct members_call c = { .d = d, .tree_id = tree_id, .room = SUSPEND_MAX };
-	unsigned n = 0, clean = 0;
+	int state = atomic_load(&it->state);
 
-	*failed = 0;
-	c.at = calloc(c.room, sizeof(*c.at));
-	for (unsigned pass = 0; c.at && pass < PASSES_MAX && clean < PASSES_CLEAN; pass++) {
-		unsigned news = 0;
-
-		if (loop_call(d->loop, take_members, &c) < 0)
-			break;
-		*failed = 0;
-		for (size_t i = 0; i < c.n; i++) {
-			int r = kill ? suspend_kill(c.at[i].pid, c.at[i].start_ns) :
-				       suspend_stop(d->halt->suspend, tree_id, c.at[i].pid,
-						    c.at[i].start_ns, until_ns);
-
-			news += kill ? r == 0 : r == 1;
-			*failed += r < 0 && r != -ESRCH;
-		}
-		n += news;
-		clean = news ? 0 : clean + 1;
-		usleep(PASS_US);
-	}
-	free(c.at);
-	return n;
+	return state == STOP_QUEUED || state == STOP_ACTIVE;
 }
 
-static void stop_tree(struct daemon *d, const struct stop_item *it)
+static void tell_stopped(struct daemon *d, struct stop_item *it)
 {
-	unsigned failed, n;
 	json_t *j;
 
-	extend(d->halt, it->brief.tree_id);
-	n = each_member(d, it->brief.tree_id, it->until_ns, false, &failed);
+	if (!it->stopping)
+		return;
+	it->stopping = false;
 	j = json_pack("{s:I, s:i, s:o, s:o, s:o, s:s, s:o, s:i, s:i, s:s}", "token",
 		      (json_int_t)it->brief.token, "tree", (int)it->brief.tree_id, "agent",
 		      daemon_json_text(it->brief.agent), "session", daemon_json_text(it->brief.session),
 		      "rules", daemon_json_text(it->brief.rules), "kind",
 		      event_kind_name(it->brief.kind), "path", daemon_json_text(it->brief.path),
-		      "stopped", (int)n, "not_stopped", (int)failed, "why",
+		      "stopped", (int)it->passes.n, "not_stopped", (int)it->passes.failed, "why",
 		      "after the fact: nothing here could hold it; the tree waits for an operator");
 	if (j)
 		json_object_set_new(j, "pid", json_integer(it->brief.pid));
@@ -293,6 +244,7 @@ static void drop(struct daemon *d, struct stop_item *it, const char *why)
 	json_int_t token = (json_int_t)it->brief.token;
 	unsigned n;
 
+	tell_stopped(d, it);
 	atomic_store(&it->state, STOP_FREE);
 	if (has_items(d->halt, tree_id)) {
 		extend(d->halt, tree_id);
@@ -319,7 +271,7 @@ static void expire(struct daemon *d, struct stop_item *it)
 
 static bool is_watched(struct daemon *d, uint32_t tree_id)
 {
-	struct members_call c = { .d = d, .tree_id = tree_id };
+	struct watched_call c = { .d = d, .tree_id = tree_id };
 
 	return loop_call(d->loop, look_for_tree, &c) == 0 && c.watched;
 }
@@ -328,23 +280,31 @@ static void tick(struct daemon *d)
 {
 	struct daemon_halt *s = d->halt;
 	bool enforces = daemon_mode_now(d) == MODE_ENFORCE;
+	uint64_t now_ns = clock_boottime_ns();
+	bool look = now_ns >= s->look_ns;
 
+	if (look)
+		s->look_ns = now_ns + LOOK_MS * NSEC_PER_MSEC;
 	for (unsigned i = 0; i < STOPS_MAX; i++) {
 		struct stop_item *it = &s->items[i];
 
 		if (atomic_load(&it->state) == STOP_QUEUED) {
 			atomic_store(&it->state, STOP_ACTIVE);
-			if (enforces)
-				stop_tree(d, it);
+			extend(s, it->brief.tree_id);
+			it->passes = (struct halt_passes){ 0 };
+			it->stopping = enforces;
 		}
 		if (atomic_load(&it->state) != STOP_ACTIVE)
 			continue;
 		if (!enforces)
 			drop(d, it, "nothing is enforced any more");
-		else if (clock_boottime_ns() >= it->until_ns)
+		else if (now_ns >= it->until_ns)
 			expire(d, it);
-		else if (!is_watched(d, it->brief.tree_id))
+		else if (look && !is_watched(d, it->brief.tree_id))
 			drop(d, it, "the tree is not watched any more");
+		else if (it->stopping &&
+			 halt_pass(d, &it->passes, it->brief.tree_id, s->suspend, it->until_ns))
+			tell_stopped(d, it);
 	}
 }
 
@@ -360,10 +320,12 @@ static int wait_ms(struct daemon_halt *s)
 		const struct stop_item *it = &s->items[i];
 		int64_t left;
 
-		if (atomic_load(&it->state) == STOP_FREE)
+		if (!waits(it))
 			continue;
 		left = ((int64_t)it->until_ns - (int64_t)now_ns) / (int64_t)NSEC_PER_MSEC + 1;
 		left = left < 0 ? 0 : left > LOOK_MS ? LOOK_MS : left;
+		if (it->stopping && left > HALT_PASS_MS)
+			left = HALT_PASS_MS;
 		ms = ms < 0 || left < ms ? (int)left : ms;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -394,9 +356,10 @@ static void *halt_thread(void *arg)
 
 void daemon_halt_answer(struct daemon *d, struct hold_answer *a, bool kill, bool ended[HOLD_ANSWERS_MAX])
 {
+	struct stop_item *answered[HOLD_ANSWERS_MAX];
 	struct daemon_halt *s = d->halt;
 	struct settle_call c = { d, a, NULL };
-	unsigned failed;
+	unsigned first = a->n;
 
 	if (!s)
 		return;
@@ -404,17 +367,27 @@ void daemon_halt_answer(struct daemon *d, struct hold_answer *a, bool kill, bool
 	for (unsigned i = 0; i < STOPS_MAX && a->n < HOLD_ANSWERS_MAX; i++) {
 		struct stop_item *it = &s->items[i];
 
-		if (atomic_load(&it->state) == STOP_FREE ||
+		if (!waits(it) ||
 		    (a->token ? it->brief.token != a->token : it->brief.pid != a->pid))
 			continue;
 		c.it = it;
 		loop_call(d->loop, settle, &c);
-		if (kill)
-			ended[a->n] = each_member(d, it->brief.tree_id, 0, true, &failed) > 0 && !failed;
+		atomic_store(&it->state, STOP_ANSWERED);
 		a->after_fact = true;
+		answered[a->n] = it;
 		a->briefs[a->n++] = it->brief;
-		drop(d, it, kill ? "an operator had it killed" : "an operator answered");
 	}
+	if (kill) { /* which takes a while, and nobody else is to wait for */
+		pthread_mutex_unlock(&s->lock);
+		for (unsigned i = first, k; i < a->n; i++) {
+			for (k = first; a->briefs[k].tree_id != a->briefs[i].tree_id; k++)
+				;
+			ended[i] = k < i ? ended[k] : halt_kill(d, a->briefs[i].tree_id);
+		}
+		pthread_mutex_lock(&s->lock);
+	}
+	for (unsigned i = first; i < a->n; i++)
+		drop(d, answered[i], kill ? "an operator had it killed" : "an operator answered");
 	pthread_mutex_unlock(&s->lock);
 	c.it = NULL;
 	if (!a->n && !a->already.is)
@@ -437,6 +410,8 @@ bool daemon_halt_each(struct daemon *d, uint32_t tree, bool own_only, uid_t uid,
 		    (tree && (it->brief.tree_id != tree || (own_only && it->tree_uid != uid))))
 			continue;
 		found = true;
+		if (!waits(it))
+			continue;
 		json_array_append_new(list, hold_pending_json(&it->brief, it->since_ns, it->until_ns,
 							      it->then, it->id, it->part, it->name));
 	}

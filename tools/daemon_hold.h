@@ -77,4 +77,21 @@ void daemon_halt_answer(struct daemon *d, struct hold_answer *a, bool kill,
 bool daemon_halt_each(struct daemon *d, uint32_t tree, bool own_only, uid_t uid,
 		      struct control_reply *reply);
 
+/* daemon_halt_tree.c. Begun with zeroes, of which the figures are of interest. */
+struct halt_passes {
+	unsigned n, failed; /* members that it was done to; that it could not be done to, in the last pass */
+	unsigned clean;
+	uint64_t next_ns, over_ns;
+};
+
+#define HALT_PASS_MS 5 /* between two passes */
+
+/* One pass over the members of a tree, if its time has come: with s they are stopped until then, without they
+ * are ended, for which nothing needs to be locked. True: that was the last. Not on the verdict thread. */
+struct suspend;
+bool halt_pass(struct daemon *d, struct halt_passes *p, uint32_t tree_id, struct suspend *s,
+	       uint64_t until_ns);
+/* All passes that end it. True: somebody was, and nobody is left. */
+bool halt_kill(struct daemon *d, uint32_t tree_id);
+
 #endif
