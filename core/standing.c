@@ -23,6 +23,14 @@ static bool is_same(const struct standing_object *a, const struct standing_objec
 	return a->kind != KIND_EXEC_OBSERVED || a->name_hash == b->name_hash;
 }
 
+static bool has_name(const struct standing_object *o, const uint64_t *hashes, unsigned n)
+{
+	for (unsigned i = 0; o->kind == KIND_FILE_OPENED && i < n; i++)
+		if (hashes[i] && hashes[i] == o->name_hash)
+			return true;
+	return false;
+}
+
 int standing_put(struct standing_table *t, const struct standing *s, uint64_t now_ns)
 {
 	struct standing *place = NULL;
@@ -59,11 +67,8 @@ const struct standing *standing_refuses(const struct standing_table *t, uint32_t
 
 		if (s->tree_id != tree_id || s->verdict != VERDICT_BLOCK || s->object.kind != o->kind)
 			continue;
-		if (is_same(&s->object, o))
+		if (is_same(&s->object, o) || has_name(&s->object, hashes, n))
 			return s;
-		for (unsigned k = 0; o->kind == KIND_FILE_OPENED && k < n; k++)
-			if (hashes[k] && hashes[k] == s->object.name_hash)
-				return s;
 	}
 	return NULL;
 }
@@ -78,18 +83,31 @@ static bool names_rule(const char *list, const char *rule)
 	return false;
 }
 
+/* A file's number alone is another file's when it is deleted, and its name alone when it is renamed. */
 const struct standing *standing_allows(const struct standing_table *t, uint32_t tree_id,
-				       const struct standing_object *o, const char *rule,
-				       uint64_t now_ns)
+				       const struct standing_object *o, const uint64_t *hashes,
+				       unsigned n, const char *rule, uint64_t now_ns)
 {
 	for (unsigned i = 0; t->used && i < STANDING_MAX; i++) {
 		const struct standing *s = &t->at[i];
 
 		if (s->tree_id == tree_id && s->verdict == VERDICT_ALLOW && now_ns < s->until_ns &&
-		    is_same(&s->object, o) && names_rule(s->rule, rule))
+		    is_same(&s->object, o) && names_rule(s->rule, rule) &&
+		    (o->kind != KIND_FILE_OPENED || has_name(&s->object, hashes, n)))
 			return s;
 	}
 	return NULL;
+}
+
+void standing_gone(struct standing_table *t, uint64_t dev, uint64_t ino)
+{
+	for (unsigned i = 0; t->used && i < STANDING_MAX; i++) {
+		struct standing *s = &t->at[i];
+
+		if (s->tree_id && s->verdict == VERDICT_ALLOW && s->object.kind == KIND_FILE_OPENED &&
+		    (!ino || (s->object.dev == dev && s->object.ino == ino)))
+			forget(t, s);
+	}
 }
 
 void standing_forget(struct standing_table *t, uint32_t tree_id)

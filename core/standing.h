@@ -12,7 +12,8 @@
 #define STANDING_PER_TREE 64
 #define STANDING_RULE_MAX 80
 
-/* Of an open: the file, by what it is or by its name. Of an exec: the program and its arguments. */
+/* Of an open: the file, allowed by what it is and by its name, refused by either. Of an exec: the program and
+ * its arguments. */
 struct standing_object {
 	enum event_kind kind;
 	uint64_t dev, ino;
@@ -43,10 +44,12 @@ int standing_put(struct standing_table *t, const struct standing *s, uint64_t no
 const struct standing *standing_refuses(const struct standing_table *t, uint32_t tree_id,
 					const struct standing_object *o, const uint64_t *hashes,
 					unsigned n);
-/* Is it let through, as far as this rule goes? */
+/* Is it let through, as far as this rule goes? hashes: as above. */
 const struct standing *standing_allows(const struct standing_table *t, uint32_t tree_id,
-				       const struct standing_object *o, const char *rule,
-				       uint64_t now_ns);
+				       const struct standing_object *o, const uint64_t *hashes,
+				       unsigned n, const char *rule, uint64_t now_ns);
+/* That file was deleted, and another one may have its number: it is not let through. ino 0: any may be. */
+void standing_gone(struct standing_table *t, uint64_t dev, uint64_t ino);
 /* The tree is watched no more. */
 void standing_forget(struct standing_table *t, uint32_t tree_id);
 /* Forgets what is over, and what is said of trees that keep() says are not watched. */

@@ -50,6 +50,9 @@ struct fanotify_config {
 	 * before the answer. NULL: nobody wants to know. */
 	void (*exec_allowed)(void *arg, const struct event *ev, const struct decision *d,
 			     uint64_t dev, uint64_t ino);
+	/* That protected file was deleted; ino 0: one was, or may have been, and nobody knows which. NULL:
+	 * nobody wants to know. */
+	void (*gone)(void *arg, uint64_t dev, uint64_t ino);
 	void *arg;
 };
 
@@ -157,6 +160,8 @@ struct fanotify_source_file {
 };
 void fanotify_file_of(const struct source *s, const struct permission *p,
 		      struct fanotify_source_file *ret);
+/* What was deleted before p was asked for has been told (gone), or is told now. False: it is too much. */
+bool fanotify_gone_told(struct source *s, const struct permission *p);
 struct fanotify_held *fanotify_held_of(struct source *s, const struct permission *p); /* or NULL */
 /* Each that waits, from *at on, which begins with 0. NULL: no more. */
 struct fanotify_held *fanotify_held_next(struct source *s, unsigned *at);

@@ -50,6 +50,13 @@ bool fanotify_changes_drained(struct fanotify_source *s, uint64_t read_seq)
 	return s->changes_all;
 }
 
+bool fanotify_gone_told(struct source *base, const struct permission *p)
+{
+	struct fanotify_source *s = (struct fanotify_source *)base;
+
+	return fanotify_changes_drained(s, s->parked[permission_index(s->c.permissions, p)].read_seq);
+}
+
 bool fanotify_names_settled(struct fanotify_source *s, struct parked *ctx, const struct object *obj)
 {
 	if (obj && obj->verdict >= VERDICT_BLOCK)

@@ -74,6 +74,12 @@ static bool name_matters(struct fanotify_source *s, const struct object *dir, co
 	return false;
 }
 
+static void gone(struct fanotify_source *s, const struct object *o)
+{
+	if (s->c.gone)
+		s->c.gone(s->c.arg, o ? o->dev : 0, o ? o->ino : 0);
+}
+
 static void handle_change(struct fanotify_source *s, const struct fanotify_event_metadata *md,
 			  const void *event)
 {
@@ -86,6 +92,7 @@ static void handle_change(struct fanotify_source *s, const struct fanotify_event
 		s->lost++;
 		c.type = CHANGE_LOST;
 		put(s, &c, NULL);
+		gone(s, NULL);
 		return;
 	}
 	if (fanotify_parse_notice(event, md->event_len, &n) < 0) {
@@ -95,8 +102,10 @@ static void handle_change(struct fanotify_source *s, const struct fanotify_event
 	if (md->mask & FAN_DELETE_SELF) {
 		/* A file names itself as the target, a directory as the directory. */
 		const struct object_handle *self = n.target.len ? &n.target : &n.dir;
+		const struct object *o = self->len ? objects_find_handle(s->c.objects, self) : NULL;
 
-		if (self->len && objects_find_handle(s->c.objects, self)) {
+		gone(s, o);
+		if (o) {
 			c.type = CHANGE_GONE;
 			c.target = *self;
 			s->change_seq = watch_queue_put(s->c.queue, &c);

@@ -20,6 +20,15 @@
 static const struct standing_object file = { KIND_FILE_OPENED, 1, 2, 3 };
 static const struct standing_object exec = { KIND_EXEC_OBSERVED, 1, 2, 3 };
 
+/* The names that it has when it is opened. */
+static const uint64_t names[] = { 8, 3 };
+
+static bool allows(const struct standing_table *t, uint32_t tree, const struct standing_object *o,
+		   const char *rule, uint64_t now_ns)
+{
+	return standing_allows(t, tree, o, names, 2, rule, now_ns) != NULL;
+}
+
 static struct standing said(enum verdict v, uint32_t tree, const struct standing_object *o,
 			    uint64_t until_ns)
 {
@@ -36,21 +45,71 @@ static void an_allowance_is_for_a_tree_an_object_rules_and_a_time(void **state)
 	(void)state;
 	t = (struct standing_table){ 0 };
 	assert_int_equal(standing_put(&t, &s, 10), 0);
-	assert_non_null(standing_allows(&t, 7, &file, "R3/aws", 99));
-	assert_non_null(standing_allows(&t, 7, &file, "R9", 99));
-	assert_null(standing_allows(&t, 7, &file, "R3", 99));
-	assert_null(standing_allows(&t, 7, &file, "R3/aw", 99));
-	assert_null(standing_allows(&t, 7, &file, "R3/aws", 100));
-	assert_null(standing_allows(&t, 8, &file, "R3/aws", 99));
+	assert_true(allows(&t, 7, &file, "R3/aws", 99));
+	assert_true(allows(&t, 7, &file, "R9", 99));
+	assert_false(allows(&t, 7, &file, "R3", 99));
+	assert_false(allows(&t, 7, &file, "R3/aw", 99));
+	assert_false(allows(&t, 7, &file, "R3/aws", 100));
+	assert_false(allows(&t, 8, &file, "R3/aws", 99));
 	other.ino = 5; /* the name alone allows nothing */
-	assert_null(standing_allows(&t, 7, &other, "R3/aws", 99));
+	assert_false(allows(&t, 7, &other, "R3/aws", 99));
 	assert_null(standing_refuses(&t, 7, &file, NULL, 0));
 	s = said(VERDICT_ALLOW, 7, &exec, 100);
 	assert_int_equal(standing_put(&t, &s, 10), 0);
 	other = exec;
-	assert_non_null(standing_allows(&t, 7, &other, "R9", 99));
+	assert_true(allows(&t, 7, &other, "R9", 99));
 	other.name_hash = 4; /* other arguments */
-	assert_null(standing_allows(&t, 7, &other, "R9", 99));
+	assert_false(allows(&t, 7, &other, "R9", 99));
+}
+
+/* A number and a name come to be another file's, the one without the other. */
+static void an_allowance_is_of_the_file_by_its_name(void **state)
+{
+	static struct standing_table t;
+	struct standing s = said(VERDICT_ALLOW, 7, &file, 100);
+	const uint64_t others[2] = { 9, 0 };
+
+	(void)state;
+	t = (struct standing_table){ 0 };
+	assert_int_equal(standing_put(&t, &s, 10), 0);
+	assert_true(allows(&t, 7, &file, "R9", 99));
+	assert_null(standing_allows(&t, 7, &file, others, 2, "R9", 99));
+	assert_null(standing_allows(&t, 7, &file, names, 1, "R9", 99));
+	assert_null(standing_allows(&t, 7, &file, NULL, 0, "R9", 99));
+	/* Whose name could not be had is not what anybody else's is not either. */
+	s.object.name_hash = 0;
+	s.object.ino = 6;
+	assert_int_equal(standing_put(&t, &s, 10), 0);
+	assert_null(standing_allows(&t, 7, &s.object, others, 2, "R9", 99));
+}
+
+static void an_allowance_ends_with_its_file(void **state)
+{
+	static struct standing_table t;
+	struct standing s = said(VERDICT_ALLOW, 7, &file, 100), other = said(VERDICT_ALLOW, 7, &exec, 100);
+	struct standing_object another = file;
+
+	(void)state;
+	t = (struct standing_table){ 0 };
+	assert_int_equal(standing_put(&t, &s, 10), 0);
+	assert_int_equal(standing_put(&t, &other, 10), 0);
+	another.ino = s.object.ino = 9;
+	s.verdict = VERDICT_BLOCK;
+	assert_int_equal(standing_put(&t, &s, 10), 0);
+	standing_gone(&t, 1, 9);
+	standing_gone(&t, 2, 2);
+	assert_true(allows(&t, 7, &file, "R9", 99));
+	standing_gone(&t, 1, 2);
+	assert_false(allows(&t, 7, &file, "R9", 99));
+	assert_true(allows(&t, 7, &exec, "R9", 99));
+	assert_non_null(standing_refuses(&t, 7, &another, NULL, 0));
+	assert_int_equal(t.used, 2);
+	/* Nobody knows which. */
+	s = said(VERDICT_ALLOW, 7, &file, 100);
+	assert_int_equal(standing_put(&t, &s, 10), 0);
+	standing_gone(&t, 0, 0);
+	assert_int_equal(t.used, 2);
+	assert_false(allows(&t, 7, &file, "R9", 99));
 }
 
 static void a_refusal_is_also_of_the_name(void **state)
@@ -58,7 +117,7 @@ static void a_refusal_is_also_of_the_name(void **state)
 	static struct standing_table t;
 	struct standing s = said(VERDICT_BLOCK, 7, &file, UINT64_MAX);
 	struct standing_object other = file;
-	uint64_t names[2] = { 9, 3 };
+	uint64_t called[2] = { 9, 3 };
 
 	(void)state;
 	t = (struct standing_table){ 0 };
@@ -66,10 +125,10 @@ static void a_refusal_is_also_of_the_name(void **state)
 	assert_non_null(standing_refuses(&t, 7, &file, NULL, 0));
 	other.ino = 5;
 	assert_null(standing_refuses(&t, 7, &other, NULL, 0));
-	assert_non_null(standing_refuses(&t, 7, &other, names, 2));
-	assert_null(standing_refuses(&t, 7, &other, names, 1));
-	assert_null(standing_refuses(&t, 6, &file, names, 2));
-	assert_null(standing_refuses(&t, 7, &exec, names, 2));
+	assert_non_null(standing_refuses(&t, 7, &other, called, 2));
+	assert_null(standing_refuses(&t, 7, &other, called, 1));
+	assert_null(standing_refuses(&t, 6, &file, called, 2));
+	assert_null(standing_refuses(&t, 7, &exec, called, 2));
 	/* The last word counts. */
 	s = said(VERDICT_ALLOW, 7, &file, 100);
 	assert_int_equal(standing_put(&t, &s, 10), 0);
@@ -211,6 +270,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_allowance_is_for_a_tree_an_object_rules_and_a_time),
+		cmocka_unit_test(an_allowance_is_of_the_file_by_its_name),
+		cmocka_unit_test(an_allowance_ends_with_its_file),
 		cmocka_unit_test(a_refusal_is_also_of_the_name),
 		cmocka_unit_test(a_tree_has_its_share_and_what_is_over_makes_room),
 		cmocka_unit_test(an_operator_is_asked_if_all_that_block_say_so),

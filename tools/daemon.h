@@ -349,6 +349,7 @@ void daemon_hold_resume(struct daemon *d); /* trees of the daemon before are kno
 bool daemon_operator(void *arg, struct event *ev, const struct decision *decision,
 		     enum verdict *effect, enum decided_by *by);
 void daemon_hold_again(struct daemon *d);
+void daemon_hold_gone(void *arg, uint64_t dev, uint64_t ino); /* of fanotify: what was deleted */
 void daemon_hold_close(struct daemon *d);
 
 /* daemon_recheck.c: what runs is compared with what was decided after it began, where the kernel has

@@ -30,7 +30,7 @@ static int make_tables(struct daemon *d)
 
 static int follow(struct daemon *d)
 {
-	struct fanotify_config fc = { .pathset = pathset_in_force, .arg = d };
+	struct fanotify_config fc = { .pathset = pathset_in_force, .gone = daemon_hold_gone, .arg = d };
 	int err = make_tables(d);
 
 	if (err)

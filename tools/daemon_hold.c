@@ -64,14 +64,21 @@ static struct standing_object object_of(const struct daemon_hold *o, const struc
 					 .name_hash = hash_of(o, ev) };
 }
 
-static bool is_refused(const struct daemon_hold *o, const struct event *ev,
-		       const struct standing_object *object)
+static unsigned hashes_of(const struct daemon_hold *o, const struct event *ev, uint64_t names[FILE_NAMES_MAX])
 {
-	uint64_t names[FILE_NAMES_MAX] = { 0 };
 	unsigned n = 0;
 
 	for (; ev->kind == KIND_FILE_OPENED && n < ev->file.n_names && n < FILE_NAMES_MAX; n++)
 		names[n] = hash(o, ev->file.names[n].path, strlen(ev->file.names[n].path));
+	return n;
+}
+
+static bool is_refused(const struct daemon_hold *o, const struct event *ev,
+		       const struct standing_object *object)
+{
+	uint64_t names[FILE_NAMES_MAX];
+	unsigned n = hashes_of(o, ev, names);
+
 	return standing_refuses(&o->standing, ev->subj.tree->id, object, names, n) != NULL;
 }
 
@@ -79,19 +86,23 @@ static bool is_refused(const struct daemon_hold *o, const struct event *ev,
 static bool is_allowed(const struct daemon_hold *o, const struct event *ev,
 		       const struct standing_object *object, const struct decision *decision)
 {
-	uint64_t now_ns = clock_boottime_ns();
+	uint64_t now_ns = clock_boottime_ns(), names[FILE_NAMES_MAX];
 	char rule[STANDING_RULE_MAX];
+	unsigned n;
 
+	if (!o->standing.used)
+		return false;
 	/* Arguments that are not all known are not those that were allowed. */
 	if (ev->kind == KIND_EXEC_OBSERVED && (!ev->exec.argv || ev->exec.argv_cut))
 		return false;
+	n = hashes_of(o, ev, names);
 	for (unsigned i = 0; i < decision->n_fired; i++) {
 		const struct rule *r = decision->fired[i].rule;
 
 		if (decision->fired[i].verdict != VERDICT_BLOCK)
 			break;
 		snprintf(rule, sizeof(rule), "%s%s%s", r->id, *r->part ? "/" : "", r->part);
-		if (!standing_allows(&o->standing, ev->subj.tree->id, object, rule, now_ns))
+		if (!standing_allows(&o->standing, ev->subj.tree->id, object, names, n, rule, now_ns))
 			return false;
 	}
 	return true;
@@ -138,7 +149,10 @@ bool daemon_operator(void *arg, struct event *ev, const struct decision *decisio
 		*by = BY_OPERATOR;
 		return false;
 	}
-	if (is_allowed(o, ev, &object, decision)) {
+	/* Once more when it is known what was deleted before: that number may be another file's. */
+	if (is_allowed(o, ev, &object, decision) &&
+	    (ev->kind != KIND_FILE_OPENED ||
+	     (fanotify_gone_told(d->fanotify, ev->perm) && is_allowed(o, ev, &object, decision)))) {
 		*effect = VERDICT_ALLOW;
 		*by = BY_OPERATOR;
 		return false;
@@ -354,7 +368,7 @@ bool hold_let_through(struct daemon *d, const struct event *ev, const struct dec
 	} else if (ev->kind == KIND_EXEC_OBSERVED) {
 		object->ino = ev->exec.ino;
 	}
-	return is_known(object) && d->hold->standing.used && is_allowed(d->hold, ev, object, decision);
+	return is_known(object) && is_allowed(d->hold, ev, object, decision);
 }
 
 uint64_t hold_token(struct daemon *d)
@@ -396,6 +410,14 @@ void daemon_hold_again(struct daemon *d)
 {
 	if (d->hold && d->fanotify)
 		loop_call(d->loop, again, d);
+}
+
+void daemon_hold_gone(void *arg, uint64_t dev, uint64_t ino)
+{
+	struct daemon *d = arg;
+
+	if (d->hold)
+		standing_gone(&d->hold->standing, dev, ino);
 }
 
 /* Without the file an operator is asked again. */

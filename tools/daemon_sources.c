@@ -103,6 +103,7 @@ static int open_fanotify(struct daemon *d)
 		.opening = daemon_opening,
 		.feed_lost = daemon_feed_lost,
 		.exec_allowed = daemon_exec_allowed,
+		.gone = daemon_hold_gone,
 		.arg = d,
 	};
 	int err = objects_new(&d->objects);
