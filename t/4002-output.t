@@ -86,11 +86,19 @@ oknek pause off >/dev/null; oknek unwatch --tree 3 >/dev/null; oknek watch --age
 is "$(cat "$RUN/log")" 'events {"agent":"a","cmd":"events","limit":3,"pid":7,"rule":"R3/aws","verdict":"would_block"}
 events {"cmd":"events","since":5}
 allow {"cmd":"allow","token":17}
-block {"cmd":"block","pid":7}
+block {"cmd":"block","or_token":true,"pid":7}
 pause {"cmd":"pause","seconds":5400}
 pause {"cmd":"pause","seconds":0}
 unwatch {"cmd":"unwatch","tree":3}
 watch {"agent":"n","cmd":"watch","pid":9}' "requests"
+
+# A bare number that is a token, too.
+like "$(oknek block 17)" '17 is taken for the process: the token t17 still waits' "the process is meant, and that is said"
+like "$(oknek --json allow 17)" '"taken_for":"17 is taken for the process: the token t17 still waits"' "to programs, too"
+unlike "$(oknek block 7)" 'taken for' "not of one that is no token"
+: >"$RUN/log"
+oknek allow 4294967303 >/dev/null
+is "$(cat "$RUN/log")" 'allow {"cmd":"allow","token":4294967303}' "a number that no process has is a token"
 
 # Following: lines come as events do.
 (oknek events --follow & echo $! >"$SCRATCH/follow"; wait) >"$SCRATCH/followed" 2>&1 &

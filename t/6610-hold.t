@@ -84,5 +84,26 @@ records_reach 5 X700
 is "$(events --rule X700 --limit 1 | jq -r '[.outcome,.decided_by]|join(" ")')" "gone rule" "and is told of so"
 is "$(status_get enforcement.pending)" 0 "its place is free"
 
+# --- by the number that a program reads -------------------------------------------------------
+opens "$(bin plain_open)" "$SECRET"
+wait_for 15 held 1
+t=$(pending | jq .token)
+isnt "$t" "$(pending | jq .process.pid)" "a token is no process"
+like "$(oknek allow "$t")" "1 answered.*
+.*process $t has nothing held: it is taken for the token t$t" "a number of no process that is held is a token"
+came 4 0 "it opens"
+out=$(oknek allow "$t" 2>&1)
+is "$?" 2 "a second time is refused"
+like "$out" 'answered already: allowed by uid 0' "as that token's"
+opens "$(bin plain_open)" "$SECRET"
+wait_for 15 held 1
+p=$(pending)
+is "$(oknek --json block "$(jq .token <<<"$p")" | jq -c '[.answered, .by]')" '[1,"token"]' "so with block"
+came 5 1 "it is refused"
+wait_for 15 held 0
+out=$(oknek allow "$(jq .process.pid <<<"$p")" 2>&1)
+is "$?" 2 "the number of a process that was answered"
+like "$out" 'answered already: blocked.*the token of that number is t' "is that process's first"
+
 ok "the daemon stops cleanly" stop_daemon
 done_testing

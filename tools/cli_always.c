@@ -27,19 +27,24 @@ static const char head[] =
 	"exceptions:\n";
 
 struct finding {
-	bool token;
+	bool token, either;
 	int64_t id;
-	json_t *item; /* that is meant */
+	json_t *item;  /* that is meant */
+	json_t *other; /* if nothing else is: whose token it is */
 };
 
 static int take(void *arg, json_t *item, const char *text)
 {
 	struct finding *f = arg;
-	json_int_t id = f->token ? cli_int(item, "token") : cli_int(json_object_get(item, "process"), "pid");
+	json_int_t token = cli_int(item, "token"), pid = cli_int(json_object_get(item, "process"), "pid");
 
 	(void)text;
-	if (id == f->id && json_is_true(json_object_get(item, "held")) && !f->item)
+	if (!json_is_true(json_object_get(item, "held")))
+		return 0;
+	if ((f->token ? token : pid) == f->id && !f->item)
 		f->item = json_incref(item);
+	else if (f->either && token == f->id && !f->other)
+		f->other = json_incref(item);
 	return 0;
 }
 
@@ -211,19 +216,24 @@ static int add(struct cli *cli, const char *dir, const json_t *item, const char 
 	return CLI_FAILED;
 }
 
-int cli_always(struct cli *cli, bool token, int64_t id, const char *reason,
+int cli_always(struct cli *cli, bool *token, bool either, int64_t id, const char *reason,
 	       int (*allow)(struct cli *cli, void *arg), void *arg, char **path, char **excepted)
 {
-	struct finding f = { token, id, NULL };
-	_cleanup_json_ json_t *res = NULL, *item = NULL;
+	struct finding f = { *token, either, id, NULL, NULL };
+	_cleanup_json_ json_t *res = NULL, *item = NULL, *other = NULL;
 	_cleanup_free_ char *entry = NULL, *dir = NULL;
 	const char *config;
 	int r = cli_ask(cli, json_pack("{s:s}", "cmd", "pending"), CLI_TIMEOUT_MS, take, &f, &res);
 
 	item = f.item;
+	other = f.other;
 	if (r != CLI_DONE)
 		return r;
 	config = cli_str(res, "config");
+	if (!item && other) {
+		item = json_incref(other);
+		*token = true;
+	}
 	if (!item) {
 		cli_error("nothing waits for an answer of yours");
 		return CLI_FAILED;

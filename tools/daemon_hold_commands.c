@@ -2,6 +2,7 @@
 /* allow and block: what an operator says of who is held. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -42,8 +43,10 @@ static bool end_process(const struct hold_brief *b)
 struct asked {
 	struct hold_answer a;
 	bool kill, always;
+	bool either; /* a bare number: a process, or else a token */
 	bool ended[HOLD_ANSWERS_MAX];
 	const char *reason;
+	unsigned held, killed;
 };
 
 /* For whom, what, and how long. */
@@ -84,14 +87,17 @@ static const char *none_waited(struct daemon *d, const struct control_peer *peer
 			       const struct asked *q, struct control_reply *reply)
 {
 	const char *was = q->a.already.verdict == VERDICT_BLOCK ? "blocked" : "allowed";
+	char meant[80] = "";
 
 	if (!q->a.already.is) {
 		daemon_operator_act(d, peer, cmd, detail_json(q, NULL, "nothing waited"));
 		return daemon_say(reply, "notfound", "nothing waits for an answer of yours");
 	}
 	daemon_operator_act(d, peer, cmd, detail_json(q, NULL, "was answered already"));
-	return daemon_say(reply, "failed", "it is answered already: %s by uid %u, process %d", was,
-			  q->a.already.uid, q->a.already.pid);
+	if (q->either && !q->a.token)
+		snprintf(meant, sizeof(meant), "; the token of that number is t%d", q->a.pid);
+	return daemon_say(reply, "failed", "it is answered already: %s by uid %u, process %d%s", was,
+			  q->a.already.uid, q->a.already.pid, meant);
 }
 
 static const char *read_request(const json_t *req, bool allow, struct asked *q,
@@ -101,7 +107,8 @@ static const char *read_request(const json_t *req, bool allow, struct asked *q,
 	json_int_t for_s = json_integer_value(json_object_get(req, "for_s"));
 
 	q->reason = json_string_value(json_object_get(req, "reason"));
-	if (!token == !pid || json_integer_value(token ? token : pid) <= 0)
+	if (!token == !pid || json_integer_value(token ? token : pid) <= 0 ||
+	    json_integer_value(pid) > INT32_MAX)
 		return daemon_say(reply, "usage", "a process or a token is expected");
 	if (for_s < 0 || for_s > FOR_MAX_S || (for_s && !allow))
 		return daemon_say(reply, "usage", "for_s: at most %d seconds", FOR_MAX_S);
@@ -111,7 +118,46 @@ static const char *read_request(const json_t *req, bool allow, struct asked *q,
 	q->a.pid = (pid_t)json_integer_value(pid);
 	q->a.for_ns = (uint64_t)for_s * NSEC_PER_SEC;
 	q->kill = !allow && json_is_true(json_object_get(req, "kill"));
+	q->either = !token && json_is_true(json_object_get(req, "or_token"));
 	return NULL;
+}
+
+/* Of those that are meant. -ESHUTDOWN. */
+static int answer_those(struct daemon *d, struct asked *q)
+{
+	int err = daemon_hold_answer(d, &q->a);
+
+	if (err < 0)
+		return err;
+	q->killed = 0;
+	/* While it is held: who has been told no has gone on. */
+	for (unsigned i = 0; i < q->a.n && q->kill; i++)
+		q->killed += q->ended[i] = end_process(&q->a.briefs[i]);
+	if (q->kill)
+		daemon_hold_told(d, &q->a); /* a daemon that is stopping tells them by its end */
+	q->held = q->a.n;
+	daemon_halt_answer(d, &q->a, q->kill, q->ended);
+	for (unsigned i = q->held; i < q->a.n && q->kill; i++)
+		q->killed += q->ended[i];
+	return 0;
+}
+
+/* A number that is no process's that is held, nor of one that was answered, may be a token's. */
+static int answer_either(struct daemon *d, struct asked *q)
+{
+	pid_t number = q->a.pid;
+	int err = answer_those(d, q);
+
+	if (err || !q->either || q->a.n || q->a.already.is)
+		return err;
+	q->a.token = (uint64_t)number;
+	q->a.pid = 0;
+	err = answer_those(d, q);
+	if (!err && !q->a.n && !q->a.already.is) {
+		q->a.token = 0;
+		q->a.pid = number;
+	}
+	return err;
 }
 
 static const char *answer(struct daemon *d, const struct control_peer *peer, const char *cmd,
@@ -119,7 +165,6 @@ static const char *answer(struct daemon *d, const struct control_peer *peer, con
 {
 	_cleanup_free_ struct asked *q = calloc(1, sizeof(*q));
 	const char *code;
-	unsigned killed = 0, held;
 	bool unseen = false;
 
 	if (!q)
@@ -137,17 +182,8 @@ static const char *answer(struct daemon *d, const struct control_peer *peer, con
 	q->a.by_pid = peer->pid;
 	q->a.by_uid = peer->uid;
 	q->a.later = q->kill;
-	if (daemon_hold_answer(d, &q->a) < 0)
+	if (answer_either(d, q) < 0)
 		return daemon_say(reply, "failed", "the daemon is stopping");
-	/* While it is held: who has been told no has gone on. */
-	for (unsigned i = 0; i < q->a.n && q->kill; i++)
-		killed += q->ended[i] = end_process(&q->a.briefs[i]);
-	if (q->kill)
-		daemon_hold_told(d, &q->a); /* a daemon that is stopping tells them by its end */
-	held = q->a.n;
-	daemon_halt_answer(d, &q->a, q->kill, q->ended);
-	for (unsigned i = held; i < q->a.n && q->kill; i++)
-		killed += q->ended[i];
 	if (!q->a.n)
 		return none_waited(d, peer, cmd, q, reply);
 	for (unsigned i = 0; i < q->a.n; i++) {
@@ -158,17 +194,18 @@ static const char *answer(struct daemon *d, const struct control_peer *peer, con
 			json_object_set_new(detail, "killed", json_boolean(q->ended[i]));
 		if (q->a.no_room)
 			json_object_set_new(detail, "kept", json_false());
-		if (i >= held)
+		if (i >= q->held)
 			json_object_set_new(detail, "after_fact", json_true());
 		unseen |= verdict == VERDICT_ALLOW && q->a.briefs[i].argv_cut;
 		daemon_operator_act(d, peer, cmd, detail);
 	}
-	reply->result = json_pack("{s:i, s:b}", "answered", (int)q->a.n, "kept",
-				  !q->a.no_room && (verdict == VERDICT_BLOCK || q->a.for_ns));
+	reply->result = json_pack("{s:i, s:b, s:s}", "answered", (int)q->a.n, "kept",
+				  !q->a.no_room && (verdict == VERDICT_BLOCK || q->a.for_ns), "by",
+				  q->a.token ? "token" : "pid");
 	if (q->a.after_fact)
 		json_object_set_new(reply->result, "after_fact", json_true());
 	if (q->kill)
-		json_object_set_new(reply->result, "killed", json_integer(killed));
+		json_object_set_new(reply->result, "killed", json_integer(q->killed));
 	if (unseen)
 		json_object_set_new(reply->result, "unseen",
 				    json_string("its arguments have an end that was not shown: they are too long"));

@@ -251,8 +251,8 @@ static const char *fake_pending(void *arg, const struct control_peer *p, const j
 				struct control_reply *r)
 {
 	(void)arg, (void)p, (void)req;
-	r->item(r, json_pack("{s:i,s:i,s:i,s:s,s:s,s:s,s:s,s:{s:i,s:i,s:s,s:s},s:s,s:i,s:s}", "token",
-			     17, "since", 1772648702, "deadline", 1772648703, "rule", "R3", "part",
+	r->item(r, json_pack("{s:b,s:i,s:i,s:i,s:s,s:s,s:s,s:s,s:{s:i,s:i,s:s,s:s},s:s,s:i,s:s}", "held", 1,
+			     "token", 17, "since", 1772648702, "deadline", 1772648703, "rule", "R3", "part",
 			     "aws", "name", "credential read", "path", "/root/.aws/credentials",
 			     "process", "pid", 4711, "uid", 0, "comm", "cat", "exe", "/usr/bin/cat",
 			     "agent", "claude-code", "tree", 1, "on_timeout", "block"));
