@@ -55,7 +55,9 @@ ok "reload" oknek update --reload-local
 opens "$(bin plain_open)" "$SECRET"
 came 4 0 "after a reload it holds"
 ok "restart" stop_daemon
-start_daemon --rules "$OWN_RULES"
+# By a name that only means something where it is started, as somebody's shell may.
+OKNEKD_UNDER=(env -C "$SCRATCH")
+start_daemon --rules "$OWN_RULES" --config "${CONFIG##*/}"
 opens "$(bin plain_open)" "$SECRET"
 came 5 0 "after a restart, too"
 
@@ -97,8 +99,29 @@ opens "$(bin plain_open)" "$SECRET"
 wait_for 15 held 1
 nok "not by who is no admin" as_user "$(bin oknek)" --run-dir "$RUN" allow "t$(token)" --always
 ok "it is held still" held 1
+mount -t tmpfs -o ro oknek-test "$CONFIG.d"
+nok "where nothing can be written" oknek allow "t$(token)" --always
+like "$(cat "$SCRATCH/out")" '90-operator.*Read-only.*who may write there' "is said"
+unlike "$(cat "$SCRATCH/out")" 'answered|this once' "before anybody is let through"
+ok "it is held still" held 1
+umount "$CONFIG.d"
+mv "$CONFIG.d" "$CONFIG.off"
+ln -s /nonexistent/d "$CONFIG.d"
+nok "nor where there is no folder, and none can be made" oknek allow "t$(token)" --always
+ok "it is held still" held 1
+rm "$CONFIG.d"
 oknek block "t$(token)" >/dev/null
 came 8 1 "and blocked"
+opens "$(bin plain_open)" "$SECRET"
+wait_for 15 held 1
+t=$(pending | jq .token)
+ok "by the number that a program reads, into a folder that is made" oknek allow "$t" --always
+like "$(cat "$SCRATCH/out")" "process $t has nothing held: it is taken for the token t$t.*
+.*90-operator" "which says what it did"
+came 9 0 "it opens"
+is "$(cd "$CONFIG.d" && echo *)" 90-operator.yaml "there is one file"
+rm -r "$CONFIG.d" && mv "$CONFIG.off" "$CONFIG.d"
+ok "reload" oknek update --reload-local
 
 # Arguments alone do not say which program it is, nor where each begins.
 opens "$MNT/bin/dash" -c ': forbidden; echo did'
@@ -108,6 +131,6 @@ like "$(cat "$SCRATCH/out")" 'always is for files.*once or --for' "is said"
 nok "nothing is written" test -e "$mine"
 ok "it is held still" held 1
 ok "it may be allowed once" oknek allow "t$(token)"
-came 9 0 "and runs" did
+came 10 0 "and runs" did
 ok "the daemon stops cleanly" stop_daemon
 done_testing

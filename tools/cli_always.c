@@ -141,28 +141,21 @@ static void write_entries(FILE *out, const char *before, const char *rules, cons
 		fputs(text, out);
 }
 
-/* In place of what is there, in one step. text NULL: nothing is to be there. */
-static int replace(const char *path, const char *text)
+static int write_file(const char *path, const char *text)
 {
-	_cleanup_free_ char *new = NULL;
+	size_t len = strlen(text);
 	int fd, err = 0;
-	size_t len = text ? strlen(text) : 0;
 
-	if (!text)
-		return unlink(path) < 0 ? -errno : 0;
-	if (asprintf(&new, "%s.new", path) < 0) /* no .yaml: nobody reads it */
-		return -ENOMEM;
-	unlink(new);
-	fd = open(new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
+	errno = 0;
 	if (write(fd, text, len) != (ssize_t)len || fsync(fd) < 0)
-		err = errno ? -errno : -EIO;
+		err = errno ? -errno : -ENOSPC;
 	close(fd);
-	if (!err && rename(new, path) < 0)
-		err = -errno;
 	if (err)
-		unlink(new);
+		unlink(path);
 	return err;
 }
 
@@ -181,38 +174,86 @@ static int reload(struct cli *cli)
 	return cli_ask(cli, json_pack("{s:s}", "cmd", "reload"), CLI_TIMEOUT_MS, NULL, NULL, &res);
 }
 
-/* With the folder locked: two operators write one after the other. */
-static int add(struct cli *cli, const char *dir, const json_t *item, const char *entry, char **path)
+/* Our file with one exception more: written beside it, and not yet in its place. */
+struct addition {
+	int dir_fd;           /* of the folder, locked: two operators write one after the other */
+	const char *made;     /* the folder, if there was none */
+	char *path, *new_path; /* the second is no .yaml: nobody reads it */
+	char *before;         /* what is in the file, NULL: there is none */
+};
+
+static void end_addition(struct addition *a)
 {
-	_cleanup_free_ char *before = NULL, *after = NULL;
-	_cleanup_close_ int fd = -1;
+	if (a->new_path)
+		unlink(a->new_path);
+	if (a->made)
+		rmdir(a->made); /* unless something is in there by now */
+	if (a->dir_fd >= 0)
+		close(a->dir_fd);
+	free(a->path);
+	free(a->new_path);
+	free(a->before);
+}
+
+/* All that may fail is done before anybody is let through; said. a is to be ended in any case. */
+static int prepare(const char *dir, const json_t *item, const char *entry, struct addition *a)
+{
+	_cleanup_free_ char *after = NULL;
 	size_t size;
 	FILE *out;
 	int err;
 
-	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+	*a = (struct addition){ .dir_fd = -1 };
+	if (mkdir(dir, 0755) == 0)
+		a->made = dir;
+	else if (errno != EEXIST)
 		return cannot(dir, -errno);
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || flock(fd, LOCK_EX) < 0)
+	a->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (a->dir_fd < 0 || flock(a->dir_fd, LOCK_EX) < 0)
 		return cannot(dir, -errno);
-	if (asprintf(path, "%s/" FILE_NAME, dir) < 0)
+	if (asprintf(&a->path, "%s/" FILE_NAME, dir) < 0) {
+		a->path = NULL;
 		return cannot(dir, -ENOMEM);
-	before = read_whole(*path);
-	if (!before && access(*path, F_OK) == 0)
-		return cannot(*path, -EFBIG);
+	}
+	a->before = read_whole(a->path);
+	if (!a->before && access(a->path, F_OK) == 0)
+		return cannot(a->path, -EFBIG);
 	out = open_memstream(&after, &size);
 	if (!out)
-		return cannot(*path, -ENOMEM);
-	write_entries(out, before, cli_str(item, "rules"), entry);
+		return cannot(a->path, -ENOMEM);
+	write_entries(out, a->before, cli_str(item, "rules"), entry);
 	if (fclose(out) != 0 || !size)
-		return cannot(*path, -ENOMEM);
-	err = replace(*path, after);
-	if (err < 0)
-		return cannot(*path, err);
+		return cannot(a->path, -ENOMEM);
+	if (asprintf(&a->new_path, "%s.new", a->path) < 0) {
+		a->new_path = NULL;
+		return cannot(a->path, -ENOMEM);
+	}
+	err = write_file(a->new_path, after);
+	return err ? cannot(a->new_path, err) : CLI_DONE;
+}
+
+static int put_back(const struct addition *a)
+{
+	int err;
+
+	if (!a->before)
+		return unlink(a->path) < 0 ? -errno : 0;
+	err = write_file(a->new_path, a->before);
+	return !err && rename(a->new_path, a->path) < 0 ? -errno : err;
+}
+
+/* In place of what is there, in one step; and the daemon reads it. */
+static int add(struct cli *cli, struct addition *a)
+{
+	int err;
+
+	if (rename(a->new_path, a->path) < 0)
+		return cannot(a->path, -errno);
+	a->made = NULL;
 	if (reload(cli) == CLI_DONE)
 		return CLI_DONE;
-	err = replace(*path, before);
-	cli_error("%s is as before%s", *path, err < 0 ? ", or should be: it cannot be put back" : "");
+	err = put_back(a);
+	cli_error("%s is as before%s", a->path, err < 0 ? ", or should be: it cannot be put back" : "");
 	return CLI_FAILED;
 }
 
@@ -222,6 +263,7 @@ int cli_always(struct cli *cli, bool *token, bool either, int64_t id, const char
 	struct finding f = { *token, either, id, NULL, NULL };
 	_cleanup_json_ json_t *res = NULL, *item = NULL, *other = NULL;
 	_cleanup_free_ char *entry = NULL, *dir = NULL;
+	struct addition addition;
 	const char *config;
 	int r = cli_ask(cli, json_pack("{s:s}", "cmd", "pending"), CLI_TIMEOUT_MS, take, &f, &res);
 
@@ -268,11 +310,17 @@ int cli_always(struct cli *cli, bool *token, bool either, int64_t id, const char
 		cli_error("its name cannot be written into a YAML file: write an exception by hand");
 		return CLI_FAILED;
 	}
+	r = prepare(dir, item, entry, &addition);
 	/* First, so that it is known who let it through: the reload would, too. */
-	r = allow(cli, arg);
-	if (r == CLI_DONE && add(cli, dir, item, entry, path) != CLI_DONE) {
-		cli_error("it is allowed this once, and not always");
-		return CLI_FAILED;
+	if (r == CLI_DONE)
+		r = allow(cli, arg);
+	if (r == CLI_DONE) {
+		r = add(cli, &addition);
+		if (r != CLI_DONE)
+			cli_error("it is allowed this once, and not always");
 	}
+	if (r == CLI_DONE)
+		*path = TAKE_PTR(addition.path);
+	end_addition(&addition);
 	return r;
 }

@@ -305,10 +305,20 @@ static void share_one_heap(void)
 #endif
 }
 
+/* By the name that it has for everybody: operators are told it, who are elsewhere. No link is followed:
+ * what one leads to may be another by the next reload, and rules.d is beside the name. */
+static char *whole_name(const char *path)
+{
+	_cleanup_free_ char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+	char *ret;
+
+	return here && asprintf(&ret, "%s/%s", here, path) >= 0 ? ret : NULL;
+}
+
 int main(int argc, char **argv)
 {
 	struct daemon *d;
-	char err[512];
+	char err[512], *config = NULL;
 	int status;
 
 	share_one_heap();
@@ -325,6 +335,9 @@ int main(int argc, char **argv)
 	d->notice_fd[0] = d->notice_fd[1] = d->identify_fd = d->scan_fd = -1;
 	status = parse_options(argc, argv, &d->opt);
 	if (status < 0) {
+		config = d->opt.check ? NULL : whole_name(d->opt.config);
+		if (config)
+			d->opt.config = config;
 		if (config_load(d->opt.config, d->opt.config_given, &d->config, err) < 0) {
 			fprintf(stderr, "%s\n", err);
 			status = EXIT_CONFIG;
@@ -335,5 +348,6 @@ int main(int argc, char **argv)
 	rules_cache_free(d->rules_cache);
 	config_free(d->config);
 	free(d);
+	free(config);
 	return status;
 }
