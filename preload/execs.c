@@ -128,7 +128,7 @@ bool shim_refuses_search(const char *file, char *const argv[])
 			if (n)
 				p->given[n++] = '/';
 			memcpy(p->given + n, file, len + 1);
-			found = sys_executable(p->given) == 0;
+			found = sys_executable(p->given);
 		}
 		if (!*end)
 			break;

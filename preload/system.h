@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
@@ -103,9 +104,12 @@ static inline void sys_unmap(void *p, size_t size)
 	munmap(p, size);
 }
 
-static inline int sys_executable(const char *path)
+/* As a program, that is: a directory's right of that name is another. */
+static inline bool sys_executable(const char *path)
 {
-	return access(path, X_OK);
+	struct stat st;
+
+	return access(path, X_OK) == 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 static inline bool sys_readable(const void *p, size_t n)
@@ -118,6 +122,7 @@ static inline bool sys_readable(const void *p, size_t n)
 #else
 
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 static inline int sys_open(int dir, const char *path, int flags)
@@ -213,9 +218,16 @@ static inline void sys_unmap(void *p, size_t size)
 	syscall(SYS_munmap, p, size);
 }
 
-static inline int sys_executable(const char *path)
+/* As a program, that is: a directory's right of that name is another. Where a filter of system calls knows
+ * nothing of the second, the first has to do. */
+static inline bool sys_executable(const char *path)
 {
-	return (int)syscall(SYS_faccessat, AT_FDCWD, path, X_OK);
+	struct statx st = { 0 };
+
+	if (syscall(SYS_faccessat, AT_FDCWD, path, X_OK) != 0)
+		return false;
+	return syscall(SYS_statx, AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_TYPE, &st) != 0 ||
+	       S_ISREG(st.stx_mode);
 }
 
 /*

@@ -57,6 +57,15 @@ cat >"$OWN_RULES/class.yaml" <<-END
 	evidence: {capture: [dest_ip]}
 END
 sed 's/X705/X706/; s/any_of: \[/&{dest_port: {eq: 11}}, /' "$OWN_RULES/class.yaml" >"$OWN_RULES/either.yaml"
+cat >"$OWN_RULES/exe.yaml" <<-END
+	id: X707
+	name: refused program
+	version: 1
+	kind: exec_observed
+	match: {all_of: [{exe: {eq: "$(realpath "$(command -v sh)")"}}, {argv: {contains: "that-file"}}]}
+	action: {default: block}
+	evidence: {capture: [argv]}
+END
 HEAD=$(realpath "$(command -v head)")
 write_config 'on_unenforceable: refuse'
 launch_daemon --source=preload --rules "$OWN_RULES"
@@ -75,7 +84,7 @@ is "$(oknek --json status | jq -c '[[.sources[].name], .enforcement.mechanism]')
 like "$(oknek --json status | jq -r '.warnings[]')" 'advisory: static programs' "and that it can be bypassed"
 ok "so does the log" grep -q 'preload: the preload shim is advisory' "$LOG"
 is "$(oknek --json rules | jq -r '"\(.id) \(.mechanism)"' | sort | paste -sd' ')" \
-	"X700 preload X701 detect X703 preload X704 preload X705 preload X706 preload" \
+	"X700 preload X701 detect X703 preload X704 preload X705 preload X706 preload X707 preload" \
 	"rules are bound to it"
 
 # ---- real programs ---------------------------------------------------------------------------------
@@ -161,6 +170,16 @@ done
 is "$(settled)" "13 X703 block preload denied preload EPERM" "each is one record"
 is "$(last .rule.id)" X703 "the last of them"
 is "$(oknek --json events --rule X703 --limit 1 | jq -r '.process.exe')" "$(realpath /bin/sh)" "names the program"
+# What execvp(3) passes over in PATH is not what is asked about.
+mkdir -p "$SCRATCH/front/sh" && chmod 755 "$SCRATCH/front" "$SCRATCH/front/sh"
+settled >/dev/null
+for way in execvp execvpe execlp posix_spawnp; do
+	exits 1 "$way, a directory of that name before it: EPERM" env PATH="$SCRATCH/front:$PATH" \
+		"${IN_TREE[@]}" "$(bin pre_calls)" "$way" that-file
+	exits 0 "$way: other arguments" env PATH="$SCRATCH/front:$PATH" \
+		"${IN_TREE[@]}" "$(bin pre_calls)" "$way" fine
+done
+is "$(settled)" "4 X707 block preload denied preload EPERM" "each is one record"
 settled >/dev/null
 for way in connect sendto sendmsg; do
 	exits 1 "$way: EPERM" calls "$way" 9
