@@ -23,6 +23,11 @@
 	"the preload shim is advisory: static programs, direct system calls, io_uring and whoever " \
 	"unsets LD_PRELOAD are not asked"
 
+/* Where somebody is given the shim by a daemon's commands that has no such source. */
+#define PRELOAD_UNASKED                                                                        \
+	"the daemon does not run the source preload: its rules are not what the shim is told, " \
+	"and where nothing else holds them it does what --preload-default says"
+
 /* What is asked about. */
 struct preload_request {
 	enum event_kind kind;

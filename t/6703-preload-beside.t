@@ -61,4 +61,39 @@ for how in "gcc" "clang -fsanitize=address" "gcc -fsanitize=address -static-liba
 	exits 1 "$how: and the rest is read" env ASAN_OPTIONS=detect_leaks=0 "${CARRIES[@]}" "$SCRATCH/bin/own" "$TEST_HOME/notes.txt"
 done
 ok "it stops" stop_daemon
+
+# ---- a daemon that does not ask programs -----------------------------------------------------------
+
+MUST=("${OUTSIDE[@]}" "$(bin oknek)" --run-dir "$RUN" run --agent claude-code --preload --preload-default deny --)
+STRANGER=("${OUTSIDE[@]}" env OKNEK_RUN_DIR="$RUN" LD_PRELOAD="$(bin oknek_preload.so)" OKNEK_PRELOAD_DEFAULT=deny)
+rm -f "$SCRATCH/last"
+ok "a daemon without this source" start_daemon --source=fanotify,ebpf --rules "$OWN_RULES"
+records >/dev/null
+exits 0 "a member opens what it may" "${MUST[@]}" cat "$TEST_HOME/notes.txt"
+like "$(cat "$SCRATCH/out")" 'does not run the source preload' "and it is said that it is not asked"
+# shellcheck disable=SC2016 # for that shell
+exits 0 "and runs others" "${MUST[@]}" bash -c 'cat "$1"; exit $?' - "$TEST_HOME/.aws/other"
+records >/dev/null
+denied "not the secret" "${MUST[@]}" cat "$SECRET"
+is "$(records)" "1 X700 block $(oknek --json rules | jq -r 'select(.id == "X700").mechanism')" \
+	"which is one record, of who holds it"
+exits 1 "a stranger goes by its default" "${STRANGER[@]}" "$(bin pre_calls)" open "$TEST_HOME/notes.txt"
+exits 0 "who asks to be watched is" "${STRANGER[@]}" OKNEK_PRELOAD_WATCH=unit "$(bin pre_calls)" open "$TEST_HOME/notes.txt"
+denied "and refused what is" "${STRANGER[@]}" OKNEK_PRELOAD_WATCH=unit cat "$SECRET"
+wait_for 60 stable
+is "$(oknek --json events --rule X700 --limit 1 | jq -r .agent.id)" unit "under that name"
+ok "observe" oknek mode observe
+exits 0 "a mode that refuses nothing changes nobody's fate" "${MUST[@]}" cat "$TEST_HOME/notes.txt"
+mkdir -p "$SCRATCH/root/etc/systemd/system" && printf '[Service]\nExecStart=/bin/true\n' >"$SCRATCH/root/etc/systemd/system/my.service"
+ok "a unit" oknek watch --unit my --preload-default deny --root "$SCRATCH/root"
+like "$(cat "$SCRATCH/out")" 'does not run the source preload' "hears it, too"
+ok "it stops" stop_daemon
+ok "a daemon with eBPF alone" start_daemon --source=ebpf --rules "$OWN_RULES"
+if [ "$(oknek --json rules | jq -r 'select(.id == "X700").mechanism')" = detect ]; then
+	exits 1 "where nothing can refuse an open the default holds, for members, too" \
+		"${MUST[@]}" "$(bin pre_calls)" open "$TEST_HOME/notes.txt"
+else
+	exits 0 "labels can refuse an open" "${MUST[@]}" "$(bin pre_calls)" open "$TEST_HOME/notes.txt"
+fi
+ok "it stops" stop_daemon
 done_testing

@@ -99,7 +99,7 @@ static void __attribute__((noreturn)) become_command(int go_fd, char **argv,
 
 /* --- the parent -------------------------------------------------------------------------------- */
 
-static json_t *run_request(pid_t child, const char *agent)
+static json_t *run_request(pid_t child, const char *agent, bool with_shim)
 {
 	_cleanup_free_ char *cwd = getcwd(NULL, 0);
 	const char *home = getenv("HOME");
@@ -110,6 +110,8 @@ static json_t *run_request(pid_t child, const char *agent)
 		pw = getpwuid(getuid());
 		home = pw ? pw->pw_dir : NULL;
 	}
+	if (req && with_shim)
+		json_object_set_new(req, "preload", json_true());
 	/* What is not UTF-8 is left out: the daemon asks /proc for it. */
 	if (req && home)
 		json_object_set_new(req, "home", json_string(home));
@@ -119,13 +121,14 @@ static json_t *run_request(pid_t child, const char *agent)
 }
 
 /* Asks for the child to be watched. False: said why on stderr. */
-static bool get_watched(const struct cli *cli, pid_t child, const char *agent, bool *by_shim, int64_t *tree)
+static bool get_watched(const struct cli *cli, pid_t child, const char *agent, bool with_shim, bool *by_shim,
+			int64_t *tree)
 {
 	struct cli_reply reply;
 	json_t *v;
 	size_t i;
 
-	if (cli_call(cli, run_request(child, agent), RUN_TIMEOUT_MS, NULL, NULL, &reply) < 0) {
+	if (cli_call(cli, run_request(child, agent, with_shim), RUN_TIMEOUT_MS, NULL, NULL, &reply) < 0) {
 		cli_error("%s; the command was not run", reply.error);
 		return false;
 	}
@@ -274,7 +277,7 @@ static int run_command(const struct cli *cli, const char *agent, char **argv, st
 		close(TAKE_FD(go_write)); /* or our own end would keep us waiting */
 		become_command(go_read, argv, &in, shim);
 	}
-	watched = get_watched(cli, child, agent, &by_shim, &tree);
+	watched = get_watched(cli, child, agent, with_shim, &by_shim, &tree);
 	if (watched && (with_shim || by_shim))
 		word = GO_WITH_SHIM;
 	if (watched && word == GO_WITH_SHIM && !shim->library[0]) {

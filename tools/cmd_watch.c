@@ -27,6 +27,23 @@ static void print_answer(const struct cli *cli, const json_t *res)
 
 /* ---- a unit ------------------------------------------------------------------------------------ */
 
+/* True where nobody answers: then nothing is known of it. */
+static bool is_asked(const struct cli *cli)
+{
+	struct cli_reply reply;
+	json_t *sources, *v;
+	bool ret = false;
+	size_t i;
+
+	if (cli_call(cli, json_pack("{s:s}", "cmd", "status"), CLI_TIMEOUT_MS, NULL, NULL, &reply) < 0)
+		return true;
+	sources = json_object_get(reply.result, "sources");
+	json_array_foreach(sources, i, v)
+		ret |= !strcmp(cli_str(v, "name"), "preload");
+	json_decref(reply.result);
+	return ret;
+}
+
 static int watch_unit(struct cli *cli, const struct wanted *w)
 {
 	struct cli_preload shim = { .otherwise = w->otherwise, .run_dir = cli->run_dir };
@@ -63,6 +80,8 @@ static int watch_unit(struct cli *cli, const struct wanted *w)
 			  u.user ? "--user " : "", u.name);
 		cli_field(cli, "note", PRELOAD_BYPASS ": see PRELOAD in oknek(8)");
 	}
+	if (!is_asked(cli))
+		cli_error("%s", PRELOAD_UNASKED);
 	return cli_flush();
 }
 

@@ -145,11 +145,14 @@ static void add_gap_text(void *arg, const char *path, const char *why)
 		json_array_append_new(b->list, g);
 }
 
-static json_t *watch_warnings(struct daemon *d, const struct watch_result *res)
+/* shim: what is about to run carries it, whatever the sources. */
+static json_t *watch_warnings(struct daemon *d, const struct watch_result *res, bool shim)
 {
 	struct gaps_below below = { res->home, json_array() };
 	json_t *list = below.list;
 
+	if (shim && !d->preload)
+		json_array_append_new(list, json_string(PRELOAD_UNASKED));
 	if (daemon_preload_alone(d))
 		json_array_append_new(list, json_string(PRELOAD_BYPASS));
 	if (res->marks_late)
@@ -229,7 +232,8 @@ const char *daemon_run_child(struct daemon *d, const struct control_peer *peer, 
 		return watch_failed(reply, rq->pid, err);
 	reply->result = json_pack("{s:I, s:s, s:s, s:b, s:o}", "tree", (json_int_t)res.tree, "session",
 				  res.session, "agent", res.agent, "preload",
-				  daemon_preload_alone(d), "warnings", watch_warnings(d, &res));
+				  daemon_preload_alone(d), "warnings",
+				  watch_warnings(d, &res, json_is_true(json_object_get(req, "preload"))));
 	return NULL;
 }
 
@@ -373,7 +377,7 @@ static const char *cmd_watch(void *arg, const struct control_peer *peer, const j
 	if (err)
 		return watch_failed(reply, rq.pid, err);
 	open = open_descriptors(d, res.tree);
-	warnings = watch_warnings(d, &res);
+	warnings = watch_warnings(d, &res, false);
 	if (daemon_preload_alone(d))
 		json_array_append_new(warnings, json_string("a process that runs already is asked only if it was "
 							    "started with the shim"));

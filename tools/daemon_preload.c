@@ -201,6 +201,65 @@ static int watch_asker(struct daemon *d, const struct preload_asker *who, const 
 	return err == -EEXIST ? 0 : err;
 }
 
+/* ---- where programs are not asked -------------------------------------------------------------------- */
+
+static bool could_hold(const struct daemon *d, enum event_kind kind)
+{
+	return kind == KIND_SOCKET_CONNECT ? daemon_egress_runs(d) :
+	       d->fanotify || daemon_lsm_mechanism(d, kind);
+}
+
+/*
+ * Of who carries the shim all the same. That there is a daemon is not enough: what its rules say of that
+ * kind has to be held by something else, as it is but for observe mode or a pause.
+ */
+static bool held_by_others(struct daemon *d, enum event_kind kind)
+{
+	struct ruleset *rs = daemon_rules_ref(d);
+	bool blocks = false, held = false;
+	char why[256];
+
+	if (!rs)
+		return false;
+	for (size_t i = 0; i < ruleset_count(rs) && !held; i++) {
+		const struct rule *r = ruleset_rule(rs, i);
+
+		if (r->kind != kind || r->action != VERDICT_BLOCK)
+			continue;
+		blocks = true;
+		held = r->mechanism == MECH_LSM || r->mechanism == MECH_FANOTIFY ||
+		       r->mechanism == MECH_CGROUP;
+	}
+	ruleset_unref(rs);
+	if ((blocks && !held) || !could_hold(d, kind))
+		return false;
+	return kind == KIND_SOCKET_CONNECT || daemon_enforces_nothing(d, blocks, why) != DAEMON_HINDERED;
+}
+
+struct member_call {
+	struct daemon *d;
+	const struct preload_asker *who;
+	bool found;
+};
+
+static void find_member(void *arg)
+{
+	struct member_call *c = arg;
+	const struct member *m;
+
+	daemon_feed_drain(c->d);
+	m = proctree_find(c->d->tree, c->who->pid);
+	c->found = m && (!m->start_time_ns || start_time_same(m->start_time_ns, c->who->start_time_ns));
+}
+
+static int ask_members(struct daemon *d, const struct preload_asker *who)
+{
+	struct member_call c = { .d = d, .who = who };
+	int err = loop_call(d->loop, find_member, &c);
+
+	return err ? err : c.found ? 0 : -ESRCH;
+}
+
 /* ---- the command -------------------------------------------------------------------------------- */
 
 struct judge_call {
@@ -239,14 +298,26 @@ static bool is_exe(const struct preload_asker *who)
 
 static int ask_rules(struct judge_call *c)
 {
-	int err = loop_call(c->d->loop, judge, c);
+	int err;
 
+	/* Who sees it done judges it. */
+	c->verdict = VERDICT_ALLOW;
+	if (!c->d->preload)
+		return ask_members(c->d, &c->who);
+	err = loop_call(c->d->loop, judge, c);
 	if (!err && c->err == -EAGAIN) {
 		c->who.exe_verified = is_exe(&c->who);
 		c->who.exe_looked_at = true;
 		err = loop_call(c->d->loop, judge, c);
 	}
 	return err ? err : c->err;
+}
+
+/* Nobody's answer: what was said for that holds. */
+static const char *not_asked(struct control_reply *reply)
+{
+	snprintf(reply->err, sizeof(reply->err), "the preload source does not run");
+	return "failed";
 }
 
 const char *daemon_cmd_judge(void *arg, const struct control_peer *peer, const json_t *req,
@@ -256,17 +327,16 @@ const char *daemon_cmd_judge(void *arg, const struct control_peer *peer, const j
 	struct daemon *d = arg;
 	int err;
 
-	if (!d->preload) {
-		snprintf(reply->err, sizeof(reply->err), "the preload source does not run");
-		return "failed";
-	}
 	c = calloc(1, sizeof(*c));
 	if (!c || preload_request_read(req, &c->what) < 0) {
-		preload_count(d->preload, true);
+		if (d->preload)
+			preload_count(d->preload, true);
 		snprintf(reply->err, sizeof(reply->err), "what is asked makes no sense");
 		return "usage";
 	}
 	c->d = d;
+	if (!d->preload && (!daemon_watches(d) || !held_by_others(d, c->what.kind)))
+		return not_asked(reply);
 	if (c->what.kind == KIND_SOCKET_CONNECT)
 		daemon_egress_class(d, &c->what.dest, c->what.raw);
 	err = look_at(peer, &c->who);
@@ -286,6 +356,8 @@ const char *daemon_cmd_judge(void *arg, const struct control_peer *peer, const j
 		snprintf(reply->err, sizeof(reply->err), "the daemon is stopping");
 		return "failed";
 	}
+	if (err && !d->preload)
+		return not_asked(reply);
 	if (err)
 		preload_count(d->preload, false);
 	reply->result = json_pack("{s:s, s:b}", "verdict",
