@@ -62,6 +62,31 @@ for how in "gcc" "clang -fsanitize=address" "gcc -fsanitize=address -static-liba
 done
 ok "it stops" stop_daemon
 
+# ---- beside one that sees, and holds nothing -------------------------------------------------------
+
+rm -f "$SCRATCH/last"
+ok "a daemon with eBPF that only detects opens" start_daemon --source=ebpf,preload --rules "$OWN_RULES"
+mechanism=$(oknek --json rules | jq -r 'select(.id == "X700").mechanism')
+if [ "$mechanism" = preload ]; then
+	records >/dev/null
+	denied "a rule that the shim alone holds is held without being asked for" "${IN_TREE[@]}" cat "$SECRET"
+	is "$(records)" "1 X700 block preload" "by it"
+	exits 0 "the rest is read" "${IN_TREE[@]}" cat "$TEST_HOME/notes.txt"
+	like "$(cat "$SCRATCH/out")" 'advisory: static programs' "and it is said that it can be bypassed"
+	sleep 300 &
+	like "$(oknek watch $! 2>&1)" 'advisory: static programs.*
+.*runs already is asked only if it was started with the shim' "of one that runs already, too"
+	kill $!
+	sed 's/default: block/default: warn/' "$OWN_RULES/aws.yaml" >"$SCRATCH/warns" && cat "$SCRATCH/warns" >"$OWN_RULES/aws.yaml"
+	ok "without such a rule" oknek update --reload-local
+	unlike "$(tr '\0' '\n' < <("${IN_TREE[@]}" cat /proc/self/environ 2>"$SCRATCH/err"))" LD_PRELOAD "it is not carried"
+	unlike "$(cat "$SCRATCH/err")" advisory "nor spoken of"
+	write_rule aws.yaml .aws/credentials
+else
+	like "$mechanism" '^lsm$' "labels hold it"
+fi
+ok "it stops" stop_daemon
+
 # ---- a daemon that does not ask programs -----------------------------------------------------------
 
 MUST=("${OUTSIDE[@]}" "$(bin oknek)" --run-dir "$RUN" run --agent claude-code --preload --preload-default deny --)
@@ -71,6 +96,7 @@ ok "a daemon without this source" start_daemon --source=fanotify,ebpf --rules "$
 records >/dev/null
 exits 0 "a member opens what it may" "${MUST[@]}" cat "$TEST_HOME/notes.txt"
 like "$(cat "$SCRATCH/out")" 'does not run the source preload' "and it is said that it is not asked"
+like "$(cat "$SCRATCH/out")" 'advisory: static programs' "nor would be, if it did not want to"
 # shellcheck disable=SC2016 # for that shell
 exits 0 "and runs others" "${MUST[@]}" bash -c 'cat "$1"; exit $?' - "$TEST_HOME/.aws/other"
 records >/dev/null

@@ -332,8 +332,8 @@ const struct cli_command cmd_run = {
 	.args = "[--agent NAME] [--preload] [--preload-default allow|deny] [--quiet] [--] CMD [ARG…]",
 	.summary = "run a command, watched from birth; needs no privilege",
 	.help = "  --agent NAME   what to call it (default unnamed)\n"
-		"  --preload      load the shim into it (the daemon's only source may be preload:\n"
-		"                 then it is, without being asked)\n"
+		"  --preload      load the shim into it (it is without being asked where the daemon\n"
+		"                 has no other source, or nothing else holds one of the rules)\n"
 		"  --preload-default allow|deny   what the shim does without a daemon (allow)\n"
 		"  --quiet        say nothing on the terminal when something of it is held\n\n"
 		"Exits with CMD's status, or 128 + n when signal n ended it; 125: it could not be\n"

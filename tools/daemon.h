@@ -318,12 +318,13 @@ void daemon_fuse_audit_others(void *arg);
 void daemon_fuse_audit_sweep(struct daemon *d);
 uint64_t daemon_fuse_unconfirmed(const struct daemon *d);
 
-/* daemon_preload.c: programs that ask by themselves. alone: no other source watches anybody. */
+/* daemon_preload.c: programs that ask by themselves. carried: who is watched from birth has to, since
+ * nothing else watches, or holds one of the rules. */
 struct rules_config;
 int daemon_preload_open(struct daemon *d);
 void daemon_preload_rules(const struct daemon *d, struct rules_config *c);
 void daemon_preload_named(const struct daemon *d, struct event *ev, enum verdict effect);
-bool daemon_preload_alone(const struct daemon *d);
+bool daemon_preload_carried(struct daemon *d);
 void daemon_preload_warnings(const struct daemon *d, json_t *list);
 void daemon_preload_figures(const struct daemon *d, json_t *entry); /* of status */
 const char *daemon_cmd_judge(void *arg, const struct control_peer *peer, const json_t *req,

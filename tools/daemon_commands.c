@@ -145,7 +145,7 @@ static void add_gap_text(void *arg, const char *path, const char *why)
 		json_array_append_new(b->list, g);
 }
 
-/* shim: what is about to run carries it, whatever the sources. */
+/* shim: what is watched carries it, or has to. */
 static json_t *watch_warnings(struct daemon *d, const struct watch_result *res, bool shim)
 {
 	struct gaps_below below = { res->home, json_array() };
@@ -153,7 +153,7 @@ static json_t *watch_warnings(struct daemon *d, const struct watch_result *res, 
 
 	if (shim && !d->preload)
 		json_array_append_new(list, json_string(PRELOAD_UNASKED));
-	if (daemon_preload_alone(d))
+	if (shim)
 		json_array_append_new(list, json_string(PRELOAD_BYPASS));
 	if (res->marks_late)
 		json_array_append_new(list, json_string("not every protected path could be looked at "
@@ -215,6 +215,7 @@ const char *daemon_run_child(struct daemon *d, const struct control_peer *peer, 
 	struct process_scan_entry e;
 	struct watch_result res;
 	const char *code;
+	bool carried, wanted;
 	int err;
 
 	rq->pid = (pid_t)json_integer_value(json_object_get(req, "pid"));
@@ -230,10 +231,11 @@ const char *daemon_run_child(struct daemon *d, const struct control_peer *peer, 
 	err = daemon_watch(d, rq, &res);
 	if (err)
 		return watch_failed(reply, rq->pid, err);
+	carried = daemon_preload_carried(d);
+	wanted = json_is_true(json_object_get(req, "preload"));
 	reply->result = json_pack("{s:I, s:s, s:s, s:b, s:o}", "tree", (json_int_t)res.tree, "session",
-				  res.session, "agent", res.agent, "preload",
-				  daemon_preload_alone(d), "warnings",
-				  watch_warnings(d, &res, json_is_true(json_object_get(req, "preload"))));
+				  res.session, "agent", res.agent, "preload", carried, "warnings",
+				  watch_warnings(d, &res, carried || wanted));
 	return NULL;
 }
 
@@ -364,6 +366,7 @@ static const char *cmd_watch(void *arg, const struct control_peer *peer, const j
 	struct watch_result res;
 	const char *code = check_agent(req, reply, &rq.agent);
 	json_t *open, *warnings;
+	bool carried;
 	int err;
 
 	if (!code)
@@ -377,8 +380,9 @@ static const char *cmd_watch(void *arg, const struct control_peer *peer, const j
 	if (err)
 		return watch_failed(reply, rq.pid, err);
 	open = open_descriptors(d, res.tree);
-	warnings = watch_warnings(d, &res, false);
-	if (daemon_preload_alone(d))
+	carried = daemon_preload_carried(d);
+	warnings = watch_warnings(d, &res, carried);
+	if (carried)
 		json_array_append_new(warnings, json_string("a process that runs already is asked only if it was "
 							    "started with the shim"));
 	daemon_operator_act(d, peer, "watch",

@@ -88,9 +88,20 @@ void daemon_preload_rules(const struct daemon *d, struct rules_config *c)
 	c->mechanisms[KIND_SOCKET_CONNECT] |= 1u << MECH_PRELOAD;
 }
 
-bool daemon_preload_alone(const struct daemon *d)
+static bool is_alone(const struct daemon *d)
 {
 	return d->preload && !d->fanotify && !d->ebpf && !d->audit;
+}
+
+bool daemon_preload_carried(struct daemon *d)
+{
+	bool carried = is_alone(d);
+	struct ruleset *rs = d->preload && !carried ? daemon_rules_ref(d) : NULL;
+
+	for (size_t i = 0; rs && i < ruleset_count(rs) && !carried; i++)
+		carried = ruleset_rule(rs, i)->mechanism == MECH_PRELOAD;
+	ruleset_unref(rs);
+	return carried;
 }
 
 void daemon_preload_warnings(const struct daemon *d, json_t *list)
