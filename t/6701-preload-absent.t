@@ -51,6 +51,10 @@ gets "a name that is none is nobody's" "${ALLOWS[@]}" OKNEK_PRELOAD_WATCH='a b' 
 # A unit's command of ours carries the shim as the unit does, and is no part of what is watched.
 mkdir -p "$SCRATCH/root/etc/systemd/system" && printf '[Service]\nExecStart=/bin/true\n' >"$SCRATCH/root/etc/systemd/system/my.service"
 ok "a unit" oknek watch --unit my --root "$SCRATCH/root"
+unlike "$(cat "$SCRATCH/out")" 'not recorded' "is recorded"
+acts() { oknek --json events --rule O2 --limit 20 | jq -c "select(.capture.command == \"$1\").capture | [.detail.unit, .detail.preload_default, .caller.uid, .caller.member]"; }
+wait_for 60 kept
+is "$(acts watch)" '["my.service","allow",0,false]' "as somebody's act"
 line=$(sed -n 's/^ExecStartPost=-+//p' "$SCRATCH/root/etc/systemd/system/my.service.d/50-oknek.conf")
 installed=${line%% *}
 like "$line" '^/.*/oknek .* watch .* \$MAINPID$' "has a command of ours"
@@ -69,6 +73,14 @@ if [ -d "${installed%/*}" ] && mount -t tmpfs none "${installed%/*}" && cp "$(bi
 	kill $main; wait $main 2>/dev/null
 	umount "${installed%/*}"
 fi
+is "$(oknek --json unwatch --unit my --root "$SCRATCH/root" | jq -c '[.unit, .recorded]')" '["my.service",true]' "so is its removal"
+wait_for 60 kept
+is "$(acts unwatch)" '["my.service",null,0,false]' "as what it is"
+exits 0 "who may write there, and is watched" "${ROOT_TREE[@]}" "$(bin oknek)" --run-dir "$RUN" watch --unit my \
+	--root "$SCRATCH/root"
+like "$(cat "$SCRATCH/out")" 'my.service: it is not recorded: ' "is not listened to"
+wait_for 60 kept
+is "$(acts unit)" '[null,null,0,true]' "which is recorded"
 # Nor does the daemon ask itself, whatever it was started with.
 sbin=${installed%/bin/*}/sbin
 if [ -d "$sbin" ] && mount -t tmpfs none "$sbin" && cp "$(bin pre_calls)" "$sbin/oknekd"; then

@@ -24,6 +24,7 @@ before=$(files)
 ok "a unit" watch ollama
 dropin=$units/ollama.service.d/50-oknek.conf
 like "$(cat "$SCRATCH/out")" 'systemctl restart ollama.service|daemon-reload' "says what is left to do"
+like "$(cat "$SCRATCH/out")" 'ollama.service: it is not recorded: ' "and, without a daemon, that nobody heard of it"
 is "$(stat -c %a "$dropin")" 644 "everybody may read it"
 is "$(line "$units/ollama.service.d")" "$shim" "the shim is preloaded"
 ok "it asks to be watched" grep -qx 'Environment=OKNEK_PRELOAD_WATCH=ollama OKNEK_PRELOAD_DEFAULT=allow' "$dropin"
@@ -88,8 +89,8 @@ is "$(find "$SCRATCH/evil" -name '.oknek*')" "" "and nothing else is left"
 ok "a template" watch worker@
 ok "an instance" watch worker@7 --agent seven
 ok "of which each has its own" test -s "$units/worker@.service.d/50-oknek.conf" -a -s "$units/worker@7.service.d/50-oknek.conf"
-is "$(oknek --json watch --unit ollama --root "$root" | jq -c '[.unit, .agent, .reloaded]')" \
-	'["ollama.service","ollama",false]' "--json"
+is "$(oknek --json watch --unit ollama --root "$root" | jq -c '[.unit, .agent, .reloaded, .recorded]')" \
+	'["ollama.service","ollama",false,false]' "--json"
 
 for bad in '' . .. ../x a/b 'a b' -x 'a;b' $'a\nb' x.timer x.socket oknekd oknekd.service "$(printf '%0300d' 1)"; do
 	exits 2 "refused: \"$(printf %.20s "$bad" | tr "\n" "?")\"" oknek watch --root "$root" --unit="$bad"
@@ -110,6 +111,7 @@ ok "is removed" unwatch mine --user
 # ---- removal ----------------------------------------------------------------------------------------
 
 ok "unwatch" unwatch ollama
+like "$(cat "$SCRATCH/out")" 'it is not recorded: ' "of which nobody hears either"
 is "$(cd "$units/ollama.service.d" && echo *)" "10-x.conf 20-none.conf" "leaves others' drop-ins"
 exits 2 "twice" unwatch ollama
 rm "$lib/plain.service"

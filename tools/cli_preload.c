@@ -40,6 +40,30 @@ void cli_preload_find(struct cli_preload *p)
 		 access(OKNEK_PRELOAD, R_OK) == 0 ? OKNEK_PRELOAD : "");
 }
 
+bool cli_unit_record(const struct cli *cli, const struct cli_unit *u, const char *done, bool reloaded,
+		     const struct cli_preload *shim, const char *agent)
+{
+	json_t *req = json_pack("{s:s, s:s, s:s, s:s, s:b}", "cmd", "unit", "done", done, "unit", u->name,
+				"file", u->file, "reloaded", reloaded);
+	struct cli_reply reply;
+
+	if (!req) { /* a name that is no text */
+		cli_error("%s: the daemon cannot be told: it is not recorded", u->file);
+		return false;
+	}
+	if (shim) {
+		json_object_set_new(req, "agent", json_string(agent));
+		json_object_set_new(req, "preload_default",
+				    json_string(shim->otherwise ? shim->otherwise : "allow"));
+	}
+	if (cli_call(cli, req, CLI_TIMEOUT_MS, NULL, NULL, &reply) < 0) {
+		cli_error("%s: it is not recorded: %s", u->name, reply.error);
+		return false;
+	}
+	json_decref(reply.result);
+	return true;
+}
+
 int cli_preload_environment(const struct cli_preload *p)
 {
 	const char *had = getenv("LD_PRELOAD");

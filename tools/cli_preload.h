@@ -43,5 +43,9 @@ int cli_unit_write(const struct cli_unit *u, const struct cli_preload *shim, con
 int cli_unit_remove(const struct cli_unit *u);
 /* Has the service manager read its files; false: it was not asked, or could not. */
 bool cli_unit_reload(const struct cli_unit *u);
+/* Has the daemon record what was done, "watch" or "unwatch". shim and agent: of the first. False: it is not
+ * recorded, said. */
+bool cli_unit_record(const struct cli *cli, const struct cli_unit *u, const char *done, bool reloaded,
+		     const struct cli_preload *shim, const char *agent);
 
 #endif

@@ -6,6 +6,7 @@
 static int unwatch_unit(struct cli *cli, const char *name, const char *root, bool user)
 {
 	struct cli_unit u;
+	bool recorded;
 	int r;
 
 	if (!cli_unit_find(cli, name, root, user, false, &u))
@@ -17,9 +18,10 @@ static int unwatch_unit(struct cli *cli, const char *name, const char *root, boo
 		cli_error("%s is not there: nothing was written for %s", u.file, u.name);
 		return CLI_FAILED;
 	}
-	cli_unit_reload(&u);
+	recorded = cli_unit_record(cli, &u, "unwatch", cli_unit_reload(&u), NULL, NULL);
 	if (cli->json) {
-		_cleanup_json_ json_t *res = json_pack("{s:s,s:s}", "unit", u.name, "removed", u.file);
+		_cleanup_json_ json_t *res = json_pack("{s:s,s:s,s:b}", "unit", u.name, "removed", u.file,
+						       "recorded", recorded);
 
 		cli_json_line(cli, res, NULL);
 	} else {

@@ -50,7 +50,7 @@ static int watch_unit(struct cli *cli, const struct wanted *w)
 	_cleanup_json_ json_t *res = NULL;
 	struct cli_unit u;
 	char agent[32];
-	bool reloaded;
+	bool reloaded, recorded;
 
 	if (!cli_preload_default(cli, w->otherwise) ||
 	    !cli_unit_find(cli, w->unit, w->root, w->user, true, &u))
@@ -66,11 +66,14 @@ static int watch_unit(struct cli *cli, const struct wanted *w)
 		cli_error("the preload shim is not installed as %s", OKNEK_PRELOAD);
 		return CLI_FAILED;
 	}
-	if (cli_unit_write(&u, &shim, w->agent ? w->agent : agent) < 0)
+	if (w->agent)
+		strcpy(agent, w->agent);
+	if (cli_unit_write(&u, &shim, agent) < 0)
 		return CLI_FAILED;
 	reloaded = cli_unit_reload(&u);
-	res = json_pack("{s:s,s:s,s:s,s:b,s:s}", "unit", u.name, "file", u.file, "agent",
-			w->agent ? w->agent : agent, "reloaded", reloaded, "note", PRELOAD_BYPASS);
+	recorded = cli_unit_record(cli, &u, "watch", reloaded, &shim, agent);
+	res = json_pack("{s:s,s:s,s:s,s:b,s:b,s:s}", "unit", u.name, "file", u.file, "agent", agent,
+			"reloaded", reloaded, "recorded", recorded, "note", PRELOAD_BYPASS);
 	if (cli->json) {
 		cli_json_line(cli, res, NULL);
 	} else {

@@ -329,6 +329,8 @@ void daemon_preload_warnings(const struct daemon *d, json_t *list);
 void daemon_preload_figures(const struct daemon *d, json_t *entry); /* of status */
 const char *daemon_cmd_judge(void *arg, const struct control_peer *peer, const json_t *req,
 			     struct control_reply *reply);
+const char *daemon_cmd_unit(void *arg, const struct control_peer *peer, const json_t *req,
+			    struct control_reply *reply);
 
 /* daemon_peek.c: the helper that reads held processes. prepare: before threads and groups. */
 int daemon_peek_prepare(struct daemon *d);

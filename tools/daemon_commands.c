@@ -537,6 +537,7 @@ const struct control_command daemon_commands[] = {
 	{ "rules", RIGHT_ANYBODY, daemon_cmd_rules },
 	{ "egress", RIGHT_ANYBODY, daemon_cmd_egress },
 	{ "unwatch", RIGHT_PRIVILEGED, cmd_unwatch },
+	{ "unit", RIGHT_PRIVILEGED, daemon_cmd_unit },
 	{ "mode", RIGHT_PRIVILEGED, cmd_mode },
 	{ "pause", RIGHT_PRIVILEGED, cmd_pause },
 	{ "reload", RIGHT_PRIVILEGED, cmd_reload },

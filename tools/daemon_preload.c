@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,6 +211,42 @@ static int watch_asker(struct daemon *d, const struct preload_asker *who, const 
 	err = daemon_watch(d, &rq, &res);
 	atomic_store(&d->preload_watches, false);
 	return err == -EEXIST ? 0 : err;
+}
+
+/* ---- units ------------------------------------------------------------------------------------------- */
+
+/* One of its own words, or text of a sensible length; NULL: neither. */
+static const char *read_text(const json_t *req, const char *key, size_t max)
+{
+	const char *s = json_string_value(json_object_get(req, key));
+
+	return s && strlen(s) <= max ? s : NULL;
+}
+
+/* What oknek has written beside a unit, or removed: it tells afterwards, and nothing is done here. */
+const char *daemon_cmd_unit(void *arg, const struct control_peer *peer, const json_t *req,
+			    struct control_reply *reply)
+{
+	const char *done = read_text(req, "done", 16), *unit = read_text(req, "unit", 255);
+	const char *file = read_text(req, "file", PATH_MAX), *agent = read_text(req, "agent", 31);
+	const char *otherwise = read_text(req, "preload_default", 5);
+	bool watch = done && !strcmp(done, "watch");
+	json_t *detail;
+
+	if (!done || (!watch && strcmp(done, "unwatch") != 0) || !unit || !unit[0] || !file)
+		return daemon_say(reply, "usage", "what was done to which unit is expected");
+	if (watch && (!agent || !otherwise || (strcmp(otherwise, "allow") && strcmp(otherwise, "deny"))))
+		return daemon_say(reply, "usage", "the agent's name and what holds without a daemon are "
+				  "expected");
+	detail = json_pack("{s:s, s:s, s:b}", "unit", unit, "file", file, "reloaded",
+			   json_is_true(json_object_get(req, "reloaded")));
+	if (watch) {
+		json_object_set_new(detail, "agent", json_string(agent));
+		json_object_set_new(detail, "preload_default", json_string(otherwise));
+	}
+	daemon_operator_act(arg, peer, watch ? "watch" : "unwatch", detail);
+	reply->result = json_object();
+	return NULL;
 }
 
 /* ---- where programs are not asked -------------------------------------------------------------------- */
