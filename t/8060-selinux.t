@@ -24,7 +24,7 @@ ok "make install, into a system with a policy" installed_into "$SCRATCH/root"
 for held in fanotify ${OKNEK_GUEST_ALL:+lsm}; do
 	lsm=landlock,lockdown,yama,integrity,selinux
 	[ "$held" = fanotify ] || lsm+=,bpf
-	in_guest "$held" --root selinux --disk "$SCRATCH/root" --timeout 500 --append "lsm=$lsm" --env HELD="$held" \
+	in_guest "$held" --root selinux --disk "$SCRATCH/root" --timeout 900 --append "lsm=$lsm" --env HELD="$held" \
 		t/guest/selinux.sh t/guest/machine.sh "$(bin reach):/payload/bin/reach" || fail "a guest with SELinux"
 done
 done_testing
