@@ -302,7 +302,7 @@ is "$(wc -l <"$SCRATCH/err")" 1 "and no more"
 is "$(jq '.counts.unfinished' "$SCRATCH/json")" \
 	"$(jq '[.cells[] | select(.claimed and .result == "NOT_TRIED" and (.why | test("did not come")))] | length' \
 		"$SCRATCH/json")" "its JSON counts them"
-nok "and there are some" [ "$(jq '.counts.unfinished' "$SCRATCH/json")" = 0 ]
+is "$(jq '.counts.unfinished > 0' "$SCRATCH/json")" true "and there are some"
 begin
 ok "it is tried" wait_for 60 running
 who_tries

@@ -328,7 +328,7 @@ static int by_script(const place *p, const target *t)
 
 	snprintf(name, sizeof(name), "%s/script", p->scratch);
 	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0700);
-	if (fd < 0 || dprintf(fd, "#!%s\n%s\n", p->shell, t->command) < 0)
+	if (fd < 0 || dprintf(fd, "#!%s\n%s\n", program(p, t), t->command) < 0)
 		return CANNOT;
 	close(TAKE_FD(fd));
 	r = start(&s);
