@@ -56,4 +56,5 @@ proof() {
 	os.close(w)
 	print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 	END
+	as_user rmdir "$TEST_HOME/.oknek-prove-test"
 }
