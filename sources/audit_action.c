@@ -81,12 +81,12 @@ int audit_call_number(uint32_t arch, unsigned nth)
 }
 
 enum { URING_SENDMSG = 9, URING_CONNECT = 16, URING_OPENAT = 18, URING_SEND = 26,
-       URING_OPENAT2 = 28 }; /* linux/io_uring.h */
+       URING_OPENAT2 = 28, URING_SENDMSG_ZC = 48 }; /* linux/io_uring.h */
 
 int audit_uring_number(unsigned nth)
 {
 	static const uint8_t numbers[] = { URING_OPENAT, URING_OPENAT2, URING_CONNECT, URING_SENDMSG,
-					   URING_SEND };
+					   URING_SEND, URING_SENDMSG_ZC };
 
 	return nth < ARRAY_SIZE(numbers) ? numbers[nth] : -1;
 }
@@ -98,7 +98,7 @@ bool audit_uring_opens(unsigned op)
 
 bool audit_uring_reaches(unsigned op)
 {
-	return op == URING_CONNECT || op == URING_SEND || op == URING_SENDMSG;
+	return op == URING_CONNECT || op == URING_SEND || op == URING_SENDMSG || op == URING_SENDMSG_ZC;
 }
 
 /* ---- paths ------------------------------------------------------------------------------------- */
@@ -388,22 +388,38 @@ static void begin(struct audit_action *a)
 	a->path[0] = a->socket_path[0] = '\0';
 }
 
-/* Files in the order in which the operations opened them. */
-static bool uring_action(const struct audit_event *e, unsigned op, unsigned *files, struct reached *r,
-			 struct audit_action *a)
+/*
+ * The paths of an event are those of all that a call begins, also of what a worker does and what was not done
+ * at all, and one that is given twice is told once: which is whose nobody can tell. Those are taken for opened
+ * that were looked up and found, if anything was. Of one alone, that is no question.
+ */
+static bool uring_open(const struct audit_event *e, unsigned nth, struct audit_action *a)
 {
-	const struct audit_path *p;
+	const struct audit_path *p = target(e, nth);
+	unsigned opens = 0, n = 0, found = 0, succeeded = 0;
+	bool any = e->uring_opened, alone;
 
 	begin(a);
-	if (reaches(e, op))
-		return reach_action(e, op, r, a);
-	if (!audit_uring_opens(e->uring[op].op))
+	if (!p)
 		return false;
-	p = target(e, (*files)++);
+	for (unsigned op = 0; op < e->n_uring; op++) {
+		if (!audit_uring_opens(e->uring[op].op))
+			continue;
+		opens++;
+		any = ended(e->uring[op].success, e->uring[op].exit, a) || any;
+		succeeded += e->uring[op].success;
+	}
+	for (const struct audit_path *t; (t = target(e, n)); n++)
+		found += t->ino != 0;
+	alone = opens == 1 && n == 1 && (!e->has_syscall || submitted(e) <= 1);
+	if (!any || (!alone && !p->ino))
+		return false;
+	a->refused = !e->uring_opened;
+	a->unsure = !alone && succeeded > found;
 	a->kind = KIND_FILE_OPENED;
 	a->file.mode = OPEN_MODE_UNKNOWN;
 	/* Nor is it told whether it began at a descriptor. */
-	return p && ended(e->uring[op].success, e->uring[op].exit, a) && fill_open(e, p, AT_FDCWD, a);
+	return fill_open(e, p, AT_FDCWD, a);
 }
 
 static bool call_action(const struct audit_event *e, struct audit_action *a)
@@ -433,12 +449,16 @@ static bool call_action(const struct audit_event *e, struct audit_action *a)
 bool audit_event_action(const struct audit_event *e, unsigned nth, struct audit_action *ret)
 {
 	struct reached r = reached(e);
-	unsigned files = 0;
 
 	if (e->has_syscall && call_action(e, ret) && !nth--)
 		return true;
-	for (unsigned op = 0; op < e->n_uring; op++)
-		if (uring_action(e, op, &files, &r, ret) && !nth--)
+	for (unsigned op = 0; op < e->n_uring; op++) {
+		begin(ret);
+		if (reaches(e, op) && reach_action(e, op, &r, ret) && !nth--)
+			return true;
+	}
+	for (unsigned file = 0; e->n_uring && file < e->n_paths; file++)
+		if (uring_open(e, file, ret) && !nth--)
 			return true;
 	return false;
 }

@@ -55,6 +55,7 @@ struct audit_event {
 		bool success;
 		int64_t exit;
 	} uring[AUDIT_URING_OPS];
+	bool uring_opened; /* one of them did, also of those that found no room */
 	unsigned n_paths;
 	struct audit_path paths[AUDIT_PATHS]; /* by item */
 	const char *argv; /* NUL after each; NULL: not told */

@@ -175,6 +175,7 @@ static int parse_uring(struct audit_slot *s, const char *at, const char *end)
 		e->uid = uid;
 		e->euid = euid;
 	}
+	e->uring_opened = e->uring_opened || (success && audit_uring_opens(op));
 	if (e->n_uring == AUDIT_URING_OPS) {
 		e->partial = true;
 		/* An address is the last one's: that is kept. */

@@ -122,7 +122,7 @@ static void bytes_of_uring(void **state)
 	(void)state;
 	assert_int_equal(audit_rule_write(&id, OWN, &b), 0);
 	assert_int_equal(b.data.flags, 7); /* AUDIT_FILTER_URING_EXIT */
-	assert_true(has_bit(&b.data, 18) && has_bit(&b.data, 28) && has_bit(&b.data, 16));
+	assert_true(has_bit(&b.data, 18) && has_bit(&b.data, 28) && has_bit(&b.data, 16) && has_bit(&b.data, 48));
 	for (unsigned i = 0; i < b.data.field_count; i++)
 		assert_int_not_equal(b.data.fields[i], AUDIT_ARCH);
 }

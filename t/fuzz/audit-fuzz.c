@@ -34,7 +34,7 @@ static void check_event(const struct audit_event *e)
 	for (unsigned i = 1; i < e->n_paths; i++)
 		check(e->paths[i - 1].item < e->paths[i].item);
 	while (audit_event_action(e, n, &a)) {
-		check(n++ <= AUDIT_URING_OPS);
+		check(n++ < AUDIT_URING_OPS + AUDIT_PATHS);
 		switch (a.kind) {
 		case KIND_FILE_OPENED:
 			check(a.file.n_names || a.file.ino);

@@ -35,6 +35,7 @@ static int reach_main(int argc, char **argv);
 #define IPPROTO_UDPLITE 136
 #endif
 #define DCCP 33
+#define SENDMSG_ZC 48 /* linux/io_uring.h of 6.1 */
 #define SOCK_DCCP_ 6
 
 /* "x" goes there and comes back. */
@@ -386,7 +387,7 @@ static int by_uring_send(const struct place *p, unsigned opcode)
 			    .msg_iovlen = 1 };
 	struct io_uring_sqe sqe = { .opcode = (uint8_t)opcode, .fd = fd };
 
-	if (opcode == IORING_OP_SENDMSG) {
+	if (opcode != IORING_OP_SEND) {
 		sqe.addr = (uint64_t)(uintptr_t)&m;
 		sqe.len = 1;
 	} else {
@@ -473,6 +474,8 @@ int main(int argc, char **argv)
 		return judge(socket(AF_NETLINK, SOCK_RAW, 0), "socket");
 	if (!strcmp(way, "uring-sendmsg"))
 		return by_uring_send(&p, IORING_OP_SENDMSG);
+	if (!strcmp(way, "uring-sendmsg-zc"))
+		return by_uring_send(&p, SENDMSG_ZC);
 	if (!strcmp(way, "uring-hidden"))
 		return by_uring_hidden(&p, argv[2]);
 	if (!strcmp(way, "uring-sendto"))
