@@ -364,6 +364,75 @@ mkdir "$SCRATCH/open/dir"
 chown "$TEST_UID" "$SCRATCH/open/dir"
 exits 2 "not where others may write" oknek doctor --prove --user "$TEST_USER" --in "$SCRATCH/open/dir"
 like "$(cat "$SCRATCH/out")" 'decoys cannot be made in .*/open/dir: somebody else may write' "which is said"
+
+# ---- in the hands of the user ---------------------------------------------------------------------------
+
+# Somebody of that uid puts a program in the place of each file among the decoys, as fast as it can: where it is
+# run it is by the member, which does not get at the secret.
+cat >"$SCRATCH/program" <<-END
+	#!/bin/sh
+	if "$(bin plain_open)" "$H/.aws/credentials"; then echo free; else echo held; fi >>"$SCRATCH/ran" 2>&1
+END
+touch "$SCRATCH/ran"
+chmod 666 "$SCRATCH/ran"
+chmod 755 "$SCRATCH/program"
+as_user python3 - "$H" "$SCRATCH/program" "$SCRATCH/over" >"$SCRATCH/vandal" <<-'END' &
+	import glob, os, stat, sys
+	home, program, over = sys.argv[1:]
+	text = open(program).read()
+	replaced = set()
+	while not os.path.exists(over):
+	    for top in glob.glob(home + "/.oknek-prove-*"):
+	        for at, _, names in os.walk(top):
+	            for name in names:
+	                path = os.path.join(at, name)
+	                try:
+	                    st = os.lstat(path)
+	                    if stat.S_ISSOCK(st.st_mode) or st.st_size == len(text):
+	                        continue
+	                    with open(home + "/new", "w") as f:
+	                        f.write(text)
+	                    os.chmod(home + "/new", 0o700)
+	                    os.rename(home + "/new", path)
+	                    replaced.add(path)
+	                except OSError:
+	                    pass
+	print(len(replaced))
+END
+vandal=$!
+for _ in 1 2; do prove; done
+touch "$SCRATCH/over"
+wait $vandal
+isnt "$(cat "$SCRATCH/vandal")" 0 "files among the decoys are replaced while it runs"
+is "$(grep -c free "$SCRATCH/ran")" 0 "nothing of that is run unwatched"
+rm -f "$H/new"
+ok "decoys and children are gone" wait_for 60 nothing_left
+
+# EPERM of somebody else's: files are made immutable once the member tries.
+: >"$MNT/immutable"
+if chattr +i "$MNT/immutable" 2>/dev/null; then
+	chattr -i "$MNT/immutable"
+	"$(bin oknek)" --run-dir "$RUN" --json doctor --prove --user "$TEST_USER" >"$SCRATCH/json" &
+	prover=$!
+	ok "it runs" wait_for 60 running
+	find "$H" -path '*/.oknek-prove-*' -type f -exec chattr +i {} + 2>/dev/null
+	ended() { ! running; }
+	wait_for 120 ended
+	find "$H" -path '*/.oknek-prove-*' -type f -exec chattr -i {} + 2>/dev/null
+	wait $prover
+	is "$?" 1 "refused by somebody else: exit 1"
+	is "$(jq -r '.cells[] | select(.result == "DENIED" and .recorded != "block") | .route' "$SCRATCH/json")" "" \
+		"nothing is denied without a record"
+	like "$(jq -r '.cells[] | select(.failed) | "\(.route) \(.result) \(.why)"' "$SCRATCH/json")" \
+		'open to write NOT_TRIED EPERM, and no record of ours' "what somebody else refused is not tried, and said"
+	is "$(jq -r '.cells[] | select(.failed and .result != "NOT_TRIED") | .route' "$SCRATCH/json")" "" "nothing is open"
+	ok "decoys and children are gone" wait_for 60 nothing_left
+else
+	skip "refused by somebody else" "files of this filesystem cannot be immutable"
+fi
+prove
+is "$rc $(failed)" "0 " "with nobody in the way it is as before"
+
 ok "the records are whole" oknek verify --state-dir "$STATE"
 ok "the daemon stops" stop_daemon
 

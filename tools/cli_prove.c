@@ -186,8 +186,6 @@ static void settle_in(struct prove *p, pid_t parent, int keep)
 {
 	if (prove_become(p, keep) < 0)
 		_exit(CLI_FAILED);
-	/* Its own entries in /proc are its own again: namespaces of users are made by them. */
-	prctl(PR_SET_DUMPABLE, 1);
 	setsid();
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent || setenv("HOME", p->place.home, 1) < 0 || chdir(p->place.work) < 0)
@@ -196,12 +194,16 @@ static void settle_in(struct prove *p, pid_t parent, int keep)
 	open_before(p);
 }
 
-/* What a control tries a route on: any decoy; nobody's address; the rule's own command. */
+/* What a control tries a route on: any decoy; nobody's address; the host's shell, with a command that does
+ * nothing. */
 static const struct prove_target *control_target(const struct prove *p, const struct prove_route *r)
 {
 	static struct prove_target nobody = { .label = "", .v4 = "203.0.113.77", .v6 = "2001:db8::77",
 					      .before_fd = -1 };
+	static const struct prove_target nothing = { .label = "", .command = (char *)":", .before_fd = -1 };
 
+	if (r->kind == KIND_EXEC_OBSERVED)
+		return &nothing;
 	if (r->kind == KIND_SOCKET_CONNECT) {
 		nobody.path = (char *)p->place.service;
 		return &nobody;
@@ -213,16 +215,25 @@ static const struct prove_target *control_target(const struct prove *p, const st
 	return NULL;
 }
 
+/* What it starts reads nothing that the user can write: no home, no directory where it is, none of the
+ * caller's variables; and the shell is the host's. */
 static void __attribute__((noreturn)) stranger(struct prove *p, pid_t parent)
 {
 	int64_t until = child_now_ms() + CONTROLS_S * 1000;
 
 	settle_in(p, parent, -1);
+	snprintf(p->place.shell, sizeof(p->place.shell), "/bin/sh");
+	p->place.unwatched = true;
+	if (clearenv() != 0 || setenv("PATH", "/usr/bin:/bin", 1) < 0 || setenv("HOME", "/", 1) < 0 ||
+	    chdir("/") < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		_exit(CLI_FAILED);
 	for (size_t i = 0; i < p->n_controls && child_now_ms() < until; i++) {
 		const struct prove_target *t = control_target(p, p->controls[i].route);
 
 		if (t)
 			prove_try(&p->controls[i], &p->place, t);
+		if (prove_sweep() < 0)
+			break; /* of another user's by now: who started us may */
 	}
 	_exit(0);
 }
@@ -275,22 +286,47 @@ static void await(struct prove_keeper *k, pid_t pid, int64_t ms)
 	prove_keep_pid(k, 0);
 }
 
+/* Whom the stranger leaves has this one for a parent, whatever it did to be alone: it is nobody's but the
+ * stranger's. */
+static void __attribute__((noreturn)) run_stranger(struct prove *p, struct prove_keeper *k, pid_t parent)
+{
+	pid_t self = getpid(), pid;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(CLI_FAILED);
+	pid = prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 ? -1 : fork();
+	if (pid == 0)
+		stranger(p, self);
+	if (pid < 0) {
+		cli_error("cannot start who tries the routes unwatched: %s", strerror(errno));
+		_exit(CLI_FAILED);
+	}
+	prove_keep_pid(k, pid);
+	await(k, pid, (CONTROLS_S + PROVE_ATTEMPT_S + 2) * 1000);
+	if (prove_sweep() == 0)
+		_exit(CLI_DONE);
+	cli_error("what was started unwatched cannot be ended");
+	_exit(CLI_FAILED);
+}
+
 static int try_strangers(struct prove *p, struct prove_keeper *k)
 {
 	pid_t self = getpid(), pid;
+	int r;
 
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0)
-		stranger(p, self);
+		run_stranger(p, k, self);
 	if (pid < 0) {
 		cli_error("cannot fork: %s", strerror(errno));
 		return CLI_FAILED;
 	}
-	prove_keep_pid(k, pid);
-	await(k, pid, (CONTROLS_S + PROVE_ATTEMPT_S + 2) * 1000);
+	r = prove_status(pid);
 	take_shared(p->controls, p->n_controls);
-	return CLI_DONE;
+	/* Of one that was killed, with its stranger, it is seen by what was not come to. */
+	return r == PROVE_THROUGH || r == PROVE_KILLED ? CLI_DONE : CLI_FAILED;
 }
 
 static int watch(struct prove *p, pid_t pid)

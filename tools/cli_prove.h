@@ -6,13 +6,15 @@
  *                 the user that is tried, and touches no decoy.
  *   the keeper    makes the decoys, as the user that is tried, and takes them away when the command has
  *                 ended, however that came.
- *   the stranger  tries each route once, watched by nobody: what fails for it cannot be tried here.
+ *   the stranger  tries each route once, watched by nobody: what fails for it cannot be tried here. It runs
+ *                 and cuts no file that the user can write, since anybody of that uid may have put something
+ *                 else in its place; and who starts it ends all that it leaves.
  *   the member    tries every rule by every route, in a tree that the daemon watches from birth.
  *
  * An attempt is a process of its own, with a deadline. What becomes of it stands in memory that all of
  * them share, since who acts may be nobody's child any more. Who tries is in the hands of the user that
  * is tried: nothing but numbers is shared, and what root has in its environment and its descriptors is not
- * theirs.
+ * theirs. Nobody of that uid looks into who tries.
  */
 #ifndef OKNEK_TOOLS_CLI_PROVE_H
 #define OKNEK_TOOLS_CLI_PROVE_H
@@ -39,6 +41,7 @@ struct prove_place {
 	char service[1200]; /* a socket that is called as docker's, at which nobody answers */
 	char program[1200]; /* a static one, for cli_prove_static.c */
 	char shell[1200];   /* the host's, or where that is not held, a decoy */
+	bool unwatched;     /* who tries is the stranger: what the user can write is neither run nor cut */
 };
 
 struct prove_target {
@@ -101,6 +104,11 @@ int prove_apart(int (*fn)(void *arg), void *arg, bool sibling);
 int prove_status(int pid);
 /* One attempt; returns when it has ended, or was killed. */
 void prove_try(struct prove_cell *c, const struct prove_place *p, const struct prove_target *t);
+/* For who is unwatched: whether a program that the user writes could be run. None is. */
+int prove_could_run(const struct prove_place *p);
+/* Ends and reaps all children of the caller, and where that is a subreaper, all theirs. -ETIMEDOUT: there
+ * are some left. */
+int prove_sweep(void);
 
 /* One request of io_uring, by a ring of its own (cli_prove_uring.c). */
 struct io_uring_sqe;
@@ -167,7 +175,8 @@ int prove_keep(struct prove *p, struct prove_keeper *k);
 void prove_keep_pid(struct prove_keeper *k, int pid); /* it kills this one's group, too; 0: nobody's */
 void prove_keep_end(const struct prove *p, struct prove_keeper *k); /* of one that was killed it does the rest */
 /* The calling process becomes the user that is tried: with an environment of its own, where it was root.
- * Of its descriptors `keep` is left, as 3, beside three of /dev/null; -1: none. -errno. */
+ * Nobody but root looks into it. Of its descriptors `keep` is left, as 3, beside three of /dev/null; -1:
+ * none. -errno. */
 #define PROVE_KEPT_FD 3
 int prove_become(const struct prove *p, int keep);
 

@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -13,6 +15,8 @@
 #include "core/cleanup.h"
 #include "tools/cli_child.h"
 #include "tools/cli_prove.h"
+
+#define SWEEP_MS 10000
 
 static struct prove_came *acting; /* of this process */
 
@@ -80,6 +84,15 @@ static int64_t now_ns(void)
 	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
+int prove_could_run(const struct prove_place *p)
+{
+	struct statvfs fs;
+
+	if (access(p->scratch, W_OK | X_OK) < 0 || statvfs(p->scratch, &fs) < 0)
+		return PROVE_CANNOT + errno;
+	return fs.f_flag & ST_NOEXEC ? PROVE_CANNOT + EACCES : PROVE_THROUGH;
+}
+
 static void __attribute__((noreturn)) attempt(struct prove_cell *c, const struct prove_place *p,
 					      const struct prove_target *t)
 {
@@ -127,4 +140,32 @@ void prove_try(struct prove_cell *c, const struct prove_place *p, const struct p
 		c->shared->came = PROVE_CANNOT + errno;
 	else
 		await(pid);
+}
+
+/* As long as they are not reaped their pids are nobody else's. */
+static void end_children(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/thread-self/children", "re");
+	int pid;
+
+	while (f && fscanf(f, "%d", &pid) == 1)
+		kill(pid, SIGKILL);
+}
+
+int prove_sweep(void)
+{
+	int64_t until = child_now_ms() + SWEEP_MS;
+	const struct timespec pause = { .tv_nsec = 200000 };
+	pid_t got;
+
+	/* Who dies leaves its children to us. */
+	while ((got = waitpid(-1, NULL, WNOHANG | __WALL)) >= 0 || errno == EINTR) {
+		if (got)
+			continue;
+		if (child_now_ms() >= until)
+			return -ETIMEDOUT;
+		end_children();
+		nanosleep(&pause, NULL);
+	}
+	return 0;
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -72,6 +73,9 @@ int prove_become(const struct prove *p, int keep)
 			return -errno;
 		err = own_environment(p);
 	}
+	/* Its memory says what came of an attempt: nobody of that uid is to write it. */
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
+		return -errno;
 	return err ? err : geteuid() == p->uid ? 0 : -EPERM;
 }
 
@@ -260,7 +264,7 @@ static void remove_old(const struct prove *p)
 
 /* ---- the process ------------------------------------------------------------------------------------- */
 
-/* Not dumpable, where it was root's: nobody but root makes it say something else, or looks into it. */
+/* Nobody but root makes it say something else, or looks into it. */
 static void __attribute__((noreturn)) keep(struct prove *p, int end)
 {
 	int err = prove_become(p, end), service = -1;

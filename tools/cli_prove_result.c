@@ -18,7 +18,23 @@ static bool refused(const struct prove_cell *c)
 	return c->came.came == -EPERM || c->came.came == PROVE_KILLED;
 }
 
+/* By us: the daemon says so of that process. Else by somebody who is in the way, as whoever serves a
+ * filesystem: it is no proof of anything. */
+static bool denied(const struct prove_cell *c)
+{
+	return refused(c) && !strcmp(c->verdict, "block");
+}
+
 /* ---- records --------------------------------------------------------------------------------------- */
+
+/* Not of what a link in the place of a decoy leads to. A rule may tell no path. */
+static bool is_below(const char *home, const json_t *record)
+{
+	const char *path = cli_str(json_object_get(record, "capture"), "path");
+	size_t len = strlen(home);
+
+	return !*path || (!strncmp(path, home, len) && path[len] == '/');
+}
 
 static bool is_of(const struct prove *p, const struct prove_cell *c, const json_t *record)
 {
@@ -31,7 +47,8 @@ static bool is_of(const struct prove *p, const struct prove_cell *c, const json_
 	if (c->rule == UINT_MAX)
 		return true;
 	r = &p->rules[c->rule];
-	return !strcmp(cli_str(rule, "id"), r->id) && !strcmp(cli_str(rule, "part"), r->part);
+	return !strcmp(cli_str(rule, "id"), r->id) && !strcmp(cli_str(rule, "part"), r->part) &&
+	       (r->kind != KIND_FILE_OPENED || is_below(p->place.home, record));
 }
 
 static int take_record(void *arg, json_t *record, const char *text)
@@ -57,14 +74,15 @@ static int take_record(void *arg, json_t *record, const char *text)
 	return 0;
 }
 
-/* Whom a rule means, and of which nothing is recorded yet. */
+/* What was refused, or done though a rule means it, and of which nothing is recorded yet. */
 static bool waits(const struct prove *p, bool detected)
 {
 	for (size_t i = 0; i < p->n_cells; i++) {
 		const struct prove_cell *c = &p->cells[i];
 
-		if (c->rule != UINT_MAX && !*c->verdict && c->control != UINT_MAX &&
-		    (refused(c) || (detected && c->came.came == PROVE_THROUGH)))
+		if (refused(c) ? !denied(c) :
+				 detected && c->rule != UINT_MAX && !*c->verdict &&
+					 c->came.came == PROVE_THROUGH)
 			return true;
 	}
 	return false;
@@ -100,7 +118,7 @@ enum prove_verdict prove_verdict(const struct prove *p, const struct prove_cell 
 {
 	if (control_of(p, c) != PROVE_THROUGH)
 		return PROVED_NOT_TRIED;
-	if (refused(c))
+	if (denied(c))
 		return PROVED_DENIED;
 	if (c->came.came != PROVE_THROUGH)
 		return PROVED_NOT_TRIED;
@@ -134,11 +152,16 @@ static const char *unclaimed(const struct prove *p, const struct prove_cell *c)
 	return NULL;
 }
 
+static bool is_anothers(const struct prove *p, const struct prove_cell *c)
+{
+	return prove_verdict(p, c) == PROVED_NOT_TRIED && control_of(p, c) == PROVE_THROUGH && refused(c);
+}
+
 bool prove_failed(const struct prove *p, const struct prove_cell *c)
 {
 	enum prove_verdict v = prove_verdict(p, c);
 
-	return (v == PROVED_OPEN || v == PROVED_DETECTED) && !unclaimed(p, c);
+	return (v == PROVED_OPEN || v == PROVED_DETECTED || is_anothers(p, c)) && !unclaimed(p, c);
 }
 
 bool prove_unfinished(const struct prove *p, const struct prove_cell *c)
@@ -172,10 +195,13 @@ static const char *note(const struct prove *p, const struct prove_cell *c, char 
 {
 	enum prove_verdict v = prove_verdict(p, c);
 
+	if (is_anothers(p, c))
+		return c->came.came == PROVE_KILLED ? "killed, and no record of ours: somebody else's" :
+						      "EPERM, and no record of ours: somebody else's";
 	if (v == PROVED_NOT_TRIED)
 		return why_not(p, c, buf, size);
 	if (v == PROVED_DENIED)
-		return *c->verdict ? "" : "not recorded";
+		return "";
 	return prove_failed(p, c) ? "the rule claims to block this" : unclaimed(p, c);
 }
 
@@ -350,9 +376,10 @@ void prove_print(const struct prove *p, bool brief)
 	for (size_t i = 0; i < p->n_cells; i++)
 		if (prove_failed(p, &p->cells[i])) {
 			cli_printf(p->cli, CLI_RED, "%-9s", verdict_word(prove_verdict(p, &p->cells[i])));
-			printf("%s by %s, which it claims to block\n",
+			printf("%s by %s, which it claims to block%s\n",
 			       rule_of(p, &p->cells[i], rule, sizeof(rule)),
-			       name(&p->cells[i], p, route, sizeof(route)));
+			       name(&p->cells[i], p, route, sizeof(route)),
+			       is_anothers(p, &p->cells[i]) ? ": refused, but by somebody else" : "");
 		}
 }
 
