@@ -21,7 +21,10 @@ like "$(oknek --json rules | jq -r '.mechanism')" '^fanotify$' "the rule is held
 # --- allowed, once -----------------------------------------------------------------------------
 mkdir "$SCRATCH/fake" && printf '#!/bin/sh\necho "$@" >>"%s/told"\n' "$SCRATCH" >"$SCRATCH/fake/notify-send"
 chmod 755 "$SCRATCH/fake/notify-send"
-PATH=$SCRATCH/fake:$PATH "$(bin oknek)" --run-dir "$RUN" pending --watch --notify >"$SCRATCH/watched" 2>&1 &
+# By its path: what PATH leads to is not started.
+desktop=false
+[ ! -e /usr/bin/notify-send ] || { mount --bind "$SCRATCH/fake/notify-send" /usr/bin/notify-send && desktop=true; }
+"$(bin oknek)" --run-dir "$RUN" pending --watch --notify >"$SCRATCH/watched" 2>&1 &
 watcher=$!
 opens "$(bin plain_open)" "$SECRET"
 ok "an open of the secret is held" wait_for 15 held 1
@@ -34,7 +37,11 @@ t$(jq .token <<<"$p") .*deny +X700 +.*\.aws/credentials" "for people, too"
 ok "it still waits" held 1
 t=$(token)
 ok "who watches is told" wait_for 30 grep -q "plain_open $SECRET .*by X700.*oknek allow t$t" "$SCRATCH/watched"
-ok "on the desktop, too" wait_for 30 grep -q "held plain_open $SECRET" "$SCRATCH/told"
+if $desktop; then
+	ok "on the desktop, too" wait_for 15 grep -q "held plain_open $SECRET" "$SCRATCH/told"
+else
+	skip "on the desktop, too" "needs notify-send"
+fi
 is "$(grep -c . "$SCRATCH/watched")" 1 "once"
 kill $watcher
 like "$(oknek allow "t$t" --reason "asked on the phone")" '1 answered' "allow by its token"
