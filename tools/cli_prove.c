@@ -19,7 +19,7 @@
 #include "tools/cli_prove.h"
 #include "tools/control.h"
 
-#define CONTROLS_S 10
+#define CONTROLS_S 20
 #define WATCH_MS 15000
 
 static const struct prove_route *const routes_of[KIND_COUNT] = {

@@ -26,7 +26,7 @@
 
 #define PROVE_AGENT "oknek-prove"
 #define PROVE_ATTEMPT_S 4 /* then whoever tries is killed */
-#define PROVE_RUN_S 35    /* all attempts of the member; what is not tried by then is said */
+#define PROVE_RUN_S 90    /* all attempts of the member, which are seconds where a host is not slow */
 
 /* ---- routes -------------------------------------------------------------------------------------- */
 
