@@ -21,6 +21,8 @@
 
 #define CONTROLS_S 20
 #define WATCH_MS 15000
+#define TELL_MS 11 /* slower than LSM_TELL_NS, EGRESS_TELL_NS of enforce/bpf, and fewer at once */
+#define TELL_BURST 128
 
 static const struct prove_route *const routes_of[KIND_COUNT] = {
 	[KIND_FILE_OPENED] = prove_opens,
@@ -238,6 +240,18 @@ static void __attribute__((noreturn)) stranger(struct prove *p, pid_t parent)
 	_exit(0);
 }
 
+/* After what may have been refused: no faster than the kernel's programs tell of one tree, since what is not
+ * told is no proof. */
+static void pace(void)
+{
+	static int64_t ahead_ms;
+	int64_t now = child_now_ms();
+
+	ahead_ms = (ahead_ms > now ? ahead_ms : now) + TELL_MS;
+	while (ahead_ms > child_now_ms() + TELL_MS * TELL_BURST)
+		usleep(1000);
+}
+
 static void try_cells(struct prove *p, bool files, int64_t until_ms)
 {
 	for (size_t i = 0; i < p->n_cells && child_now_ms() < until_ms; i++) {
@@ -249,6 +263,8 @@ static void try_cells(struct prove *p, bool files, int64_t until_ms)
 			continue;
 		if (c->control == UINT_MAX || p->controls[c->control].came.came == PROVE_THROUGH)
 			prove_try(c, &p->place, t);
+		if (c->shared->came == -EPERM || c->shared->came == PROVE_KILLED)
+			pace();
 	}
 }
 
