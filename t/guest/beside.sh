@@ -129,7 +129,7 @@ ok "fapolicyd killed: it becomes active again" wait_for 60 active fapolicyd
 holds "fapolicyd killed"
 
 audited "at the end"
-for s in oknekd auditd fapolicyd; do is "$(systemctl is-active $s)" active "$s is active"; done
+for s in oknekd auditd fapolicyd; do ok "$s is active" wait_for 60 active $s; done
 ok "fapolicyd ends" systemctl stop fapolicyd
 ok "oknekd ends" systemctl stop oknekd
 ok "nobody is held" wait_for 5 nobody_held
